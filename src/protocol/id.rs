@@ -1,0 +1,279 @@
+//! Names of things. Parsing is the only constructor, so a value in hand is valid.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::limits::MAX_NAME_CHARS;
+
+/// Why a text is not the id or the name that it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidId {
+    /// Not a room name.
+    #[error("a room is 1 to 64 characters of a-z, 0-9, '.', '_' and '-', and starts with a letter or digit")]
+    Room,
+    /// Not a client message id.
+    #[error("a message id is 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'")]
+    Message,
+    /// Not a name.
+    #[error("a name is 1 to {MAX_NAME_CHARS} characters without control or text direction override characters")]
+    Name,
+    /// Not a session secret.
+    #[error("a session is 128 bits in base64url: 22 characters")]
+    Session,
+}
+
+/// Declares a validated, cheaply cloned text.
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $error:expr, $parse:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let parse: fn(&str) -> Option<&str> = $parse;
+                parse(text).map(|valid| Self(valid.into())).ok_or($error)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0.as_ref().into()
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// A room: `[a-z0-9][a-z0-9._-]{0,63}`.
+    RoomId, InvalidId::Room, |text| {
+        let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let mut bytes = text.bytes();
+        (text.len() <= 64
+            && bytes.next().is_some_and(plain)
+            && bytes.all(|c| plain(c) || matches!(c, b'.' | b'_' | b'-')))
+        .then_some(text)
+    }
+}
+
+text_id! {
+    /// The id a client gives its message, the idempotency key together with its sender: `[A-Za-z0-9_-]{1,64}`.
+    MessageId, InvalidId::Message, |text| {
+        ((1..=64).contains(&text.len())
+            && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-')))
+        .then_some(text)
+    }
+}
+
+text_id! {
+    /// What a person is called: trimmed, 1 to 64 characters, no control and no bidi override characters.
+    ///
+    /// The overrides and isolates (U+202A–E, U+2066–9) would let a name rearrange the text around it.
+    UserName, InvalidId::Name, |text| {
+        let name = text.trim();
+        let forbidden = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        (!name.is_empty() && name.chars().count() <= MAX_NAME_CHARS && !name.chars().any(forbidden)).then_some(name)
+    }
+}
+
+impl RoomId {
+    /// The room of those who name none.
+    pub fn lobby() -> Self {
+        Self("lobby".into())
+    }
+}
+
+/// A sender: the first 128 bits of the SHA-256 of a session, or `api` for publishes from a back end.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct UserId(Arc<str>);
+
+impl UserId {
+    /// The sender of messages that came over HTTP.
+    pub fn api() -> Self {
+        Self("api".into())
+    }
+
+    /// The text: 22 characters base64url, or `api`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A guest's secret of 128 random bits, which makes it the same sender on every connection and instance.
+///
+/// Its `Debug` hides it: it must never reach a log.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Session([u8; 16]);
+
+impl Session {
+    /// A new secret from the thread's cryptographic generator.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// The public id that this secret proves.
+    pub fn user_id(&self) -> UserId {
+        let digest = Sha256::digest(self.0);
+        let half = digest.as_slice().get(..16).unwrap_or_default();
+        UserId(URL_SAFE_NO_PAD.encode(half).into())
+    }
+}
+
+impl FromStr for Session {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidId::Session)?;
+        bytes.try_into().map(Self).map_err(|_| InvalidId::Session)
+    }
+}
+
+impl TryFrom<String> for Session {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        text.parse()
+    }
+}
+
+impl From<Session> for String {
+    fn from(session: Session) -> Self {
+        URL_SAFE_NO_PAD.encode(session.0)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session(secret)")
+    }
+}
+
+/// A connection, unique on its instance for the life of the process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConnectionId(u64);
+
+impl ConnectionId {
+    /// The connection with this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_follows_its_grammar() {
+        for good in ["a", "0", "lobby", "a.b_c-d", &"a".repeat(64)] {
+            assert!(good.parse::<RoomId>().is_ok(), "{good}");
+        }
+        for bad in ["", "A", ".a", "-a", "a b", "ä", "a/b", &"a".repeat(65)] {
+            assert_eq!(bad.parse::<RoomId>(), Err(InvalidId::Room), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_message_id_follows_its_grammar() {
+        for good in ["a", "A-b_9", &"x".repeat(64)] {
+            assert!(good.parse::<MessageId>().is_ok(), "{good}");
+        }
+        for bad in ["", "a.b", "a b", "é", &"x".repeat(65)] {
+            assert_eq!(bad.parse::<MessageId>(), Err(InvalidId::Message), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_trimmed_and_counted_in_characters() {
+        assert_eq!("  Ann ".parse::<UserName>().unwrap().as_str(), "Ann");
+        assert!("é".repeat(64).parse::<UserName>().is_ok());
+        for bad in ["", "   ", "a\nb", "a\u{202e}b", "a\u{2066}b", &"é".repeat(65)] {
+            assert_eq!(bad.parse::<UserName>(), Err(InvalidId::Name), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_22_characters_and_proves_a_user_without_telling_it() {
+        let session = Session::random();
+        let text = String::from(session);
+        assert_eq!(text.len(), 22);
+        assert_eq!(text.parse::<Session>().unwrap(), session);
+        assert_eq!(session.user_id().as_str().len(), 22);
+        assert_ne!(session.user_id().as_str(), text);
+        assert!(!format!("{session:?}").contains(&text));
+        for bad in ["", "AAAA", "AAAAAAAAAAAAAAAAAAAAA!", "AAAAAAAAAAAAAAAAAAAAAB", &"A".repeat(23)] {
+            assert_eq!(bad.parse::<Session>(), Err(InvalidId::Session), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_user_id_is_half_a_sha_256() {
+        let zero: Session = "AAAAAAAAAAAAAAAAAAAAAA".parse().unwrap();
+        // SHA-256 of sixteen zero bytes begins 374708fff7719dd5979ec875d56cd228
+        assert_eq!(zero.user_id().as_str(), "N0cI__dxndWXnsh11WzSKA");
+    }
+}

@@ -1,0 +1,265 @@
+//! What a client says. [`ClientFrame::decode`] is the only parser of hostile input.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ErrorCode, MAX_BODY_BYTES, MAX_ROOMS, MessageId, Refusal, RoomId, Seq, Session, UserName};
+
+/// A frame from client to server. Its `type` is the `snake_case` name of the variant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ClientFrame {
+    /// Who the client is and what it wants to hear. First, and once.
+    Hello(Hello),
+    /// A message for a room.
+    Publish(Publish),
+    /// Hear a room.
+    Join {
+        /// The room.
+        room: RoomId,
+    },
+    /// Hear it no more.
+    Leave {
+        /// The room.
+        room: RoomId,
+    },
+    /// The person is typing in a room.
+    Typing {
+        /// The room.
+        room: RoomId,
+    },
+    /// Asks for a `pong`.
+    Ping {
+        /// Comes back in the pong.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        n: Option<u64>,
+    },
+}
+
+/// The first frame of a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hello {
+    /// What the person is called.
+    pub name: UserName,
+    /// The secret that makes it the same sender as before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
+    /// The rooms to hear; `lobby` when the client names none.
+    pub rooms: Vec<RoomId>,
+    /// Where an earlier connection stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume>,
+}
+
+/// A client's whole state towards the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// The last `seq` it saw.
+    pub seq: Seq,
+}
+
+/// A message for a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Publish {
+    /// The idempotency key, together with the sender.
+    pub id: MessageId,
+    /// Where to say it.
+    pub room: RoomId,
+    /// What to say.
+    pub body: String,
+}
+
+/// Every field that a frame of a client may have. Others are ignored.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    session: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    rooms: Option<Vec<Cow<'a, str>>>,
+    resume: Option<Resume>,
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    room: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    body: Option<Cow<'a, str>>,
+    n: Option<u64>,
+}
+
+impl ClientFrame {
+    /// Reads a frame.
+    ///
+    /// # Errors
+    ///
+    /// What the client is to be told. It carries the `id` of a publish as far as one could be read.
+    pub fn decode(text: &str) -> Result<Self, Refusal> {
+        let fields: Fields<'_> = serde_json::from_str(text)
+            .map_err(|error| Refusal::new(ErrorCode::BadFrame, format!("not a frame of this protocol: {error}")))?;
+        match fields.kind.as_ref() {
+            "hello" => Hello::from_fields(&fields).map(Self::Hello),
+            "publish" => {
+                Publish::from_fields(&fields).map(Self::Publish).map_err(|refusal| refusal.about(fields.id.as_deref()))
+            }
+            "join" => Ok(Self::Join { room: fields.room()? }),
+            "leave" => Ok(Self::Leave { room: fields.room()? }),
+            "typing" => Ok(Self::Typing { room: fields.room()? }),
+            "ping" => Ok(Self::Ping { n: fields.n }),
+            other => {
+                let name: String = other.chars().take(32).collect();
+                Err(Refusal::new(ErrorCode::UnknownType, format!("there is no frame of type {name:?}")))
+            }
+        }
+    }
+}
+
+impl Fields<'_> {
+    fn room(&self) -> Result<RoomId, Refusal> {
+        Ok(self.room.as_deref().unwrap_or_default().parse()?)
+    }
+}
+
+impl Hello {
+    fn from_fields(fields: &Fields<'_>) -> Result<Self, Refusal> {
+        let name = fields.name.as_deref().unwrap_or_default().parse::<UserName>()?;
+        let session = fields.session.as_deref().map(str::parse::<Session>).transpose()?;
+        let mut rooms = match &fields.rooms {
+            None => vec![RoomId::lobby()],
+            Some(names) => names.iter().map(|name| Ok(name.parse()?)).collect::<Result<Vec<_>, Refusal>>()?,
+        };
+        rooms.sort_unstable();
+        rooms.dedup();
+        if rooms.len() > MAX_ROOMS {
+            return Err(too_many_rooms());
+        }
+        Ok(Self { name, session, rooms, resume: fields.resume })
+    }
+}
+
+impl Publish {
+    /// A publish from unchecked parts, by the rules that hold over WebSocket and over HTTP.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that is broken.
+    pub fn parse(id: &str, room: &str, body: &str) -> Result<Self, Refusal> {
+        let (id, room) = (id.parse()?, room.parse()?);
+        if body.trim().is_empty() {
+            return Err(Refusal::new(ErrorCode::EmptyBody, "a message needs a body with some text"));
+        }
+        if body.len() > MAX_BODY_BYTES {
+            let detail = format!("a body of {} bytes is over the limit of {MAX_BODY_BYTES}", body.len());
+            return Err(Refusal::new(ErrorCode::BodyTooLarge, detail));
+        }
+        Ok(Self { id, room, body: body.to_owned() })
+    }
+
+    fn from_fields(fields: &Fields<'_>) -> Result<Self, Refusal> {
+        let text = |field: &'_ Option<Cow<'_, str>>| field.as_deref().unwrap_or_default().to_owned();
+        Self::parse(&text(&fields.id), &text(&fields.room), &text(&fields.body))
+    }
+}
+
+/// The refusal of a room above the limit.
+pub(crate) fn too_many_rooms() -> Refusal {
+    Refusal::new(ErrorCode::TooManyRooms, format!("a connection may be in {MAX_ROOMS} rooms"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn code(text: &str) -> ErrorCode {
+        ClientFrame::decode(text).unwrap_err().code
+    }
+
+    fn assert_round_trip(text: &str) {
+        assert_eq!(serde_json::to_string(&ClientFrame::decode(text).unwrap()).unwrap(), text);
+    }
+
+    #[test]
+    fn each_frame_has_the_documented_shape() {
+        assert_round_trip(
+            r#"{"type":"hello","name":"Ann","session":"AAAAAAAAAAAAAAAAAAAAAA","rooms":["a","b"],"resume":{"seq":7}}"#,
+        );
+        assert_round_trip(r#"{"type":"publish","id":"m1","room":"lobby","body":"hi"}"#);
+        assert_round_trip(r#"{"type":"join","room":"lobby"}"#);
+        assert_round_trip(r#"{"type":"leave","room":"lobby"}"#);
+        assert_round_trip(r#"{"type":"typing","room":"lobby"}"#);
+        assert_round_trip(r#"{"type":"ping","n":1}"#);
+        assert_round_trip(r#"{"type":"ping"}"#);
+    }
+
+    #[test]
+    fn a_hello_without_rooms_means_the_lobby() {
+        let ClientFrame::Hello(hello) = ClientFrame::decode(r#"{"type":"hello","name":" Ann "}"#).unwrap() else {
+            panic!("not a hello")
+        };
+        assert_eq!((hello.name.as_str(), hello.rooms), ("Ann", vec![RoomId::lobby()]));
+    }
+
+    #[test]
+    fn a_room_named_twice_counts_once_and_33_are_too_many() {
+        let hello = |n: usize| {
+            let rooms: Vec<String> = (0..n).map(|i| format!("r{i}")).chain(["r0".to_owned()]).collect();
+            format!(r#"{{"type":"hello","name":"a","rooms":{rooms:?}}}"#)
+        };
+        assert!(ClientFrame::decode(&hello(32)).is_ok());
+        assert_eq!(code(&hello(33)), ErrorCode::TooManyRooms);
+    }
+
+    #[test]
+    fn each_kind_of_bad_input_has_its_code() {
+        use ErrorCode::{
+            BadFrame, BodyTooLarge, EmptyBody, InvalidId, InvalidName, InvalidRoom, InvalidSession, UnknownType,
+        };
+        let long = format!(r#"{{"type":"publish","id":"m","room":"a","body":"{}"}}"#, "x".repeat(MAX_BODY_BYTES + 1));
+        for (text, expected) in [
+            ("", BadFrame),
+            ("[]", BadFrame),
+            ("{}", BadFrame),
+            (r#"{"type":5}"#, BadFrame),
+            (r#"{"type":"hello","name":5}"#, BadFrame),
+            (r#"{"type":"hello","name":"a","resume":{"seq":-1}}"#, BadFrame),
+            (r#"{"type":"shout"}"#, UnknownType),
+            (r#"{"type":"hello"}"#, InvalidName),
+            (r#"{"type":"hello","name":"a","session":"x"}"#, InvalidSession),
+            (r#"{"type":"hello","name":"a","rooms":["A"]}"#, InvalidRoom),
+            (r#"{"type":"join"}"#, InvalidRoom),
+            (r#"{"type":"publish","room":"a","body":"x"}"#, InvalidId),
+            (r#"{"type":"publish","id":"m","room":"A","body":"x"}"#, InvalidRoom),
+            (r#"{"type":"publish","id":"m","room":"a"}"#, EmptyBody),
+            (r#"{"type":"publish","id":"m","room":"a","body":" \n"}"#, EmptyBody),
+            (&long, BodyTooLarge),
+        ] {
+            assert_eq!(code(text), expected, "{text:.80}");
+        }
+    }
+
+    #[test]
+    fn a_refused_publish_names_its_id() {
+        let refusal = ClientFrame::decode(r#"{"type":"publish","id":"m9","room":"a","body":""}"#).unwrap_err();
+        assert_eq!(refusal.id.as_deref(), Some("m9"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_decoder_panic(text in ".{0,200}") {
+            let _refusal_or_frame = ClientFrame::decode(&text);
+        }
+
+        #[test]
+        fn no_json_of_the_right_outline_makes_the_decoder_panic(
+            kind in "hello|publish|join|leave|typing|ping|x", id in ".{0,70}", room in ".{0,70}", body in ".{0,70}",
+        ) {
+            let text = serde_json::json!({"type": kind, "id": id, "room": room, "body": body, "name": id, "rooms": [room]});
+            let _refusal_or_frame = ClientFrame::decode(&text.to_string());
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What the process tells about itself: log lines, and the names, units and meanings of its metrics.
+//!
+//! Hot paths never look a metric up: they hold the handle.
+
+use std::{io, time::Duration};
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, filter::ParseError};
+
+/// Gauge: WebSocket connections of this instance.
+pub const CONNECTIONS: &str = "hubbub_connections";
+/// Gauge: connections that read the ring because they resume or are slow.
+pub const CATCHING_UP: &str = "hubbub_connections_catching_up";
+/// Counter: frames received from clients.
+pub const FRAMES_IN: &str = "hubbub_frames_in_total";
+/// Counter: frames written to clients.
+pub const FRAMES_OUT: &str = "hubbub_frames_out_total";
+/// Counter: bytes written to clients.
+pub const BYTES_OUT: &str = "hubbub_bytes_out_total";
+/// Counter, label `code`: closes decided or answered here.
+pub const CLOSES: &str = "hubbub_closes_total";
+/// Counter, label `code`: frames refused with an `error`.
+pub const REFUSALS: &str = "hubbub_refusals_total";
+/// Histogram: from accepting a publish to its ack.
+pub const PUBLISH_LATENCY: &str = "hubbub_publish_latency_seconds";
+/// Histogram: from the accepting instance's clock to the end of this instance's fan-out.
+pub const DELIVERY_LATENCY: &str = "hubbub_delivery_latency_seconds";
+/// Histogram: a probe through the channel and back.
+pub const RELAY_ROUND_TRIP: &str = "hubbub_relay_round_trip_seconds";
+/// Gauge: 1 while the relay is live, 0 while it is degraded.
+pub const RELAY_LIVE: &str = "hubbub_relay_live";
+/// Gauge: messages the log has and this instance has not walked yet, as of the last sync.
+pub const RELAY_BEHIND: &str = "hubbub_relay_behind_messages";
+/// Gauge: publishes that wait for their place in the log.
+pub const RELAY_PENDING: &str = "hubbub_relay_pending_messages";
+/// Counter: gaps found and repaired from the log.
+pub const RELAY_GAPS: &str = "hubbub_relay_gaps_total";
+/// Counter: gaps that the log could not fill.
+pub const RELAY_HOLES: &str = "hubbub_relay_holes_total";
+/// Counter: messages offered again after the log lost them.
+pub const RELAY_REOFFERED: &str = "hubbub_relay_reoffered_total";
+/// Counter: messages dropped because they had been walked already.
+pub const RELAY_DUPLICATES: &str = "hubbub_relay_duplicates_dropped_total";
+/// Counter: messages appended by this instance.
+pub const RELAY_APPENDED: &str = "hubbub_relay_appended_total";
+/// Counter: batches appended by this instance.
+pub const RELAY_BATCHES: &str = "hubbub_relay_batches_total";
+/// Counter: epochs that this instance has walked into.
+pub const RELAY_EPOCHS: &str = "hubbub_relay_epochs_total";
+/// Counter, label `source` (`ring`, `reset`): how cursors of returning clients were served.
+pub const RESUMES: &str = "hubbub_resumes_total";
+
+/// Upper bounds of the latency histograms' buckets, in seconds.
+const BUCKETS: [f64; 15] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+/// How often the recorder tidies up its histograms.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Logs to standard error, for people.
+///
+/// # Errors
+///
+/// The filter cannot be read.
+pub fn log_pretty(filter: &str) -> Result<(), ParseError> {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(filter)?)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .init();
+    Ok(())
+}
+
+/// Logs to standard error, one JSON object a line.
+///
+/// # Errors
+///
+/// The filter cannot be read.
+pub fn log_json(filter: &str) -> Result<(), ParseError> {
+    tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(io::stderr).json().init();
+    Ok(())
+}
+
+/// Installs the recorder. The handle renders what it has. Call once, before any metric is touched.
+///
+/// # Errors
+///
+/// A recorder is installed already.
+pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
+        .install_recorder()?;
+    describe_metrics();
+    Ok(handle)
+}
+
+/// Keeps the recorder tidy, for as long as the process serves.
+pub async fn keep_tidy(handle: PrometheusHandle) {
+    let mut tick = tokio::time::interval(UPKEEP);
+    loop {
+        tick.tick().await;
+        handle.run_upkeep();
+    }
+}
+
+fn describe_metrics() {
+    describe_gauge!(CONNECTIONS, Unit::Count, "WebSocket connections of this instance.");
+    describe_gauge!(CATCHING_UP, Unit::Count, "Connections that read the ring because they resume or are slow.");
+    describe_counter!(FRAMES_IN, Unit::Count, "Frames received from clients.");
+    describe_counter!(FRAMES_OUT, Unit::Count, "Frames written to clients.");
+    describe_counter!(BYTES_OUT, Unit::Bytes, "Bytes written to clients.");
+    describe_counter!(CLOSES, Unit::Count, "Connections closed, by close code.");
+    describe_counter!(REFUSALS, Unit::Count, "Frames refused with an error, by error code.");
+    describe_histogram!(PUBLISH_LATENCY, Unit::Seconds, "From accepting a publish to its ack.");
+    describe_histogram!(
+        DELIVERY_LATENCY,
+        Unit::Seconds,
+        "From accepting a message, anywhere, to the end of the fan-out here."
+    );
+    describe_histogram!(RELAY_ROUND_TRIP, Unit::Seconds, "A probe through the channel and back.");
+    describe_gauge!(RELAY_LIVE, Unit::Count, "1 while the relay is live, 0 while it is degraded.");
+    describe_gauge!(
+        RELAY_BEHIND,
+        Unit::Count,
+        "Messages in the log that this instance had not walked at its last sync."
+    );
+    describe_gauge!(RELAY_PENDING, Unit::Count, "Publishes that wait for their place in the log.");
+    describe_counter!(RELAY_GAPS, Unit::Count, "Gaps in the channel found and repaired from the log.");
+    describe_counter!(RELAY_HOLES, Unit::Count, "Gaps that the log could not fill; connections were reset.");
+    describe_counter!(RELAY_REOFFERED, Unit::Count, "Messages offered again after the log lost them.");
+    describe_counter!(RELAY_DUPLICATES, Unit::Count, "Messages from the channel dropped because they were known.");
+    describe_counter!(RELAY_APPENDED, Unit::Count, "Messages this instance appended to the log.");
+    describe_counter!(RELAY_BATCHES, Unit::Count, "Batches this instance appended to the log.");
+    describe_counter!(RELAY_EPOCHS, Unit::Count, "Epochs of the log that this instance walked into.");
+    describe_counter!(RESUMES, Unit::Count, "Returning cursors, by what served them.");
+}
+
+/// A length as a counter counts it.
+pub fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
