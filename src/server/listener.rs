@@ -1,0 +1,90 @@
+//! Accepts connections and speaks HTTP/1.1 on them, with the deadlines that `axum::serve` does not set.
+
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, time::Duration};
+
+use axum::{Router, body::Body, extract::ConnectInfo};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::{sleep, timeout},
+};
+use tower::ServiceExt;
+use tracing::{debug, warn};
+
+use crate::shutdown::Shutdown;
+
+/// From the first moment of a connection, or the end of a response, to the end of the next request's headers.
+const HEADER_DEADLINE: Duration = Duration::from_secs(10);
+/// What a request's headers may take, in bytes.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// How long requests in progress may take once shutdown has begun.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
+/// Pause after a failed accept: it fails because descriptors or memory ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Listens at `address` with a queue that takes a storm of connections. Port 0 picks a free one.
+///
+/// # Errors
+///
+/// The address is taken, not this machine's, or not ours to take.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves `router` until shutdown begins; then lets the requests in progress end.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.started() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => drop(shutdown.spawn(talk(stream, peer, router.clone(), shutdown.clone()))),
+            Err(error) if is_about_one_peer(&error) => debug!(%error, "a peer left before it was accepted"),
+            Err(error) => {
+                warn!(%error, "cannot accept connections; trying again");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn talk(stream: TcpStream, peer: SocketAddr, router: Router, shutdown: Shutdown) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let router = router.clone();
+        async move {
+            Ok::<_, Infallible>(router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {}))
+        }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_DEADLINE)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+    );
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = shutdown.started() => {
+            connection.as_mut().graceful_shutdown();
+            timeout(GOODBYE, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = outcome {
+        debug!(%error, net.peer = %peer, "an HTTP connection failed");
+    }
+}
+
+fn is_about_one_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

@@ -1,0 +1,337 @@
+//! The write side of a connection, shared by its own task and the fan-out worker that owns it.
+//!
+//! Everything that goes to the peer passes the [`Outbox`]: the rest of a frame that the kernel took only in part, whole
+//! frames that wait (replies, pongs), and at the end the close frame. There is no queue of messages here: what a slow
+//! client misses stays in the ring.
+
+use std::{
+    io,
+    net::Shutdown,
+    sync::atomic::{AtomicU64, Ordering},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use crate::protocol::{CloseReason, Frame};
+
+/// Unread replies above which a socket is no longer read, in bytes.
+const MAX_UNREAD_REPLIES: usize = 16 * 1024;
+/// Room in the kernel beyond what waits when a connection ends, in bytes.
+const LAST_WORDS_ROOM: usize = 64 * 1024;
+
+/// What became of frames handed to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The kernel has them all.
+    All,
+    /// The first so many are as good as sent: the kernel has them, or the rest of the last one waits in front of
+    /// everything else. The others are the caller's to send later.
+    Cut(usize),
+    /// The connection is closed or closing.
+    Closed,
+}
+
+/// How a connection ends, as decided by the first who had a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// This server closes, for this reason.
+    Ours(CloseReason),
+    /// The peer closed with this code; the answer carries the same.
+    Theirs(Option<u16>),
+    /// The transport failed: nothing can be said any more.
+    Lost,
+}
+
+#[derive(Debug, Default)]
+struct Outbox {
+    /// The rest of a frame of which the kernel has the beginning.
+    torn: Bytes,
+    /// Whole frames that wait.
+    replies: Vec<u8>,
+    /// Once set, nothing is added any more.
+    ending: Option<Ending>,
+    /// Since when the kernel has taken nothing although something is due.
+    blocked_since: Option<Instant>,
+}
+
+/// The write side of one connection.
+#[derive(Debug)]
+pub struct Link {
+    stream: TcpStream,
+    outbox: Mutex<Outbox>,
+    task: AtomicWaker,
+    /// When the peer was last heard, in milliseconds of the process clock.
+    heard_at: AtomicU64,
+}
+
+impl Link {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        let heard_at = AtomicU64::new(uptime_millis());
+        Self { stream, outbox: Mutex::default(), task: AtomicWaker::new(), heard_at }
+    }
+
+    /// Writes whole frames straight to the socket, after whatever waits there.
+    ///
+    /// `ends` are the offsets in `bytes` at which the frames end. Never blocks. Wakes nobody: the caller knows from the
+    /// result whether the connection's task has to flush.
+    pub fn write(&self, bytes: &[u8], ends: &[usize]) -> Sent {
+        let mut outbox = self.outbox.lock();
+        if outbox.ending.is_some() {
+            return Sent::Closed;
+        }
+        match outbox.flush(&self.stream) {
+            Ok(true) => {}
+            Ok(false) => return Sent::Cut(0),
+            Err(_) => return outbox.lose(),
+        }
+        match self.stream.try_write(bytes) {
+            Ok(written) => {
+                outbox.blocked_since = None;
+                if written == bytes.len() { Sent::All } else { outbox.cut(bytes, ends, written) }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => outbox.cut(bytes, ends, 0),
+            Err(_) => outbox.lose(),
+        }
+    }
+
+    /// Queues a frame behind what waits and lets the connection's task write it.
+    ///
+    /// Nothing is queued on a connection that is closing.
+    pub fn reply(&self, frame: &Frame) {
+        self.queue(frame.bytes());
+        self.task.wake();
+    }
+
+    pub(super) fn queue(&self, bytes: &[u8]) {
+        let mut outbox = self.outbox.lock();
+        if outbox.ending.is_none() {
+            outbox.replies.extend_from_slice(bytes);
+        }
+    }
+
+    /// Decides how the connection ends, unless that is decided already, and wakes its task to carry it out.
+    pub fn close(&self, ending: Ending) {
+        self.close_after(None, ending);
+    }
+
+    /// The same, with a last frame in front of the close frame.
+    pub fn close_after(&self, last: Option<&Frame>, ending: Ending) {
+        {
+            let mut outbox = self.outbox.lock();
+            if outbox.ending.is_some() {
+                return;
+            }
+            if let Some(frame) = last {
+                outbox.replies.extend_from_slice(frame.bytes());
+            }
+            match ending {
+                Ending::Ours(reason) => outbox.replies.extend_from_slice(Frame::close(reason).bytes()),
+                Ending::Theirs(code) => outbox.replies.extend_from_slice(Frame::close_reply(code).bytes()),
+                Ending::Lost => outbox.discard(),
+            }
+            outbox.ending = Some(ending);
+        }
+        self.task.wake();
+    }
+
+    /// How the connection ends, once that is decided.
+    pub fn ending(&self) -> Option<Ending> {
+        self.outbox.lock().ending
+    }
+
+    /// For how long the kernel has taken nothing although something is due.
+    pub fn blocked_for(&self) -> Option<Duration> {
+        self.outbox.lock().blocked_since.map(|since| since.elapsed())
+    }
+
+    /// For how long nothing has been heard from the peer.
+    pub fn silent_for(&self) -> Duration {
+        Duration::from_millis(uptime_millis().saturating_sub(self.heard_at.load(Ordering::Relaxed)))
+    }
+
+    /// Lets the connection's task look at its state.
+    pub fn wake(&self) {
+        self.task.wake();
+    }
+
+    /// Makes the current task the one that [`wake`](Self::wake) wakes.
+    pub fn register(&self, cx: &Context<'_>) {
+        self.task.register(cx.waker());
+    }
+
+    /// Whether so many replies wait that the socket should not be read.
+    pub(super) fn is_choked(&self) -> bool {
+        self.outbox.lock().replies.len() > MAX_UNREAD_REPLIES
+    }
+
+    /// Writes what waits. Ready once nothing does.
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.outbox.lock().flush(&self.stream)? {
+                return Poll::Ready(Ok(()));
+            }
+            std::task::ready!(self.stream.poll_write_ready(cx))?;
+        }
+    }
+
+    /// Ready once the kernel may take more.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_write_ready(cx)
+    }
+
+    /// Reads what the peer sent. Returns [`io::ErrorKind::WouldBlock`] when there is nothing.
+    pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.stream.try_read(buffer)?;
+        self.heard_at.store(uptime_millis(), Ordering::Relaxed);
+        Ok(length)
+    }
+
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_read_ready(cx)
+    }
+
+    /// Reads and forgets. Ready once the peer has hung up.
+    pub(super) fn poll_hang_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 512];
+        while std::task::ready!(self.poll_read_ready(cx)).is_ok() {
+            match self.try_read(&mut scratch) {
+                Ok(0) => break,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => break,
+                _ => {}
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Makes room in the kernel for the rest of a torn frame and the close frame, so that a peer which does not read now
+    /// still finds them when it does, although this process has forgotten it by then.
+    pub(super) fn make_room_for_last_words(&self) {
+        let waiting = {
+            let outbox = self.outbox.lock();
+            outbox.torn.len() + outbox.replies.len()
+        };
+        if waiting > 0 {
+            let socket = SockRef::from(&self.stream);
+            let room = socket.send_buffer_size().unwrap_or_default() + waiting + LAST_WORDS_ROOM;
+            // a kernel that refuses costs the peer the close code, nothing else
+            let _refused = socket.set_send_buffer_size(room);
+        }
+    }
+
+    pub(super) fn shut_down_write(&self) {
+        // fails only when the peer is gone already
+        let _gone = SockRef::from(&self.stream).shutdown(Shutdown::Write);
+    }
+}
+
+impl Outbox {
+    /// Writes as much as the kernel takes. True when nothing waits any more.
+    fn flush(&mut self, stream: &TcpStream) -> io::Result<bool> {
+        while !self.torn.is_empty() {
+            match stream.try_write(&self.torn) {
+                Ok(written) => {
+                    bytes::Buf::advance(&mut self.torn, written);
+                    self.blocked_since = None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(self.blocked()),
+                Err(error) => return Err(error),
+            }
+        }
+        while !self.replies.is_empty() {
+            match stream.try_write(&self.replies) {
+                Ok(written) if written == self.replies.len() => {
+                    self.replies = Vec::new();
+                    self.blocked_since = None;
+                }
+                Ok(written) => {
+                    // what is left of the replies goes first next time: the cut may be inside a frame
+                    self.torn = Bytes::copy_from_slice(self.replies.get(written..).unwrap_or_default());
+                    self.replies = Vec::new();
+                    self.blocked_since = None;
+                    return Ok(self.blocked());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(self.blocked()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Keeps the rest of the frame in which `written` falls, and forgets the frames behind it.
+    fn cut(&mut self, bytes: &[u8], ends: &[usize], written: usize) -> Sent {
+        let whole = ends.partition_point(|end| *end <= written);
+        let start = whole.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or(0);
+        self.blocked();
+        if written == start {
+            return Sent::Cut(whole);
+        }
+        let end = ends.get(whole).copied().unwrap_or(bytes.len());
+        self.torn = Bytes::copy_from_slice(bytes.get(written..end).unwrap_or_default());
+        Sent::Cut(whole + 1)
+    }
+
+    fn blocked(&mut self) -> bool {
+        self.blocked_since.get_or_insert_with(Instant::now);
+        false
+    }
+
+    fn lose(&mut self) -> Sent {
+        self.discard();
+        self.ending = Some(Ending::Lost);
+        Sent::Closed
+    }
+
+    fn discard(&mut self) {
+        self.torn = Bytes::new();
+        self.replies = Vec::new();
+        self.blocked_since = None;
+    }
+}
+
+/// Milliseconds since the process first asked.
+fn uptime_millis() -> u64 {
+    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_cut_on_a_frame_boundary_tears_nothing() {
+        let mut outbox = Outbox::default();
+        assert_eq!(outbox.cut(b"aabbcc", &[2, 4, 6], 2), Sent::Cut(1));
+        assert!(outbox.torn.is_empty());
+        assert_eq!(outbox.cut(b"aabbcc", &[2, 4, 6], 0), Sent::Cut(0));
+        assert!(outbox.torn.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_and_what_is_kept_end_on_a_frame_boundary(
+            lengths in prop::collection::vec(1_usize..20, 1..20), cut in 0_usize..400,
+        ) {
+            let ends: Vec<usize> = lengths.iter().scan(0, |sum, length| { *sum += length; Some(*sum) }).collect();
+            let total = *ends.last().unwrap();
+            let bytes: Vec<u8> = (0..total).map(|i| u8::try_from(i % 251).unwrap()).collect();
+            let written = cut % total;
+            let mut outbox = Outbox::default();
+
+            let Sent::Cut(frames) = outbox.cut(&bytes, &ends, written) else { panic!("not a cut") };
+
+            let boundary = if frames == 0 { 0 } else { ends[frames - 1] };
+            prop_assert_eq!(written + outbox.torn.len(), boundary);
+            prop_assert_eq!(outbox.torn.as_ref(), &bytes[written..boundary]);
+            prop_assert!(frames == 0 || frames == 1 || ends[frames - 2] <= written);
+        }
+    }
+}
