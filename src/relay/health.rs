@@ -1,0 +1,158 @@
+//! Whether messages flow: what each sign of life says, put together.
+
+use std::time::Duration;
+
+use metrics::{Gauge, Histogram, gauge, histogram};
+use parking_lot::Mutex;
+use tokio::{sync::watch, time::Instant};
+use tracing::{info, warn};
+
+use crate::{
+    protocol::RelayState,
+    telemetry::{RELAY_LIVE, RELAY_ROUND_TRIP},
+};
+
+/// A probe that takes longer is none.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The signs of life of one relay.
+pub(super) struct Health {
+    signs: Mutex<Signs>,
+    state: watch::Sender<RelayState>,
+    live: Gauge,
+    round_trip: Histogram,
+}
+
+#[derive(Debug, Default)]
+struct Signs {
+    /// When the subscription was confirmed, while the connection stands.
+    subscribed: Option<Instant>,
+    /// The last sync walked the log to its end.
+    synced: bool,
+    /// The last append failed. It is tried again until it does not.
+    append_failed: bool,
+    /// When the last probe came back.
+    heard: Option<Instant>,
+    /// The last probe sent, and when.
+    probe: Option<(u64, Instant)>,
+    was_ever_live: bool,
+}
+
+impl Signs {
+    fn hears_itself(&self) -> bool {
+        self.heard.is_some_and(|heard| heard.elapsed() < PROBE_TIMEOUT)
+    }
+
+    fn is_live(&self) -> bool {
+        let subscribed = |since: Instant| self.hears_itself() || since.elapsed() < PROBE_TIMEOUT;
+        self.synced && !self.append_failed && self.subscribed.is_some_and(subscribed)
+    }
+}
+
+impl Health {
+    pub(super) fn new() -> Self {
+        let live = gauge!(RELAY_LIVE);
+        live.set(0.0);
+        Self {
+            signs: Mutex::default(),
+            state: watch::Sender::new(RelayState::Degraded),
+            live,
+            round_trip: histogram!(RELAY_ROUND_TRIP),
+        }
+    }
+
+    pub(super) fn state(&self) -> watch::Receiver<RelayState> {
+        self.state.subscribe()
+    }
+
+    pub(super) fn was_ever_live(&self) -> bool {
+        self.signs.lock().was_ever_live
+    }
+
+    pub(super) fn hears_itself(&self) -> bool {
+        self.signs.lock().hears_itself()
+    }
+
+    /// The subscription stands.
+    pub(super) fn subscribed(&self) {
+        self.signs.lock().subscribed = Some(Instant::now());
+    }
+
+    /// The connection is gone.
+    pub(super) fn lost(&self, reason: &str) {
+        let mut signs = self.signs.lock();
+        signs.subscribed = None;
+        signs.synced = false;
+        self.judge(&mut signs, reason);
+    }
+
+    /// A sync walked the log to its end.
+    pub(super) fn synced(&self) {
+        let mut signs = self.signs.lock();
+        signs.synced = true;
+        self.judge(&mut signs, "the channel does not carry");
+    }
+
+    /// A sync failed.
+    pub(super) fn sync_failed(&self, reason: &str) {
+        let mut signs = self.signs.lock();
+        signs.synced = false;
+        self.judge(&mut signs, reason);
+    }
+
+    /// An append failed.
+    pub(super) fn append_failed(&self, reason: &str) {
+        let mut signs = self.signs.lock();
+        signs.append_failed = true;
+        self.judge(&mut signs, reason);
+    }
+
+    /// The log answers to appends again.
+    pub(super) fn append_recovered(&self) {
+        self.signs.lock().append_failed = false;
+        self.check();
+    }
+
+    /// Time has passed.
+    pub(super) fn check(&self) {
+        self.judge(&mut self.signs.lock(), "the channel does not carry");
+    }
+
+    /// A probe is on its way.
+    pub(super) fn probing(&self, number: u64) {
+        self.signs.lock().probe = Some((number, Instant::now()));
+    }
+
+    /// A probe of this instance came back.
+    pub(super) fn heard(&self, number: u64) {
+        let mut signs = self.signs.lock();
+        signs.heard = Some(Instant::now());
+        if let Some((_, sent)) = signs.probe.take_if(|(sent, _)| *sent == number) {
+            self.round_trip.record(sent.elapsed().as_secs_f64());
+        }
+    }
+
+    fn judge(&self, signs: &mut Signs, reason: &str) {
+        let state = if signs.is_live() { RelayState::Live } else { RelayState::Degraded };
+        signs.was_ever_live |= state == RelayState::Live;
+        if !self.state.send_if_modified(|known| std::mem::replace(known, state) != state) {
+            return;
+        }
+        match state {
+            RelayState::Live => {
+                self.live.set(1.0);
+                info!("relay.live: messages flow between the instances");
+            }
+            RelayState::Degraded => {
+                self.live.set(0.0);
+                warn!(reason, "relay.degraded: publishes wait, connections stay");
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Health {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Health").field("signs", &*self.signs.lock()).finish_non_exhaustive()
+    }
+}

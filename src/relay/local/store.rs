@@ -1,0 +1,146 @@
+//! The log itself: the rules of the scripts, on plain collections.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::super::{Appended, BackendError, LogEntry, Position, Receipt, Snapshot, Submission, sequencer, wire};
+use crate::{
+    protocol::{DEDUPE_WINDOW, Seq},
+    ring::{Marker, Retention},
+};
+
+/// Lost ranges that dedupe keys are checked against.
+const LOST: usize = 32;
+/// What an entry costs beside its record, in bytes.
+const OVERHEAD: usize = 64;
+
+pub(super) struct Store {
+    retention: Retention,
+    log: VecDeque<LogEntry>,
+    bytes: usize,
+    /// Marker of the open epoch; None: there is none.
+    open: Option<Marker>,
+    seq: Seq,
+    lost: VecDeque<Marker>,
+    seen: HashMap<Arc<str>, Seq>,
+    expiries: VecDeque<(Instant, Arc<str>, Seq)>,
+}
+
+impl LogEntry {
+    const fn seq(&self) -> Seq {
+        match self {
+            Self::Message { seq, .. } => *seq,
+            Self::Marker(marker) => marker.base,
+        }
+    }
+
+    const fn size(&self) -> usize {
+        match self {
+            Self::Message { record, .. } => record.len() + OVERHEAD,
+            Self::Marker(_) => OVERHEAD,
+        }
+    }
+}
+
+impl Store {
+    pub(super) fn new(retention: Retention) -> Self {
+        Self {
+            retention,
+            log: VecDeque::new(),
+            bytes: 0,
+            open: None,
+            seq: 0,
+            lost: VecDeque::new(),
+            seen: HashMap::new(),
+            expiries: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn forget(&mut self) {
+        *self = Self::new(self.retention);
+    }
+
+    /// Appends a batch. Returns what the channel has to carry, if anything was new.
+    pub(super) fn append(&mut self, epoch: Seq, batch: &[Submission]) -> (Receipt, Option<Bytes>) {
+        if self.open.is_none_or(|marker| marker.base != epoch) {
+            return (Receipt::Fenced, None);
+        }
+        self.expire();
+        let first = self.seq + 1;
+        let (mut receipt, mut new) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        for submission in batch {
+            let known = self.seen.get(&submission.key).copied();
+            let known = known.filter(|seq| sequencer::survives(*seq, &self.lost));
+            receipt.push(Appended { seq: known.unwrap_or(self.seq + 1), duplicate: known.is_some() });
+            if known.is_none() {
+                self.add(submission);
+                new.push(submission);
+            }
+        }
+        let payload = (!new.is_empty()).then(|| wire::messages(epoch, first, new.into_iter()));
+        (Receipt::Placed(receipt), payload)
+    }
+
+    fn add(&mut self, submission: &Submission) {
+        let Submission { key, record, was } = submission.clone();
+        self.seq += 1;
+        self.push(LogEntry::Message { seq: self.seq, was, record });
+        self.expiries.push_back((Instant::now() + DEDUPE_WINDOW, Arc::clone(&key), self.seq));
+        self.seen.insert(key, self.seq);
+    }
+
+    /// Opens an epoch if none is open, or if the reader has seen more than there is. Returns its base.
+    pub(super) fn open(&mut self, position: Position, now_us: u64) -> Result<Option<Seq>, BackendError> {
+        if self.open.is_some() && position.last <= self.seq {
+            return Ok(None);
+        }
+        let base = sequencer::open_at(self.seq.max(position.last), now_us)
+            .ok_or_else(|| BackendError("the clock or the position is absurd".into()))?;
+        let cut = self.log.back().map_or(0, LogEntry::seq);
+        let marker = Marker { base, cut, low: position.low.unwrap_or(base) };
+        self.push(LogEntry::Marker(marker));
+        self.lost.push_back(marker);
+        if self.lost.len() > LOST {
+            self.lost.pop_front();
+        }
+        self.open = Some(marker);
+        self.seq = base;
+        Ok(Some(base))
+    }
+
+    pub(super) fn read(&self, position: Position) -> Snapshot {
+        let start = self.log.partition_point(|entry| entry.seq() <= position.last);
+        let entries = self.log.range(start..).take(position.count).cloned().collect();
+        let (base, cut) = self.open.map_or((0, 0), |marker| (marker.base, marker.cut));
+        Snapshot { base, cut, seq: self.seq, entries }
+    }
+
+    fn push(&mut self, entry: LogEntry) {
+        self.bytes += entry.size();
+        self.log.push_back(entry);
+        while self.log.len() > 1 && (self.log.len() > self.retention.messages || self.bytes > self.retention.bytes) {
+            self.bytes -= self.log.pop_front().map_or(0, |entry| entry.size());
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = Instant::now();
+        while let Some((_, key, seq)) = self.expiries.pop_front_if(|(until, ..)| *until <= now) {
+            if self.seen.get(&key) == Some(&seq) {
+                self.seen.remove(&key);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("seq", &self.seq).field("entries", &self.log.len()).finish_non_exhaustive()
+    }
+}

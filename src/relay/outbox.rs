@@ -1,0 +1,299 @@
+//! What waits for its place in the log: new messages, and those the log has lost.
+//!
+//! A message of this instance is in exactly one place: waiting here, acked here until the channel has shown it, or in
+//! the ring. So a marker that cuts the log knows where to look for what has to be offered again.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{Appended, Overloaded, Submission, sequencer, wire};
+use crate::{
+    protocol::{DEDUPE_WINDOW, Seq, UnixMillis},
+    ring::{Entry, Marker},
+};
+
+/// Messages that one append carries.
+const BATCH_MESSAGES: usize = 256;
+/// Bytes of records that one append carries, unless its first message alone is larger.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Markers that an append in flight is checked against.
+const MARKERS: usize = 64;
+
+/// What runs when a message has its place.
+pub(super) type Done = Box<dyn FnOnce(Appended) + Send>;
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+    /// How long the instances wait at most to see whether another one offers again what all of them hold.
+    pub(super) jitter: Duration,
+}
+
+struct Pending {
+    submission: Submission,
+    at: UnixMillis,
+    done: Done,
+}
+
+/// A message that the log lost, or may lose before the channel has shown it.
+#[derive(Debug)]
+struct Offer {
+    /// Where the log had it last. Names it: no place is ever given out twice.
+    place: Seq,
+    /// What readers are told that it was.
+    was: Seq,
+    at: UnixMillis,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    Entry(Arc<Entry>),
+    Submission { key: Arc<str>, record: Bytes },
+}
+
+impl Offer {
+    fn lost(entry: Arc<Entry>) -> Option<Self> {
+        entry.room()?;
+        Some(Self { place: entry.seq, was: entry.seq, at: entry.stamp(), held: Held::Entry(entry) })
+    }
+
+    fn submission(&self) -> Option<Submission> {
+        let (key, record) = match &self.held {
+            Held::Entry(entry) => {
+                let record = entry.record()?;
+                (wire::key_of(&record)?, record.into())
+            }
+            Held::Submission { key, record } => (Arc::clone(key), record.clone()),
+        };
+        Some(Submission { key, record, was: self.was })
+    }
+}
+
+/// What one append carries, and where it came from.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) submissions: Vec<Submission>,
+    /// The former places of what is offered again, and when it was accepted; empty for new messages.
+    places: Vec<(Seq, UnixMillis)>,
+}
+
+impl Batch {
+    pub(super) const fn is_offer(&self) -> bool {
+        !self.places.is_empty()
+    }
+}
+
+/// What the publisher does next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Append this.
+    Append(Batch),
+    /// Another instance may be offering the same: look again then.
+    Wait(Instant),
+    /// Nothing waits.
+    Idle,
+}
+
+pub(super) struct Outbox {
+    bounds: Bounds,
+    pending: VecDeque<Pending>,
+    pending_bytes: usize,
+    /// In the order in which the log had them, but for those in front that a later marker took.
+    offers: VecDeque<Offer>,
+    /// Places of the offers that are not back yet; the others are skipped when they come up.
+    missing: HashSet<Seq>,
+    in_flight: HashSet<Seq>,
+    hold_until: Instant,
+    /// Has a place that the channel has not shown yet.
+    acked: BTreeMap<Seq, Offer>,
+    walked: Seq,
+    markers: VecDeque<Marker>,
+}
+
+impl Outbox {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            offers: VecDeque::new(),
+            missing: HashSet::new(),
+            in_flight: HashSet::new(),
+            hold_until: Instant::now(),
+            acked: BTreeMap::new(),
+            walked: 0,
+            markers: VecDeque::new(),
+        }
+    }
+
+    /// New messages that wait.
+    pub(super) fn backlog(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether nothing waits, new or lost.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.missing.is_empty()
+    }
+
+    /// Queues a new message.
+    pub(super) fn queue(&mut self, submission: Submission, at: UnixMillis, done: Done) -> Result<(), Overloaded> {
+        let bytes = self.pending_bytes + submission.record.len();
+        if self.pending.len() >= self.bounds.messages || bytes > self.bounds.bytes {
+            return Err(Overloaded { retry_after_ms: 1000 });
+        }
+        self.pending_bytes = bytes;
+        self.pending.push_back(Pending { submission, at, done });
+        Ok(())
+    }
+
+    /// What to append next. It stays here until [`placed`](Self::placed): a marker walked meanwhile may put older
+    /// messages in front of it.
+    pub(super) fn next(&mut self, now: UnixMillis) -> Next {
+        self.drop_settled(now);
+        if !self.offers.is_empty() {
+            return if Instant::now() < self.hold_until { Next::Wait(self.hold_until) } else { self.next_offers() };
+        }
+        // acked messages that the channel does not show are held too: a deaf subscriber must not pile them up
+        if self.pending.is_empty() || self.acked.len() >= self.bounds.messages {
+            return Next::Idle;
+        }
+        let mut bytes = 0;
+        let fits = |pending: &&Pending| {
+            bytes += pending.submission.record.len();
+            bytes <= BATCH_BYTES || bytes == pending.submission.record.len()
+        };
+        let batch = self.pending.iter().take(BATCH_MESSAGES).take_while(fits);
+        Next::Append(Batch { submissions: batch.map(|p| p.submission.clone()).collect(), places: Vec::new() })
+    }
+
+    /// Forgets offers in front that are back, or too old to be recognised as repetitions.
+    fn drop_settled(&mut self, now: UnixMillis) {
+        let oldest = now.saturating_sub(u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap_or(u64::MAX));
+        while let Some(offer) = self.offers.front() {
+            if self.missing.contains(&offer.place) && offer.at >= oldest {
+                return;
+            }
+            self.missing.remove(&offer.place);
+            self.offers.pop_front();
+        }
+    }
+
+    fn next_offers(&mut self) -> Next {
+        let (mut batch, mut bytes) = (Batch { submissions: Vec::new(), places: Vec::new() }, 0);
+        for offer in self.offers.iter().filter(|offer| self.missing.contains(&offer.place)) {
+            let Some(submission) = offer.submission() else {
+                // no record of ours: nothing to offer, look at the rest
+                self.missing.remove(&offer.place);
+                return Next::Wait(Instant::now());
+            };
+            bytes += submission.record.len();
+            if batch.places.len() >= BATCH_MESSAGES || (bytes > BATCH_BYTES && batch.is_offer()) {
+                break;
+            }
+            batch.submissions.push(submission);
+            batch.places.push((offer.place, offer.at));
+        }
+        self.in_flight = batch.places.iter().map(|(place, _)| *place).collect();
+        Next::Append(batch)
+    }
+
+    /// Ends a batch. Returns who has to be told of which place.
+    ///
+    /// A place that a marker walked meanwhile has taken again is none: its message and all behind it stay queued.
+    pub(super) fn placed(&mut self, batch: Batch, receipt: &[Appended]) -> Vec<(Done, Appended)> {
+        self.in_flight.clear();
+        let survivors = receipt.iter().take_while(|a| sequencer::survives(a.seq, &self.markers)).count();
+        if batch.is_offer() {
+            let settled = batch.places.into_iter().zip(batch.submissions).zip(receipt).take(survivors);
+            for (((place, at), submission), appended) in settled {
+                if self.missing.remove(&place) {
+                    self.hold(appended.seq, submission, at);
+                }
+            }
+            return Vec::new();
+        }
+        let mut told = Vec::with_capacity(survivors);
+        for appended in receipt.iter().take(survivors) {
+            let Some(Pending { submission, at, done }) = self.pending.pop_front() else { break };
+            self.pending_bytes -= submission.record.len();
+            self.hold(appended.seq, submission, at);
+            told.push((done, *appended));
+        }
+        told
+    }
+
+    /// The append did not end well; its batch is still here.
+    pub(super) fn failed(&mut self) {
+        self.in_flight.clear();
+    }
+
+    /// Keeps a message until the channel has shown it.
+    fn hold(&mut self, seq: Seq, submission: Submission, at: UnixMillis) {
+        if seq > self.walked {
+            let Submission { key, record, was: _ } = submission;
+            let held = Held::Submission { key, record };
+            self.acked.insert(seq, Offer { place: seq, was: seq, at, held });
+        }
+    }
+
+    /// The channel or the log has shown everything up to here. Says whether the publisher had to wait for that.
+    pub(super) fn walked(&mut self, seq: Seq) -> bool {
+        let full = self.acked.len() >= self.bounds.messages;
+        self.walked = seq;
+        if self.acked.first_key_value().is_some_and(|(first, _)| *first <= seq) {
+            self.acked = self.acked.split_off(&(seq + 1));
+        }
+        full && self.acked.len() < self.bounds.messages
+    }
+
+    /// A message is back that was at this place. If another instance brought it back, it may bring the rest too.
+    pub(super) fn returned(&mut self, was: Seq) {
+        if self.missing.remove(&was) && !self.in_flight.contains(&was) {
+            self.hold_until = Instant::now() + self.bounds.jitter.mul_f64(rand::random_range(0.5..1.0));
+        }
+    }
+
+    /// A marker was walked that took these entries. They go to the front, before what an earlier marker took.
+    pub(super) fn lost(&mut self, marker: Marker, entries: Vec<Arc<Entry>>) -> usize {
+        let acked = std::mem::take(&mut self.acked).split_off(&(marker.cut + 1));
+        for offer in &mut self.offers {
+            // lost a second time: no reader can tell any more whether it had it, clients can by its id
+            offer.was = 0;
+        }
+        let lost: Vec<_> = entries.into_iter().filter_map(Offer::lost).chain(acked.into_values()).collect();
+        let count = lost.len();
+        for offer in lost.into_iter().rev() {
+            self.missing.insert(offer.place);
+            self.offers.push_front(offer);
+        }
+        if count > 0 {
+            self.hold_until = Instant::now() + self.bounds.jitter.mul_f64(rand::random_range(0.0..1.0));
+        }
+        self.markers.push_back(marker);
+        if self.markers.len() > MARKERS {
+            self.markers.pop_front();
+        }
+        count
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("pending", &self.pending.len())
+            .field("missing", &self.missing.len())
+            .field("acked", &self.acked.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+//! Appends what waits, stop-and-wait.
+//!
+//! Everything that gathered while the last round trip was in flight goes in the next call: the round trip is the
+//! batching window, so there is no timer in the way of a single message, and order needs no thought.
+
+use std::{sync::Arc, time::Duration};
+
+use metrics::{Counter, Gauge, counter, gauge};
+use tokio::time::{sleep, sleep_until, timeout};
+use tracing::debug;
+
+use super::{
+    Appended, Receipt, Shared,
+    outbox::{Batch, Next},
+    unix_millis,
+};
+use crate::telemetry::{RELAY_APPENDED, RELAY_BATCHES, RELAY_PENDING};
+
+/// How long a fenced publisher waits for the subscriber to walk into the new epoch before it tries again.
+const FENCED: Duration = Duration::from_millis(500);
+/// First and longest pause after a failed append.
+const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+struct Publisher {
+    shared: Arc<Shared>,
+    pause: Duration,
+    appended: Counter,
+    batches: Counter,
+    pending: Gauge,
+}
+
+/// Runs until the relay ends.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut publisher = Publisher {
+        shared: Arc::clone(&shared),
+        pause: RETRY.0,
+        appended: counter!(RELAY_APPENDED),
+        batches: counter!(RELAY_BATCHES),
+        pending: gauge!(RELAY_PENDING),
+    };
+    let mut epoch = shared.epoch.subscribe();
+    while !shared.closed.is_cancelled() {
+        // first the epoch, then the batch: who knows an epoch knows what its marker took
+        let base = *epoch.borrow_and_update();
+        let next = if base == 0 { Next::Idle } else { shared.outbox.lock().next(unix_millis()) };
+        match next {
+            Next::Append(batch) => publisher.append(base, batch).await,
+            Next::Wait(until) => tokio::select! {
+                () = sleep_until(until) => (),
+                () = shared.closed.cancelled() => return,
+            },
+            Next::Idle => {
+                shared.flushed.notify_waiters();
+                tokio::select! {
+                    biased;
+                    () = shared.closed.cancelled() => return,
+                    () = shared.work.notified() => (),
+                    _ = epoch.changed() => (),
+                }
+            }
+        }
+    }
+}
+
+impl Publisher {
+    /// One round trip. The batch stays in the outbox until the log has it.
+    async fn append(&mut self, base: u64, batch: Batch) {
+        let result = self.shared.backend.append(base, &batch.submissions).await;
+        if result.is_ok() && self.pause != RETRY.0 {
+            self.pause = RETRY.0;
+            self.shared.health.append_recovered();
+        }
+        match result {
+            Ok(Receipt::Placed(receipt)) => self.placed(batch, &receipt),
+            Ok(Receipt::Fenced) => {
+                self.shared.outbox.lock().failed();
+                self.shared.wants_sync.notify_one();
+                let mut epoch = self.shared.epoch.subscribe();
+                let moved = epoch.wait_for(|open| *open != base);
+                if timeout(FENCED, moved).await.is_err() {
+                    debug!(base, "fenced, and no newer epoch walked yet");
+                }
+            }
+            Err(error) => {
+                self.shared.outbox.lock().failed();
+                self.shared.health.append_failed(&error.to_string());
+                self.shared.wants_sync.notify_one();
+                tokio::select! {
+                    () = sleep(self.pause) => (),
+                    () = self.shared.closed.cancelled() => (),
+                }
+                self.pause = (self.pause * 2).min(RETRY.1);
+            }
+        }
+    }
+
+    fn placed(&self, batch: Batch, receipt: &[Appended]) {
+        let (told, backlog) = {
+            let mut outbox = self.shared.outbox.lock();
+            (outbox.placed(batch, receipt), outbox.backlog())
+        };
+        let new = receipt.iter().filter(|appended| !appended.duplicate).count();
+        self.appended.increment(u64::try_from(new).unwrap_or(u64::MAX));
+        self.batches.increment(1);
+        self.pending.set(u32::try_from(backlog).map_or(f64::MAX, f64::from));
+        for (done, appended) in told {
+            done(appended);
+        }
+    }
+}

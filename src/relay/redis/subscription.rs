@@ -1,0 +1,139 @@
+//! The subscription: made again after every reconnect, confirmed by a ping, and kept from going deaf.
+
+use std::{future::pending, time::Duration};
+
+use fred::{
+    clients::SubscriberClient,
+    error::Error,
+    interfaces::{ClientLike, EventInterface, PubsubInterface},
+    types::{Message, Value, config::Server},
+};
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use super::super::Event;
+
+/// How often the connection is asked for a sign of life. One that only listens would never notice its own death.
+const PING_INTERVAL: Duration = Duration::from_millis(500);
+
+pub(super) struct Subscription {
+    client: SubscriberClient,
+    channel: String,
+    sharded: bool,
+    messages: Receiver<Message>,
+    reconnects: Receiver<Server>,
+    errors: Receiver<(Error, Option<Server>)>,
+    stands: bool,
+    /// A ping in flight. It is never dropped before it has ended.
+    ping: Option<BoxFuture<'static, ()>>,
+    tick: Interval,
+}
+
+/// What woke the loop.
+enum Wake {
+    Message(Result<Message, RecvError>),
+    Reconnected,
+    Failed(String),
+    Pinged,
+    Tick,
+}
+
+impl Subscription {
+    pub(super) fn new(client: SubscriberClient, channel: String, sharded: bool) -> Self {
+        let mut tick = interval(PING_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            messages: client.message_rx(),
+            reconnects: client.reconnect_rx(),
+            errors: client.error_rx(),
+            client,
+            channel,
+            sharded,
+            stands: false,
+            ping: None,
+            tick,
+        }
+    }
+
+    /// What happens next. Never ends.
+    pub(super) async fn next(&mut self) -> Event {
+        loop {
+            match self.wake().await {
+                Wake::Message(Ok(message)) => {
+                    if let Some(payload) = message.value.into_bytes() {
+                        return Event::Push(payload);
+                    }
+                }
+                Wake::Message(Err(RecvError::Lagged(_))) => return Event::Lagged,
+                // quit() has replaced the channels: nothing comes any more
+                Wake::Message(Err(RecvError::Closed)) => pending().await,
+                Wake::Failed(reason) => {
+                    self.stands = false;
+                    return Event::Lost(reason);
+                }
+                Wake::Reconnected => {
+                    if self.subscribe().await {
+                        return Event::Reconnected;
+                    }
+                }
+                Wake::Pinged => self.ping = None,
+                Wake::Tick if self.stands => self.begin_ping(),
+                Wake::Tick => {
+                    // the reconnect came, but its subscribing failed
+                    if self.client.is_connected() && self.subscribe().await {
+                        return Event::Reconnected;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn wake(&mut self) -> Wake {
+        tokio::select! {
+            // an error is older than the reconnect that follows it
+            biased;
+            error = self.errors.recv() => match error {
+                Ok((error, _)) => Wake::Failed(error.to_string()),
+                Err(RecvError::Lagged(_)) => Wake::Failed("many errors".to_owned()),
+                Err(RecvError::Closed) => pending().await,
+            },
+            server = self.reconnects.recv() => match server {
+                Ok(_) | Err(RecvError::Lagged(_)) => Wake::Reconnected,
+                Err(RecvError::Closed) => pending().await,
+            },
+            () = ended(&mut self.ping) => Wake::Pinged,
+            _ = self.tick.tick() => Wake::Tick,
+            message = self.messages.recv() => Wake::Message(message),
+        }
+    }
+
+    /// SUBSCRIBE returns when it is written, not when it is confirmed: the reply to a PING behind it is the confirmation.
+    async fn subscribe(&mut self) -> bool {
+        let subscribed = if self.sharded {
+            self.client.ssubscribe(self.channel.as_str()).await
+        } else {
+            self.client.subscribe(self.channel.as_str()).await
+        };
+        self.stands = subscribed.is_ok() && self.client.ping::<Value>(None).await.is_ok();
+        self.stands
+    }
+
+    fn begin_ping(&mut self) {
+        if self.ping.is_none() {
+            let client = self.client.clone();
+            // its failure shows as an error of the connection
+            self.ping = Some(async move { drop(client.ping::<Value>(None).await) }.boxed());
+        }
+    }
+}
+
+/// Completes when the ping does. Cancel safe: the ping stays where it is.
+async fn ended(ping: &mut Option<BoxFuture<'static, ()>>) {
+    match ping {
+        Some(ping) => ping.await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,120 @@
+//! Listens to the channel, and asks the log whenever the channel may have lost something.
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
+use metrics::{Gauge, gauge};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{BackendError, Event, Snapshot, walker::Walker, wire};
+use crate::telemetry::RELAY_BEHIND;
+
+/// How often the log is asked although nothing seems missing: a lost last message leaves no later gap.
+const SYNC_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A sync in flight. It is never dropped before it has ended, and ends in bounded time.
+type Syncing = BoxFuture<'static, Result<Snapshot, BackendError>>;
+
+struct Subscriber {
+    walker: Walker,
+    syncing: Option<Syncing>,
+    /// Another sync has to follow the one in flight.
+    wanted: bool,
+    /// Number of the sync in flight or of the last one. One that takes several round trips keeps it.
+    number: u64,
+    behind: Gauge,
+}
+
+/// Runs until the relay ends.
+pub(super) async fn run(walker: Walker, mut events: BoxStream<'static, Event>) {
+    let shared = Arc::clone(&walker.shared);
+    let mut subscriber = Subscriber { walker, syncing: None, wanted: true, number: 0, behind: gauge!(RELAY_BEHIND) };
+    let mut tick = interval(SYNC_INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        if subscriber.wanted && subscriber.syncing.is_none() {
+            subscriber.begin();
+        }
+        tokio::select! {
+            () = shared.closed.cancelled() => return,
+            Some(event) = events.next() => subscriber.on_event(&event),
+            result = ended(&mut subscriber.syncing) => {
+                subscriber.syncing = None;
+                subscriber.on_synced(result);
+            }
+            () = shared.wants_sync.notified() => subscriber.wanted = true,
+            _ = tick.tick() => {
+                subscriber.wanted = true;
+                shared.health.check();
+            }
+        }
+    }
+}
+
+/// Completes when the sync does. Cancel safe: the sync stays where it is.
+async fn ended(syncing: &mut Option<Syncing>) -> Result<Snapshot, BackendError> {
+    match syncing {
+        Some(syncing) => syncing.await,
+        None => pending().await,
+    }
+}
+
+impl Subscriber {
+    fn begin(&mut self) {
+        self.wanted = false;
+        self.number += 1;
+        self.walker.shared.syncs.send_modify(|syncs| syncs.begun = self.number);
+        self.ask();
+    }
+
+    fn ask(&mut self) {
+        let (backend, position) = (Arc::clone(&self.walker.shared.backend), self.walker.position());
+        self.syncing = Some(Box::pin(async move { backend.sync(position).await }));
+    }
+
+    fn on_event(&mut self, event: &Event) {
+        match event {
+            Event::Push(payload) => self.on_push(payload),
+            Event::Lagged => self.wanted = true,
+            Event::Reconnected => {
+                self.walker.shared.health.subscribed();
+                self.wanted = true;
+            }
+            Event::Lost(reason) => self.walker.shared.health.lost(reason),
+        }
+    }
+
+    fn on_push(&mut self, payload: &[u8]) {
+        let shared = &self.walker.shared;
+        match wire::parse(payload) {
+            Some(wire::Push::Messages(batch)) => self.wanted |= !self.walker.push(batch),
+            Some(wire::Push::Epoch) => self.wanted = true,
+            Some(wire::Push::Count(tally)) => shared.counted(tally),
+            // nobody listens: nobody misses it
+            Some(wire::Push::Announcement(announcement)) => drop(shared.announcements.send(announcement)),
+            Some(wire::Push::Probe { instance, number }) if instance == &*shared.instance => {
+                shared.health.heard(number)
+            }
+            Some(wire::Push::Probe { .. }) | None => (),
+        }
+    }
+
+    fn on_synced(&mut self, result: Result<Snapshot, BackendError>) {
+        let snapshot = match result {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                self.walker.shared.health.sync_failed(&error.to_string());
+                return;
+            }
+        };
+        let behind = snapshot.entries.len();
+        self.behind.set(u32::try_from(behind).map_or(f64::MAX, f64::from));
+        if !self.walker.snapshot(&snapshot) {
+            self.ask();
+            return;
+        }
+        let number = self.number;
+        self.walker.shared.syncs.send_modify(|syncs| syncs.done = number);
+        self.walker.shared.health.synced();
+    }
+}

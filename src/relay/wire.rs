@@ -1,0 +1,208 @@
+//! What travels on the channel: a line of text that says what it is, then lines of JSON.
+//!
+//! `redis-cli SUBSCRIBE` shows it readably. The first word is a version: instances of two releases share the channel
+//! during a rolling deploy, and each skips what it does not know.
+
+use std::{borrow::Cow, fmt::Write as _, str::FromStr};
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::{Announcement, Submission, Tally};
+use crate::protocol::{Count, Seq, UnixMillis};
+
+const VERSION: &str = "1";
+
+/// A payload of the channel.
+#[derive(Debug)]
+pub(super) enum Push<'a> {
+    /// A batch of consecutive messages.
+    Messages(Messages<'a>),
+    /// An epoch was opened: sync now rather than at the next tick.
+    Epoch,
+    /// The census changed.
+    Count(Tally),
+    /// Something ephemeral.
+    Announcement(Announcement),
+    /// An instance listens for itself.
+    Probe {
+        /// Which one.
+        instance: &'a str,
+        /// Its number for the probe.
+        number: u64,
+    },
+}
+
+/// A batch of consecutive messages of one epoch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Messages<'a> {
+    /// Base of the epoch.
+    pub(super) epoch: Seq,
+    /// Place of the first message.
+    pub(super) first: Seq,
+    lines: &'a str,
+}
+
+impl<'a> Messages<'a> {
+    /// Each message's place, former place and record. A malformed line has an empty record: its place is taken.
+    pub(super) fn iter(self) -> impl Iterator<Item = (Seq, Seq, &'a str)> {
+        (self.first..).zip(self.lines.lines()).map(|(seq, line)| {
+            let (was, record) = line.split_once(' ').unwrap_or_default();
+            (seq, was.parse().unwrap_or(0), record)
+        })
+    }
+}
+
+/// Reads a payload. None: not for this version.
+pub(super) fn parse(payload: &[u8]) -> Option<Push<'_>> {
+    let (header, body) = std::str::from_utf8(payload).ok()?.split_once('\n')?;
+    let mut words = header.split(' ');
+    if words.next()? != VERSION {
+        return None;
+    }
+    match words.next()? {
+        "messages" => {
+            let (epoch, first) = (number(words.next())?, number(words.next())?);
+            Some(Push::Messages(Messages { epoch, first, lines: body }))
+        }
+        "epoch" => Some(Push::Epoch),
+        "count" => {
+            let version = number(words.next())?;
+            let (connections, instances) = (number(words.next())?, number(words.next())?);
+            let settling = number::<u8>(words.next())? != 0;
+            Some(Push::Count(Tally { version, count: Count { connections, instances, settling } }))
+        }
+        "typing" => Some(Push::Announcement(serde_json::from_str(body).ok()?)),
+        "probe" => Some(Push::Probe { instance: words.next()?, number: number(words.next())? }),
+        _ => None,
+    }
+}
+
+fn number<N: FromStr>(word: Option<&str>) -> Option<N> {
+    word?.parse().ok()
+}
+
+/// A batch of new messages, the first at `first`.
+pub(super) fn messages<'a>(epoch: Seq, first: Seq, batch: impl ExactSizeIterator<Item = &'a Submission>) -> Bytes {
+    let mut text = format!("{VERSION} messages {epoch} {first} {}\n", batch.len()).into_bytes();
+    for submission in batch {
+        text.extend_from_slice(format!("{} ", submission.was).as_bytes());
+        text.extend_from_slice(&submission.record);
+        text.push(b'\n');
+    }
+    text.into()
+}
+
+/// The hint that an epoch was opened.
+pub(super) fn epoch(base: Seq) -> Bytes {
+    format!("{VERSION} epoch {base}\n").into()
+}
+
+/// A change of the census.
+pub(super) fn count(tally: Tally) -> Bytes {
+    let Tally { version, count: Count { connections, instances, settling } } = tally;
+    format!("{VERSION} count {version} {connections} {instances} {}\n", u8::from(settling)).into()
+}
+
+/// Something ephemeral.
+pub(super) fn announcement(announcement: &Announcement) -> Bytes {
+    let mut text = match announcement {
+        Announcement::Typing { .. } => format!("{VERSION} typing\n"),
+    };
+    // a type of the protocol always serialises; a body that will not read is skipped by everyone
+    let body = serde_json::to_string(announcement).unwrap_or_default();
+    text.push_str(&body);
+    text.into()
+}
+
+/// A probe of this instance.
+pub(super) fn probe(instance: &str, number: u64) -> Bytes {
+    let mut text = String::new();
+    if writeln!(text, "{VERSION} probe {instance} {number}").is_err() {
+        text.clear();
+    }
+    text.into()
+}
+
+/// What an instance needs to know of every record that passes.
+#[derive(Debug, Deserialize)]
+pub(super) struct Outline<'a> {
+    #[serde(borrow)]
+    pub(super) room: Cow<'a, str>,
+    pub(super) at: UnixMillis,
+}
+
+/// What it needs to know of a record that has to be offered again.
+#[derive(Debug, Deserialize)]
+struct Identity<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    from: Sender<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Sender<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+}
+
+/// What makes a message recognisable as a repetition.
+pub(super) fn key(sender: &str, message: &str) -> std::sync::Arc<str> {
+    format!("{sender}:{message}").into()
+}
+
+/// The same, of a record.
+pub(super) fn key_of(record: &str) -> Option<std::sync::Arc<str>> {
+    let Identity { id, from } = serde_json::from_str(record).ok()?;
+    Some(key(&from.id, &id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{RoomId, Session, User};
+
+    fn submission(record: &'static str, was: Seq) -> Submission {
+        Submission { key: "u:m".into(), record: Bytes::from_static(record.as_bytes()), was }
+    }
+
+    #[test]
+    fn a_batch_reads_back_with_its_places() {
+        let batch = [submission(r#"{"a":1}"#, 0), submission(r#"{"b":"x y"}"#, 42)];
+        let payload = messages(1_764_000_000_000_000, 1_764_000_000_000_007, batch.iter());
+        let text = "1 messages 1764000000000000 1764000000000007 2\n0 {\"a\":1}\n42 {\"b\":\"x y\"}\n";
+        assert_eq!(payload, text);
+        let Some(Push::Messages(read)) = parse(&payload) else { panic!("no messages") };
+        assert_eq!((read.epoch, read.first), (1_764_000_000_000_000, 1_764_000_000_000_007));
+        let lines: Vec<_> = read.iter().collect();
+        let (first, second) = (1_764_000_000_000_007, 1_764_000_000_000_008);
+        assert_eq!(lines, [(first, 0, r#"{"a":1}"#), (second, 42, r#"{"b":"x y"}"#)]);
+    }
+
+    #[test]
+    fn the_small_payloads_read_back() {
+        assert!(matches!(parse(&epoch(5)), Some(Push::Epoch)));
+        assert!(matches!(parse(&probe("a", 9)), Some(Push::Probe { instance: "a", number: 9 })));
+        let tally = Tally { version: 3, count: Count { connections: 2, instances: 1, settling: true } };
+        assert!(matches!(parse(&count(tally)), Some(Push::Count(read)) if read == tally));
+        let from = vec![User { id: Session::random().user_id(), name: "Ann".parse().unwrap() }];
+        let typing = Announcement::Typing { room: RoomId::lobby(), from };
+        assert!(matches!(parse(&announcement(&typing)), Some(Push::Announcement(read)) if read == typing));
+    }
+
+    #[test]
+    fn what_is_not_known_is_skipped() {
+        for payload in ["", "\n", "2 epoch 5\n", "1 sing\n", "1 count 1\n", "1 messages x\n", "1 typing\n{}", "\u{1}"] {
+            assert!(parse(payload.as_bytes()).is_none(), "{payload}");
+        }
+    }
+
+    #[test]
+    fn a_record_yields_its_key() {
+        let record = r#"{"room":"a","id":"m1","from":{"id":"u","name":"x"},"body":"","at":7}"#;
+        assert_eq!(key_of(record).as_deref(), Some("u:m1"));
+        let outline: Outline<'_> = serde_json::from_str(record).unwrap();
+        assert_eq!((outline.room.as_ref(), outline.at), ("a", 7));
+    }
+}
