@@ -1,0 +1,71 @@
+//! The paced goodbye: a deploy must not strand clients, nor throw all of them at the next instance at once.
+
+use std::time::Duration;
+
+use rand::{RngExt, seq::SliceRandom};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tracing::info;
+
+use crate::node::{Node, Phase};
+
+/// The longest pause that a client is asked to make before it connects again.
+const MAX_RECONNECT_PAUSE_MS: u64 = 1000;
+/// What leaving the census and the channel may take after the last connection.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long the parts of a drain take.
+#[derive(Clone, Copy, Debug)]
+pub struct DrainTimes {
+    /// From not being ready to letting nobody in, so that load balancers notice.
+    pub delay: Duration,
+    /// Over which the connections are closed, each in its slot.
+    pub window: Duration,
+    /// After which it ends all the same, counted from its beginning.
+    pub timeout: Duration,
+}
+
+/// The drain ended with connections left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the drain timeout passed with {0} connections left; they were cut")]
+pub struct ConnectionsCut(pub usize);
+
+/// Brings the instance to its end: not ready, nobody new, every client dismissed in its slot, out of the census and off the
+/// channel.
+///
+/// # Errors
+///
+/// The number of connections that were left at the timeout.
+pub async fn drain(node: &Node, times: DrainTimes) -> Result<(), ConnectionsCut> {
+    let deadline = Instant::now() + times.timeout;
+    node.enter(Phase::Retiring);
+    sleep(times.delay.min(times.timeout)).await;
+    node.enter(Phase::Closed);
+    info!(connections = node.members().len(), window = ?times.window, "draining");
+
+    let mut connections = node.connections();
+    let emptied = async {
+        dismiss_all(node, times.window).await;
+        // who was on its way in when the doors closed
+        while *connections.borrow_and_update() > 0 {
+            dismiss_all(node, Duration::ZERO).await;
+            if connections.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    let outcome = timeout_at(deadline, emptied).await.map_err(|_| ConnectionsCut(node.members().len()));
+    node.leave(LEAVE_DEADLINE).await;
+    outcome
+}
+
+/// Asks every connection to leave, each at its slot in the window. Until then it is served as ever.
+async fn dismiss_all(node: &Node, window: Duration) {
+    let mut members = node.members();
+    members.shuffle(&mut rand::rng());
+    let (start, slots) = (Instant::now(), u32::try_from(members.len()).unwrap_or(u32::MAX));
+    for (slot, member) in (0_u32..).zip(members) {
+        sleep_until(start + window * slot / slots).await;
+        let pause = rand::rng().random_range(0..=MAX_RECONNECT_PAUSE_MS);
+        member.ask_to_leave(Duration::from_millis(pause));
+    }
+}

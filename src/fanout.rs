@@ -1,0 +1,242 @@
+//! From the ring to the sockets of this instance.
+//!
+//! [`Fanout`] knows who is connected here: a map from connection id to its handle, whose length is this instance's count.
+//! The rest is done by a few workers (see [`worker`]), each with a fixed share of the connections.
+
+mod batch;
+mod member;
+mod roster;
+mod served;
+mod worker;
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    thread::available_parallelism,
+};
+
+use dashmap::DashMap;
+use metrics::Gauge;
+use tokio::sync::{mpsc, watch};
+
+pub use member::Member;
+pub use worker::Notice;
+
+use self::worker::{Command, Worker};
+use crate::{
+    protocol::{CloseReason, ConnectionId, Frame, RoomId, Seq, User},
+    ring::Ring,
+    shutdown::Shutdown,
+    socket::Link,
+    telemetry,
+};
+
+/// Commands that may wait for a worker.
+const QUEUE: usize = 4096;
+
+/// The registry of this instance's connections, and the way to the workers that serve them. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Fanout {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    ring: Arc<Ring>,
+    registry: DashMap<ConnectionId, Arc<Member>>,
+    rooms: DashMap<RoomId, usize>,
+    workers: Vec<Queue>,
+    connections: watch::Sender<usize>,
+    gauge: Gauge,
+    next_id: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Queue {
+    commands: mpsc::Sender<Command>,
+    position: Arc<AtomicU64>,
+}
+
+impl Fanout {
+    /// Starts one worker per processor.
+    pub fn start(ring: &Arc<Ring>, shutdown: &Shutdown) -> Self {
+        let workers = (0..available_parallelism().map_or(1, NonZeroUsize::get)).map(|_| start_worker(ring, shutdown));
+        let shared = Shared {
+            ring: Arc::clone(ring),
+            registry: DashMap::new(),
+            rooms: DashMap::new(),
+            workers: workers.collect(),
+            connections: watch::Sender::new(0),
+            gauge: metrics::gauge!(telemetry::CONNECTIONS),
+            next_id: AtomicU64::new(1),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// A number for a new connection.
+    pub fn next_id(&self) -> ConnectionId {
+        ConnectionId::new(self.shared.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Connections of this instance.
+    pub fn connections(&self) -> watch::Receiver<usize> {
+        self.shared.connections.subscribe()
+    }
+
+    /// Rooms with a connection on this instance.
+    pub fn rooms(&self) -> usize {
+        self.shared.rooms.len()
+    }
+
+    /// The handles of all connections of this instance, in no particular order.
+    pub fn members(&self) -> Vec<Arc<Member>> {
+        self.shared.registry.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    /// Registers a connection that has had everything up to `cursor`, and serves it from there on until the returned
+    /// seat is dropped. `live` is said once it has caught up. Cancel safe: nothing is registered before it returns.
+    pub async fn attach(&self, id: ConnectionId, user: User, link: &Arc<Link>, rooms: &[RoomId], cursor: Seq) -> Seat {
+        let member = Arc::new(Member::new(id, user, Arc::clone(link), rooms, cursor));
+        let seat = Seat { fanout: self.clone(), member, rooms: rooms.to_vec() };
+        self.shared.registry.insert(id, Arc::clone(&seat.member));
+        for room in rooms {
+            self.shared.enter_room(room);
+        }
+        self.shared.count();
+        self.command(id, Command::Attach(Arc::clone(&seat.member))).await;
+        seat
+    }
+
+    /// Tells every connection. Waits while the workers' queues are full.
+    pub async fn notify(&self, notice: Notice) {
+        for queue in &self.shared.workers {
+            // fails only after shutdown
+            let _stopped = queue.commands.send(Command::Notify(notice.clone())).await;
+        }
+    }
+
+    /// Lets those in a room hear something that may be missed.
+    pub fn whisper(&self, room: &RoomId, frame: &Frame) {
+        for queue in &self.shared.workers {
+            // what finds a full queue may be missed
+            let _missed = queue.commands.try_send(Command::Whisper(room.clone(), frame.clone()));
+        }
+    }
+
+    async fn command(&self, id: ConnectionId, command: Command) {
+        if let Some(queue) = self.shared.queue(id) {
+            // fails only after shutdown
+            let _stopped = queue.commands.send(command).await;
+        }
+    }
+}
+
+impl Shared {
+    fn queue(&self, id: ConnectionId) -> Option<&Queue> {
+        let index = usize::try_from(id.number()).unwrap_or_default().checked_rem(self.workers.len())?;
+        self.workers.get(index)
+    }
+
+    fn count(&self) {
+        let connections = self.registry.len();
+        self.connections.send_replace(connections);
+        self.gauge.set(f64::from(u32::try_from(connections).unwrap_or(u32::MAX)));
+    }
+
+    fn enter_room(&self, room: &RoomId) {
+        *self.rooms.entry(room.clone()).or_default() += 1;
+    }
+
+    fn leave_room(&self, room: &RoomId) {
+        if let Some(mut members) = self.rooms.get_mut(room) {
+            *members -= 1;
+        }
+        self.rooms.remove_if(room, |_, members| *members == 0);
+    }
+}
+
+fn start_worker(ring: &Arc<Ring>, shutdown: &Shutdown) -> Queue {
+    let (commands, queue) = mpsc::channel(QUEUE);
+    let position = Arc::new(AtomicU64::new(ring.last()));
+    let worker = Worker::new(Arc::clone(ring), Arc::clone(&position));
+    shutdown.spawn_until_started(worker.run(queue, ring.watch()));
+    Queue { commands, position }
+}
+
+/// A connection's place here. Dropping it is leaving, whatever the reason.
+#[derive(Debug)]
+pub struct Seat {
+    fanout: Fanout,
+    member: Arc<Member>,
+    rooms: Vec<RoomId>,
+}
+
+impl Seat {
+    /// The connection.
+    pub const fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
+    /// Goes on with catching up, if the connection is behind. To be polled by the connection's task.
+    pub fn poll_catch_up(&self, cx: &mut Context<'_>) {
+        let shared = &self.fanout.shared;
+        let Some(queue) = shared.queue(self.member.id()) else { return };
+        let position = queue.position.load(Ordering::Acquire);
+        if let Poll::Ready(true) = self.member.poll_catch_up(cx, &shared.ring, position) {
+            // a full queue is no loss: the worker's sweep finds those who wait
+            let _full = queue.commands.try_send(Command::TakeOver(self.member.id()));
+        }
+    }
+
+    /// Whether the connection is in this room.
+    pub fn is_in(&self, room: &RoomId) -> bool {
+        self.rooms.contains(room)
+    }
+
+    /// Rooms it is in.
+    pub const fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Enters a room; `joined` is said once it is heard. Being there already is no error.
+    pub async fn join(&mut self, room: RoomId) {
+        if !self.is_in(&room) {
+            self.fanout.shared.enter_room(&room);
+            self.rooms.push(room.clone());
+        }
+        self.fanout.command(self.member.id(), Command::Join(self.member.id(), room)).await;
+    }
+
+    /// Leaves a room; `left` is said once it is no longer heard. Not being there is no error.
+    pub async fn leave(&mut self, room: RoomId) {
+        if let Some(index) = self.rooms.iter().position(|known| *known == room) {
+            self.rooms.swap_remove(index);
+            self.fanout.shared.leave_room(&room);
+        }
+        self.fanout.command(self.member.id(), Command::Leave(self.member.id(), room)).await;
+    }
+
+    /// Says a last frame, behind everything that is due, and closes.
+    pub async fn dismiss(&self, last: Frame, reason: CloseReason) {
+        self.fanout.command(self.member.id(), Command::Dismiss(self.member.id(), last, reason)).await;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let shared = &self.fanout.shared;
+        shared.registry.remove(&self.member.id());
+        for room in &self.rooms {
+            shared.leave_room(room);
+        }
+        shared.count();
+        if let Some(queue) = shared.queue(self.member.id()) {
+            // a full queue is no loss: the worker's sweep finds those who have ended
+            let _full = queue.commands.try_send(Command::Detach(self.member.id()));
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Entry point: read the configuration, listen, wait for a signal, drain.
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use hubbub::{
+    config::{AdminListen, Cli, Command, Config, LogFormat, Secret},
+    drain::{DrainTimes, drain},
+    node::Node,
+    relay::{Local, Redis, RedisConfig, Relay, RelayOptions},
+    ring::{Retention, Ring},
+    server::{self, health, listener},
+    shutdown::Shutdown,
+    telemetry,
+};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tracing::{error, info, warn};
+
+/// Where metrics are served unless something else is said.
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9091);
+/// Descriptors that are not for WebSocket connections.
+const SPARE_DESCRIPTORS: u64 = 64;
+/// What the tasks may take to end, once the last connection is gone.
+const LAST_TASKS: Duration = Duration::from_secs(3);
+/// Exit code for wrong input, as the command line parser has it.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Some(Command::Health(health)) => check_health(health.listen),
+        Some(Command::Serve(config)) => serve(&config),
+        None => serve(&cli.serve),
+    }
+}
+
+/// Asks an instance for its health: 0 if it is ready, else 1 and one line that says why.
+fn check_health(listen: SocketAddr) -> ExitCode {
+    let asked = Runtime::new().context("cannot start").and_then(|runtime| Ok(runtime.block_on(health::ask(listen))?));
+    asked.map_or_else(|error| complain(&error, 1), |()| ExitCode::SUCCESS)
+}
+
+fn serve(config: &Config) -> ExitCode {
+    let settings = match Settings::prepare(config) {
+        Ok(settings) => settings,
+        Err(error) => return complain(&error, USAGE),
+    };
+    let outcome = Runtime::new().context("cannot start").and_then(|runtime| {
+        let outcome = runtime.block_on(run(config, settings));
+        // whatever a second signal left behind ends here
+        runtime.shutdown_background();
+        outcome
+    });
+    outcome.unwrap_or_else(|error| complain(&error, 1))
+}
+
+#[expect(clippy::print_stderr, reason = "an error that ends the process is for whoever started it, log or not")]
+fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("hubbub: {error:#}");
+    ExitCode::from(code)
+}
+
+/// What can be wrong with the configuration is found out before anything starts.
+struct Settings {
+    redis: Option<RedisConfig>,
+    retention: Retention,
+    api_key: Option<Secret>,
+    instance: String,
+}
+
+impl Settings {
+    fn prepare(config: &Config) -> anyhow::Result<Self> {
+        match config.log_format() {
+            LogFormat::Pretty => telemetry::log_pretty(&config.log),
+            LogFormat::Json => telemetry::log_json(&config.log),
+        }
+        .with_context(|| format!("--log {}", config.log))?;
+        let bytes = usize::try_from(config.log_bytes.as_u64()).context("--log-bytes")?;
+        let retention = Retention { messages: config.log_retention, bytes };
+        let redis = config.redis_url()?.map(|url| RedisConfig {
+            url: url.reveal().to_owned(),
+            prefix: config.prefix.clone(),
+            ca: config.redis_ca.clone(),
+            retention,
+        });
+        Ok(Self { redis, retention, api_key: config.api_key()?, instance: config.instance_name() })
+    }
+}
+
+async fn run(config: &Config, settings: Settings) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::install().context("cannot install signal handlers")?;
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+    let allowed = usize::try_from(descriptors.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX);
+    let max_connections = config.max_connections.unwrap_or(allowed);
+    let metrics = telemetry::install_metrics().context("cannot install the metrics recorder")?;
+    let public = listener::bind(config.listen).with_context(|| {
+        format!("cannot listen on {}; is another instance running? --listen chooses another address", config.listen)
+    })?;
+    let admin = bind_admin(config.admin_listen)?;
+
+    let shutdown = Shutdown::default();
+    let ring = Arc::new(Ring::new(settings.retention));
+    let options = RelayOptions {
+        instance: format!("{}#{:08x}", settings.instance, rand::random::<u32>()),
+        ..RelayOptions::default()
+    };
+    let relay = match settings.redis {
+        Some(redis) => Relay::start(Redis::connect(&redis)?, Arc::clone(&ring), options, &shutdown),
+        None => Relay::start(Local::new(settings.retention), Arc::clone(&ring), options, &shutdown),
+    };
+    let node = Node::start(&settings.instance, ring, relay, &shutdown);
+    let address = public.local_addr()?;
+    let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
+    let routes = server::router(&node, config, settings.api_key, max_connections, &shutdown);
+    drop(shutdown.spawn(listener::serve(public, routes, shutdown.clone())));
+    if let Some(admin) = admin {
+        drop(shutdown.spawn(listener::serve(admin, server::admin_router(metrics.clone()), shutdown.clone())));
+    }
+    shutdown.spawn_until_started(telemetry::keep_tidy(metrics));
+    info!(
+        listen.address = %address,
+        admin.address = admin_address.map(tracing::field::display),
+        instance = settings.instance,
+        max_connections,
+        "listening: open http://{address}"
+    );
+
+    info!(signal = signals.next().await, "stopping");
+    let times = DrainTimes { delay: config.drain_delay, window: config.drain_window, timeout: config.drain_timeout };
+    let drained = tokio::select! {
+        drained = drain(&node, times) => drained,
+        signal = signals.next() => {
+            warn!(signal, connections = node.members().len(), "a second signal: ending at once");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    if let Err(tasks) = shutdown.finish(LAST_TASKS).await {
+        warn!(tasks, "some tasks did not end in time");
+    }
+    if let Err(cut) = drained {
+        error!(connections = cut.0, "{cut}");
+        return Ok(ExitCode::FAILURE);
+    }
+    info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A taken port is an error only if somebody asked for it.
+fn bind_admin(listen: Option<AdminListen>) -> anyhow::Result<Option<TcpListener>> {
+    match listen {
+        Some(AdminListen::Off) => Ok(None),
+        Some(AdminListen::At(address)) => {
+            let bound = listener::bind(address);
+            bound.map(Some).with_context(|| format!("cannot listen on {address} for --admin-listen"))
+        }
+        None => Ok(listener::bind(DEFAULT_ADMIN)
+            .inspect_err(|error| warn!(%error, address = %DEFAULT_ADMIN, "no metrics: set --admin-listen to another address or to off"))
+            .ok()),
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The name of the next one. Cancel safe.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

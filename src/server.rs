@@ -1,0 +1,176 @@
+//! HTTP surface: routes, the upgrade, health, and the embedded app.
+
+mod address;
+mod assets;
+pub mod health;
+pub mod listener;
+mod origin;
+pub mod problem;
+mod rooms;
+mod status;
+pub mod upgrade;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header},
+    response::Response,
+    routing::get,
+};
+use ipnet::IpNet;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower_http::{
+    cors::{AllowOrigin, CorsLayer},
+    limit::RequestBodyLimitLayer,
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    set_header::SetResponseHeaderLayer,
+    timeout::TimeoutLayer,
+    trace::TraceLayer,
+};
+use tracing::debug_span;
+
+use self::{address::client_address, origin::AllowedOrigins, problem::Problem, upgrade::Upgrade};
+use crate::{
+    config::{Config, Secret},
+    node::{Node, Phase, Readiness},
+    protocol::{CloseReason, MAX_FRAME_BYTES},
+    quota::Quota,
+    session::{self, PublishRate},
+    shutdown::Shutdown,
+    socket::Socket,
+};
+
+/// How long a request may take.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// The largest body of a request, in bytes.
+const MAX_REQUEST_BYTES: usize = 64 * 1024;
+/// Upgrades that are worked on at a time; the others wait for their turn.
+const UPGRADES_AT_ONCE: usize = 512;
+/// When a client may come again that found no place, in milliseconds.
+const FULL_RETRY_MS: u64 = 2000;
+
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; font-src 'self'; connect-src 'self' ws: wss:; manifest-src 'self'; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'";
+
+/// What the routes share.
+#[derive(Clone, Debug)]
+struct App {
+    node: Node,
+    api_key: Option<Secret>,
+    origins: AllowedOrigins,
+    trusted_proxies: Arc<[IpNet]>,
+    places: Arc<Semaphore>,
+    addresses: Quota<IpAddr>,
+    rate: PublishRate,
+    shutdown: Shutdown,
+}
+
+/// The public routes of an instance with at most `max_connections` WebSockets.
+pub fn router(
+    node: &Node,
+    config: &Config,
+    api_key: Option<Secret>,
+    max_connections: usize,
+    shutdown: &Shutdown,
+) -> Router {
+    let app = App {
+        node: node.clone(),
+        api_key,
+        origins: AllowedOrigins::from_list(&config.allowed_origins),
+        trusted_proxies: config.trusted_proxies.clone().into(),
+        places: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
+        addresses: Quota::new(config.max_per_address),
+        rate: PublishRate { per_second: config.publish_rate, burst: f64::from(config.publish_burst) },
+        shutdown: shutdown.clone(),
+    };
+    let upgrades = get(accept).layer(GlobalConcurrencyLimitLayer::new(UPGRADES_AT_ONCE));
+    Router::new()
+        .route("/ws", upgrades)
+        .route("/v1/rooms/{room}/messages", get(rooms::history).post(rooms::publish))
+        .route("/v1/stats", get(status::stats))
+        .route("/health/live", get(status::live))
+        .route("/health/ready", get(status::ready))
+        .fallback(assets::app)
+        .with_state(app)
+        .layer(cors(&config.allowed_origins))
+        .layer(RequestBodyLimitLayer::new(MAX_REQUEST_BYTES))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_DEADLINE))
+        .layer(standing(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+        .layer(standing(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(standing(header::REFERRER_POLICY, "no-referrer"))
+        .layer(standing(HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()"))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(TraceLayer::new_for_http().make_span_with(request_span))
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+}
+
+/// The routes for those who operate the instance.
+pub fn admin_router(metrics: PrometheusHandle) -> Router {
+    Router::new().route("/metrics", get(move || async move { metrics.render() }))
+}
+
+/// `GET /ws`
+async fn accept(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    upgrade: Upgrade,
+) -> Result<Response, Problem> {
+    if !app.origins.admits(&headers) {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "pages of this origin may not connect: see --allowed-origins"));
+    }
+    if app.node.phase() == Phase::Closed {
+        return Err(Problem::draining());
+    }
+    if app.node.readiness() == Readiness::Starting {
+        let detail = "this instance has not reached the log yet";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_ms(FULL_RETRY_MS));
+    }
+    let Ok(place) = Arc::clone(&app.places).try_acquire_owned() else {
+        let detail = "this instance has as many connections as it may: see --max-connections";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_ms(FULL_RETRY_MS));
+    };
+    let address = client_address(peer.ip(), &headers, &app.trusted_proxies);
+    let response = upgrade.response();
+    drop(app.shutdown.clone().spawn(async move {
+        let Some(socket) = upgrade.socket(MAX_FRAME_BYTES).await else { return };
+        admit(app, socket, address).await;
+        drop(place);
+    }));
+    Ok(response)
+}
+
+async fn admit(app: App, socket: Socket, address: IpAddr) {
+    match app.addresses.take(address) {
+        Some(_permit) => session::run(socket, app.node, app.rate).await,
+        None => session::turn_away(socket, CloseReason::TooManyConnections).await,
+    }
+}
+
+/// Pages of the listed origins may read what is public here.
+fn cors(origins: &[String]) -> CorsLayer {
+    let listed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+    };
+    CorsLayer::new().allow_origin(listed)
+}
+
+fn standing(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
+fn request_span<B>(request: &Request<B>) -> tracing::Span {
+    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    debug_span!("request", http.method = %request.method(), http.path = request.uri().path(), request.id = id)
+}

@@ -1,0 +1,62 @@
+//! Whose connection it is, seen through proxies.
+
+use std::net::IpAddr;
+
+use axum::http::HeaderMap;
+use ipnet::IpNet;
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The client's address: the peer's, or, as far as trusted proxies vouch for it, the last one in `X-Forwarded-For` that is
+/// not a trusted proxy itself.
+pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let peer = peer.to_canonical();
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    if !is_trusted(&peer) {
+        return peer;
+    }
+    let values = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let hops: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let mut client = peer;
+    for hop in hops.iter().rev() {
+        // what no proxy of ours can have written ends the chain
+        let Ok(address) = hop.parse::<IpAddr>() else { break };
+        client = address.to_canonical();
+        if !is_trusted(&client) {
+            break;
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn address(peer: &str, forwarded: &[&str]) -> String {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let values =
+            forwarded.iter().map(|value| (FORWARDED_FOR.parse().unwrap(), HeaderValue::from_str(value).unwrap()));
+        let mut headers = HeaderMap::new();
+        values.for_each(|(name, value): (axum::http::HeaderName, _)| {
+            headers.append(name, value);
+        });
+        client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn a_stranger_cannot_choose_its_address() {
+        assert_eq!(address("1.2.3.4", &["5.6.7.8"]), "1.2.3.4");
+    }
+
+    #[test]
+    fn the_last_hop_that_is_no_proxy_of_ours_counts() {
+        assert_eq!(address("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(address("10.0.0.1", &["5.6.7.8"]), "5.6.7.8");
+        assert_eq!(address("::ffff:10.0.0.1", &["9.9.9.9, 5.6.7.8, 10.0.0.2"]), "5.6.7.8");
+        assert_eq!(address("10.0.0.1", &["9.9.9.9", "5.6.7.8"]), "5.6.7.8");
+        assert_eq!(address("10.0.0.1", &["5.6.7.8, junk, 10.0.0.2"]), "10.0.0.2");
+    }
+}

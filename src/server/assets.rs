@@ -1,0 +1,83 @@
+//! The embedded browser app.
+
+use axum::{
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use hubbub_web::Asset;
+
+use super::problem::Problem;
+
+const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// Serves a file of the app. Paths without a dot are places within it, and get its page.
+pub(super) async fn app(uri: Uri, headers: HeaderMap) -> Response {
+    let path = uri.path();
+    let is_place = !path.rsplit('/').next().unwrap_or_default().contains('.') && !path.starts_with("/v1/");
+    let asset = hubbub_web::asset(path).or_else(|| if is_place { hubbub_web::asset("index.html") } else { None });
+    asset.map_or_else(
+        || Problem::new(StatusCode::NOT_FOUND, "there is nothing here").into_response(),
+        |asset| respond(asset, &headers),
+    )
+}
+
+fn respond(asset: &'static Asset, request: &HeaderMap) -> Response {
+    let (encoding, body) = choose(asset, request);
+    let etag = encoding
+        .map_or_else(|| asset.etag.to_owned(), |encoding| format!("{}-{encoding}\"", asset.etag.trim_end_matches('"')));
+    let unchanged = request.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok());
+    let mut response = if unchanged.is_some_and(|known| known.split(',').any(|known| known.trim() == etag)) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, asset.content_type)], body).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, if asset.immutable { FOR_EVER } else { ASK_AGAIN });
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    if let Some(encoding) = encoding {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    }
+    response
+}
+
+/// The smallest form that the client takes.
+fn choose(asset: &'static Asset, request: &HeaderMap) -> (Option<&'static str>, &'static [u8]) {
+    let accepted = request.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let takes = |name: &str| {
+        accepted.split(',').any(|part| {
+            let (coding, quality) = part.split_once(';').unwrap_or((part, ""));
+            coding.trim() == name && !matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+        })
+    };
+    match (asset.brotli, asset.gzip) {
+        (Some(brotli), _) if takes("br") => (Some("br"), brotli),
+        (_, Some(gzip)) if takes("gzip") => (Some("gzip"), gzip),
+        _ => (None, asset.identity),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_place_in_the_app_gets_its_page_and_a_missing_file_does_not() {
+        let status = async |path: &'static str| app(Uri::from_static(path), HeaderMap::new()).await.status();
+        assert_eq!(status("/").await, StatusCode::OK);
+        assert_eq!(status("/rooms/lobby").await, StatusCode::OK);
+        assert_eq!(status("/assets/none.js").await, StatusCode::NOT_FOUND);
+        assert_eq!(status("/v1/nothing").await, StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn what_the_client_has_is_not_sent_again() {
+        let first = app(Uri::from_static("/"), HeaderMap::new()).await;
+        let etag = first.headers().get(header::ETAG).unwrap().clone();
+        let again = app(Uri::from_static("/"), HeaderMap::from_iter([(header::IF_NONE_MATCH, etag)])).await;
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    }
+}
