@@ -53,7 +53,7 @@ pub async fn drain(node: &Node, times: DrainTimes) -> Result<(), ConnectionsCut>
             }
         }
     };
-    let outcome = timeout_at(deadline, emptied).await.map_err(|_| ConnectionsCut(node.members().len()));
+    let outcome = timeout_at(deadline, emptied).await.map_err(|_| ConnectionsCut(node.cut()));
     node.leave(LEAVE_DEADLINE).await;
     outcome
 }

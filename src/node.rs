@@ -22,15 +22,15 @@ use crate::{
     census::Census,
     fanout::{Fanout, Member, Notice, Seat},
     protocol::{
-        self, Ack, ConnectionId, Count, DEDUPE_WINDOW, ErrorCode, Frame, HEARTBEAT_INTERVAL, Hello, Limits,
-        MAX_CONNECTIONS_PER_SESSION, Publish, Record, Refusal, RelayState, ResetReason, RoomId, Seq, ServerFrame,
-        Session, UnixMillis, User, UserId, Welcome,
+        self, Ack, CloseReason, ConnectionId, Count, DEDUPE_WINDOW, ErrorCode, Frame, HEARTBEAT_INTERVAL, Hello,
+        Limits, MAX_CONNECTIONS_PER_SESSION, Publish, Record, Refusal, RelayState, ResetReason, RoomId, Seq,
+        ServerFrame, Session, UnixMillis, User, UserId, Welcome,
     },
     quota::{Permit, Quota},
     relay::{Announcement, Overloaded, Relay},
     ring::{History, Resume, Ring},
     shutdown::Shutdown,
-    socket::Link,
+    socket::{Ending, Link},
     telemetry,
 };
 
@@ -273,6 +273,15 @@ impl Node {
         } else {
             Readiness::Ready
         }
+    }
+
+    /// Closes every connection at once, and says how many there were. Who still listens learns why.
+    pub fn cut(&self) -> usize {
+        let left = self.members();
+        for member in &left {
+            member.link().close(Ending::Ours(CloseReason::Drain));
+        }
+        left.len()
     }
 
     /// Leaves the census and the channel, once the last client is gone. What still waits for its place in the log gets

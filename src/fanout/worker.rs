@@ -220,7 +220,11 @@ impl Worker {
         match batch.write(served.member.link(), position) {
             Delivery::Done => {}
             Delivery::Cut(cursor) => served.fall_behind(cursor),
-            Delivery::Closed => served.live = false,
+            Delivery::Closed => {
+                served.live = false;
+                // its task may not have noticed that the peer is gone
+                served.member.link().wake();
+            }
         }
     }
 

@@ -21,11 +21,16 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Announcement>) {
     let mut probe = interval(PROBE_INTERVAL);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut number = 0;
+    let (mut number, mut state) = (0, shared.health.state());
     loop {
         let payload = tokio::select! {
             biased;
             () = shared.closed.cancelled() => return,
+            // a probe from before the subscription was lost
+            Ok(()) = state.changed() => {
+                probe.reset_immediately();
+                continue;
+            }
             _ = probe.tick() => {
                 number += 1;
                 shared.health.probing(number);
