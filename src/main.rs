@@ -26,7 +26,7 @@ const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net:
 /// Descriptors that are not for WebSocket connections.
 const SPARE_DESCRIPTORS: u64 = 64;
 /// What the tasks may take to end, once the last connection is gone.
-const LAST_TASKS: Duration = Duration::from_secs(3);
+const LAST_TASKS: Duration = Duration::from_secs(2);
 /// Exit code for wrong input, as the command line parser has it.
 const USAGE: u8 = 2;
 

@@ -287,8 +287,9 @@ impl Node {
     /// Leaves the census and the channel, once the last client is gone. What still waits for its place in the log gets
     /// it, within `deadline`.
     pub async fn leave(&self, deadline: Duration) {
+        let started = Instant::now();
         self.shared.census.leave(deadline).await;
-        self.shared.relay.close(deadline).await;
+        self.shared.relay.close(deadline.saturating_sub(started.elapsed())).await;
     }
 
     async fn report_connections(self) {

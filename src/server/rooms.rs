@@ -53,7 +53,7 @@ pub(super) async fn history(
 struct Draft {
     id: String,
     body: String,
-    name: UserName,
+    name: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -75,9 +75,10 @@ pub(super) async fn publish(
         return Err(Problem::draining());
     }
     let axum::Json(draft) = axum::Json::<Draft>::from_request(request, &()).await.map_err(|error| bad_body(&error))?;
+    let name: UserName = draft.name.parse()?;
     let publish = Publish::parse(&draft.id, &room, &draft.body)?;
     let (done, placed) = oneshot::channel();
-    app.node.publish(User { id: UserId::api(), name: draft.name }, publish, move |ack| {
+    app.node.publish(User { id: UserId::api(), name }, publish, move |ack| {
         // who asked may have given up
         let _gone = done.send(ack);
     })?;
@@ -105,10 +106,10 @@ fn authorize(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn bad_body(error: &JsonRejection) -> Problem {
-    let status = match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        _ => StatusCode::UNPROCESSABLE_ENTITY,
-    };
-    Problem::new(status, error.body_text())
+    match error.status() {
+        status @ (StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE) => {
+            Problem::new(status, error.body_text())
+        }
+        _ => Refusal::new(ErrorCode::BadFrame, error.body_text()).into(),
+    }
 }
