@@ -1,0 +1,186 @@
+import { randomBytes } from 'node:crypto'
+import {
+  test as base,
+  expect,
+  type Browser,
+  type BrowserContextOptions,
+  type Locator,
+  type Page,
+  type WebSocketRoute,
+} from '@playwright/test'
+
+export { expect }
+
+const HERE = process.env.HUBBUB_URL ?? 'http://127.0.0.1:8080'
+
+/** The addresses of two instances, and of whatever stands before them. */
+export const addresses = {
+  here: HERE,
+  a: process.env.HUBBUB_A ?? HERE,
+  b: process.env.HUBBUB_B ?? HERE,
+}
+
+type Frame = { type: string; [field: string]: unknown }
+
+/** Someone with a browser of their own. */
+export class Person {
+  readonly page: Page
+  readonly name: string
+  readonly errors: string[] = []
+
+  constructor(page: Page, name: string) {
+    this.page = page
+    this.name = name
+    page.on('pageerror', (error) => this.errors.push(error.message))
+    page.on('console', (entry) => {
+      if (entry.type() === 'error') this.errors.push(entry.text())
+    })
+  }
+
+  get log(): Locator {
+    return this.page.getByRole('log')
+  }
+
+  get composer(): Locator {
+    return this.page.getByRole('textbox', { name: /^Message in / })
+  }
+
+  get count(): Locator {
+    return this.page.getByTestId('count')
+  }
+
+  /** The row of the message with this text. */
+  row(text: string): Locator {
+    return this.log.locator('[data-state]').filter({ has: this.page.getByTestId('body').getByText(text, { exact: true }) })
+  }
+
+  async enter(room: string, address = addresses.here) {
+    await this.page.goto(`${address}/#/r/${room}`)
+    await this.page.getByLabel('Your name').fill(this.name)
+    await this.page.getByRole('button', { name: 'Come in' }).click()
+    await expect(this.page.getByRole('heading', { level: 1 })).toHaveText(`#${room}`)
+    await this.isLive()
+  }
+
+  async isLive() {
+    await expect(this.count).toHaveAccessibleName(/connected over/)
+    await expect(this.page.getByTestId('count').locator('[data-live=true]')).toBeAttached()
+  }
+
+  async say(...texts: string[]) {
+    for (const text of texts) {
+      await this.composer.fill(text)
+      await this.composer.press('Enter')
+    }
+  }
+
+  /** Says a lot at once, on a connection beside the page's own. */
+  async flood(room: string, texts: readonly string[]) {
+    await this.page.evaluate(
+      async ([name, target, bodies]) => {
+        const socket = new WebSocket(`ws://${location.host}/ws`)
+        const said = (frame: object) => socket.send(JSON.stringify(frame))
+        let acks = 0
+        await new Promise<void>((resolve) => {
+          socket.onopen = () => said({ type: 'hello', name, rooms: [target] })
+          socket.onmessage = ({ data }) => {
+            const { type } = JSON.parse(data)
+            if (type === 'live') for (const [n, body] of bodies.entries()) said({ type: 'publish', id: `m${n}`, room: target, body })
+            if (type === 'ack') acks += 1
+            if (acks === bodies.length) resolve()
+          }
+        })
+        socket.close()
+      },
+      [this.name, room, texts] as const,
+    )
+  }
+
+  async sees(texts: readonly string[]) {
+    await expect(this.log.getByTestId('body')).toHaveText([...texts])
+  }
+
+  /** The places of the confirmed messages, from top to bottom. */
+  async seqs(): Promise<number[]> {
+    const rows = await this.log.locator('[data-seq]').all()
+    return Promise.all(rows.map(async (row) => Number(await row.getAttribute('data-seq'))))
+  }
+
+  /** The name of the instance that serves this page. */
+  async instance(): Promise<string> {
+    await this.count.click()
+    const instance = await this.page.locator('dt', { hasText: 'Instance' }).locator('+ dd').textContent()
+    await this.page.keyboard.press('Escape')
+    return instance ?? ''
+  }
+}
+
+/** The wire between a page and its server, which a test can hold, cut and speak on. */
+export class Wire {
+  /** How often the page connected. */
+  attempts = 0
+  /** While set, the page reaches no server. */
+  isCut = false
+  /** What the page says; `undefined` keeps the frame from the server. */
+  filter: (frame: Frame) => Frame | undefined = (frame) => frame
+  #socket: WebSocketRoute | undefined
+
+  static async tap(page: Page): Promise<Wire> {
+    const wire = new Wire()
+    await page.routeWebSocket(/\/ws$/, (socket) => wire.#attach(socket))
+    return wire
+  }
+
+  /** Says something to the page in the server's name. */
+  say(frame: Frame) {
+    this.#socket?.send(JSON.stringify(frame))
+  }
+
+  async close(code: number) {
+    await this.#socket?.close({ code })
+  }
+
+  #attach(socket: WebSocketRoute) {
+    this.attempts += 1
+    this.#socket = socket
+    if (this.isCut) {
+      void socket.close({ code: 1001 })
+      return
+    }
+    const server = socket.connectToServer()
+    socket.onMessage((data) => {
+      const frame = this.filter(JSON.parse(String(data)))
+      if (frame) server.send(JSON.stringify(frame))
+    })
+  }
+}
+
+type Fixtures = {
+  room: string
+  /** Whether the browser may complain, as it does about each connection that fails. */
+  mayComplain: boolean
+  person: (name: string, options?: BrowserContextOptions) => Promise<Person>
+}
+
+export const test = base.extend<Fixtures>({
+  mayComplain: [false, { option: true }],
+  // oxlint-disable-next-line no-empty-pattern -- Playwright reads from the pattern what the fixture needs
+  room: async ({}, provide) => {
+    await provide(`e2e-${randomBytes(6).toString('hex')}`)
+  },
+  person: async ({ browser, mayComplain }, provide) => {
+    const people: Person[] = []
+    await provide(async (name, options) => {
+      const person = new Person(await newPage(browser, options), name)
+      people.push(person)
+      return person
+    })
+    await Promise.all(people.map(({ page }) => page.context().close()))
+    if (!mayComplain) expect(people.flatMap(({ errors }) => errors)).toEqual([])
+  },
+})
+
+async function newPage(browser: Browser, options?: BrowserContextOptions): Promise<Page> {
+  const context = await browser.newContext({ locale: 'en-GB', ...options })
+  return context.newPage()
+}

@@ -1,0 +1,160 @@
+// Runs the browser tests against the real thing: Redis, two instances, HAProxy before them, Chromium in front.
+//   HUBBUB_BIN=../../target/debug/hubbub node run.mjs [options of `playwright test`]
+import { spawn, spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+
+const HERE = import.meta.dirname
+const PLAYWRIGHT = join(HERE, 'node_modules/@playwright/test/cli.js')
+const READY_WITHIN_MS = 20_000
+const STOP_WITHIN_MS = 5000
+
+const binary = resolve(process.env.HUBBUB_BIN ?? join(HERE, '../../target/debug/hubbub'))
+const directory = mkdtempSync(join(tmpdir(), 'hubbub-e2e-'))
+const children = []
+
+/** Starts a process whose output is kept in a file and shown only if something goes wrong. */
+function start(name, command, args) {
+  const child = spawn(command, args, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] })
+  const entry = { name, child, output: '' }
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (entry.output += text))
+  child.on('error', (error) => (entry.output += error.message))
+  children.push(entry)
+  return child
+}
+
+async function freePorts(count) {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
+  await Promise.all(servers.map((server) => once(server, 'listening')))
+  const ports = servers.map((server) => server.address().port)
+  await Promise.all(servers.map((server) => once(server.close(), 'close')))
+  return ports
+}
+
+function haproxy(port, instances) {
+  return `
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 60s
+  timeout server 60s
+  timeout tunnel 1h
+  retries 3
+  retry-on conn-failure empty-response 503
+  option redispatch 1
+
+listen hubbub
+  bind 127.0.0.1:${port}
+  balance leastconn
+  option httpchk GET /health/ready
+  http-check expect status 200
+  default-server check inter 200ms fall 2 rise 1
+${Object.entries(instances)
+  .map(([name, address]) => `  server ${name} 127.0.0.1:${address}`)
+  .join('\n')}
+`
+}
+
+async function isReady(address) {
+  try {
+    return (await fetch(`${address}/health/ready`)).status === 200
+  } catch {
+    return false
+  }
+}
+
+async function waitUntilReady(address) {
+  const until = Date.now() + READY_WITHIN_MS
+  while (!(await isReady(address))) {
+    if (Date.now() > until) throw new Error(`${address}/health/ready did not answer 200 in time`)
+    await delay(100)
+  }
+}
+
+/** Redis, the instances a and b, and HAProxy. Returns what the tests have to know. */
+async function startServers() {
+  const [redis, a, b, proxy] = await freePorts(4)
+  start('redis-server', 'redis-server', ['--port', redis, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'].map(String))
+  const prefix = `e2e-${randomBytes(6).toString('hex')}`
+  const pids = {}
+  for (const [name, port] of Object.entries({ a, b })) {
+    const options = {
+      '--listen': `127.0.0.1:${port}`,
+      '--admin-listen': 'off',
+      '--redis-url': `redis://127.0.0.1:${redis}`,
+      '--prefix': prefix,
+      '--instance': name,
+      '--drain-delay': '1s',
+      '--drain-window': '1s',
+    }
+    pids[name] = start(`hubbub ${name}`, binary, Object.entries(options).flat()).pid
+  }
+  const configuration = join(directory, 'haproxy.cfg')
+  writeFileSync(configuration, haproxy(proxy, { a, b }))
+  start('haproxy', 'haproxy', ['-db', '-f', configuration])
+  const [urlA, urlB, url] = [a, b, proxy].map((port) => `http://127.0.0.1:${port}`)
+  await Promise.all([urlA, urlB, url].map(waitUntilReady))
+  return { HUBBUB_URL: url, HUBBUB_A: urlA, HUBBUB_B: urlB, HUBBUB_PIDS: JSON.stringify(pids) }
+}
+
+/** Runs the tests of a project. Returns how many passed and failed; those that could not run failed. */
+async function runTests(project, environment) {
+  const args = [PLAYWRIGHT, 'test', `--project=${project}`, '--pass-with-no-tests', ...process.argv.slice(2)]
+  const child = spawn(process.execPath, args, { cwd: HERE, stdio: 'inherit', env: { ...process.env, ...environment } })
+  const [code] = await once(child, 'exit')
+  const { stats } = JSON.parse(readFileSync(join(HERE, 'test-results/report.json'), 'utf8'))
+  const failed = stats.unexpected + stats.flaky + stats.skipped
+  return { passed: stats.expected, failed: failed === 0 && code !== 0 ? 1 : failed }
+}
+
+async function stop({ child }) {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
+  const exit = once(child, 'exit')
+  child.kill('SIGTERM')
+  const kill = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN_MS)
+  await exit
+  clearTimeout(kill)
+}
+
+function showOutput() {
+  for (const { name, output } of children) console.error(`--- ${name} ---\n${output.slice(-8000)}`)
+}
+
+async function main() {
+  if (!existsSync(binary)) throw new Error(`there is no hubbub at ${binary}: build it, or name it in HUBBUB_BIN`)
+  if (!existsSync(PLAYWRIGHT)) spawnSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: HERE, stdio: 'inherit' })
+  const environment = await startServers()
+  const results = []
+  for (const project of ['chat', 'drain']) results.push(await runTests(project, environment))
+  const sum = (field) => results.reduce((total, result) => total + result[field], 0)
+  return { passed: sum('passed'), failed: sum('failed') }
+}
+
+async function cleanUp() {
+  await Promise.all(children.map(stop))
+  rmSync(directory, { recursive: true, force: true })
+}
+
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, async () => {
+    await cleanUp()
+    process.exit(1)
+  })
+}
+
+let result
+try {
+  result = await main()
+} catch (error) {
+  console.error(error.message)
+  result = { passed: 0, failed: 1 }
+}
+if (result.failed > 0) showOutput()
+await cleanUp()
+console.log(`${result.passed} passed, ${result.failed} failed`)
+process.exitCode = result.failed > 0 ? 1 : 0

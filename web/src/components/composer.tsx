@@ -1,0 +1,123 @@
+import { useCallback, useEffect, useLayoutEffect, useRef, useState, type KeyboardEvent } from 'react'
+import { useChat, useSnapshot } from '@/app/chat'
+import { useNow } from '@/app/clock'
+import type { Hold } from '@/lib/courier'
+import { isString } from '@/lib/storage'
+import { cn } from './cn'
+import { ArrowUpIcon } from './icons'
+import { Button } from './ui/button'
+
+/** From here on the person is told how much room is left. */
+const NEARLY_FULL_BYTES = 500
+const ENCODER = new TextEncoder()
+
+/** Where one writes. The text of each room is kept until it is sent. */
+export function Composer({ room }: { room: string }) {
+  const { client } = useChat()
+  const limits = useSnapshot((snapshot) => snapshot.limits)
+  const hold = useSnapshot((snapshot) => snapshot.hold)
+  const [text, setText] = useDraft(room)
+  const [isOutboxFull, setOutboxFull] = useState(false)
+  const input = useRef<HTMLTextAreaElement>(null)
+  const body = text.trim()
+  const bytesLeft = limits.body_bytes - ENCODER.encode(body).length
+
+  useLayoutEffect(() => {
+    const element = input.current
+    if (!element) return
+    element.style.height = 'auto'
+    element.style.height = `${element.scrollHeight}px`
+  }, [text])
+
+  useEffect(() => {
+    if (matchMedia('(pointer: fine)').matches) input.current?.focus()
+  }, [])
+
+  const send = () => {
+    input.current?.focus()
+    if (body === '' || bytesLeft < 0) return
+    setOutboxFull(client.isOutboxFull)
+    if (client.isOutboxFull) return
+    client.send(room, body)
+    setText('')
+  }
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    const isComposing = event.nativeEvent.isComposing || event.keyCode === 229
+    if (event.key !== 'Enter' || event.shiftKey || isComposing) return
+    event.preventDefault()
+    send()
+  }
+
+  return (
+    <form
+      className="mx-auto w-full max-w-3xl px-3 pb-[max(0.75rem,env(safe-area-inset-bottom))] sm:px-6 sm:pb-5"
+      onSubmit={(event) => {
+        event.preventDefault()
+        send()
+      }}
+    >
+      <div
+        className={cn(
+          'flex items-end gap-1 rounded-xl border border-input/50 bg-card p-1.5 shadow-sm transition-colors',
+          'focus-within:border-ring focus-within:outline-2 focus-within:outline-ring/25',
+        )}
+      >
+        <textarea
+          ref={input}
+          rows={1}
+          dir="auto"
+          aria-label={`Message in ${room}`}
+          placeholder={`Say something in #${room}`}
+          enterKeyHint="send"
+          value={text}
+          onKeyDown={onKeyDown}
+          onChange={(event) => {
+            setText(event.target.value)
+            if (event.target.value !== '') client.typing(room)
+          }}
+          className="scroll-thin max-h-[40dvh] min-h-11 min-w-0 flex-1 resize-none bg-transparent px-3 py-2.5 text-base leading-normal placeholder:truncate placeholder:text-muted-foreground focus-visible:outline-none sm:min-h-10 sm:py-2 sm:text-[0.9375rem]"
+        />
+        <Button type="submit" size="icon" aria-label="Send" disabled={body === '' || bytesLeft < 0}>
+          <ArrowUpIcon />
+        </Button>
+      </div>
+      <div role="status" className="px-3 text-[0.8125rem] text-muted-foreground tabular-nums empty:hidden [&>p]:pt-1.5">
+        {hold && <HoldNote hold={hold} />}
+        {isOutboxFull && <p className="text-destructive">Too many messages wait to be sent. Try again when some are through.</p>}
+        {bytesLeft < NEARLY_FULL_BYTES && (
+          <p className={cn(bytesLeft < 0 && 'text-destructive')}>
+            {bytesLeft < 0 ? `${-bytesLeft} bytes too long` : `${bytesLeft} bytes left`}
+          </p>
+        )}
+      </div>
+    </form>
+  )
+}
+
+function HoldNote({ hold: { reason, until } }: { hold: Hold }) {
+  const now = useNow(250)
+  const seconds = Math.max(1, Math.ceil((until - now) / 1000))
+  return (
+    <p>
+      {reason === 'rate_limited' ? 'That was a lot at once.' : 'The server has too much to do.'} What waits is sent in{' '}
+      {seconds} s.
+    </p>
+  )
+}
+
+/** The text that waits in a room to be sent, kept over reloads. */
+function useDraft(room: string): [string, (text: string) => void] {
+  const { storage } = useChat()
+  const key = `draft.${room}`
+  const [text, setText] = useState(() => storage.read(key, isString) ?? '')
+  const keep = useCallback(
+    (next: string) => {
+      setText(next)
+      if (next === '') storage.remove(key)
+      else storage.write(key, next)
+    },
+    [storage, key],
+  )
+  return [text, keep]
+}

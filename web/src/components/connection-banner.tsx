@@ -1,0 +1,116 @@
+import type { ReactNode } from 'react'
+import { useChat, useSnapshot } from '@/app/chat'
+import { useNow } from '@/app/clock'
+import { closeText } from '@/lib/protocol'
+import { cn } from './cn'
+import { CloseIcon } from './icons'
+import { Button } from './ui/button'
+
+/** Shorter outages are not worth a word. */
+const CALM_MS = 1000
+
+/** What stands between the person and the conversation, if anything. */
+export function ConnectionBanner() {
+  return (
+    <div role="status">
+      <Outage />
+      <RelayNotice />
+      <Gap />
+      <Problem />
+    </div>
+  )
+}
+
+function Outage() {
+  const { client } = useChat()
+  const link = useSnapshot((snapshot) => snapshot.link)
+  const outageSince = useSnapshot((snapshot) => snapshot.outageSince)
+  const now = useNow(250, outageSince !== undefined)
+  if (link.state === 'stopped') {
+    return (
+      <Banner tone="alert" action={<BannerButton onClick={() => location.reload()}>Reload</BannerButton>}>
+        {closeText(link.code)}
+      </Banner>
+    )
+  }
+  if (outageSince === undefined || now - outageSince < CALM_MS) return null
+  const retry = <BannerButton onClick={() => client.retryNow()}>Retry now</BannerButton>
+  switch (link.state) {
+    case 'waiting': {
+      const seconds = Math.max(1, Math.ceil((link.until - now) / 1000))
+      return (
+        <Banner action={retry}>
+          Connection lost. Trying again <span aria-hidden="true">in {seconds} s</span>
+        </Banner>
+      )
+    }
+    case 'offline':
+      return <Banner>You are offline. What you write is kept and sent when you are back.</Banner>
+    case 'replaying':
+      return <Banner>Catching up…</Banner>
+    default:
+      return <Banner>Connecting…</Banner>
+  }
+}
+
+function RelayNotice() {
+  const relay = useSnapshot((snapshot) => snapshot.relay)
+  const link = useSnapshot((snapshot) => snapshot.link)
+  if (relay === 'live' || link.state !== 'live') return null
+  return <Banner>The servers cannot reach each other. Messages will be delivered when the relay is back.</Banner>
+}
+
+/** What was said during an outage may be more than the server can replay. */
+function Gap() {
+  const { client } = useChat()
+  const room = useSnapshot(({ active }) => (active?.hasGap ? active.name : undefined))
+  if (room === undefined) return null
+  return (
+    <Banner action={<Dismiss onClick={() => client.dismissGap(room)} />}>
+      Not everything could be replayed, so recent messages were loaded again. Some may be missing.
+    </Banner>
+  )
+}
+
+function Problem() {
+  const { client } = useChat()
+  const problem = useSnapshot((snapshot) => snapshot.problem)
+  if (problem === undefined) return null
+  return (
+    <Banner tone="alert" action={<Dismiss onClick={() => client.dismissProblem()} />}>
+      {problem}
+    </Banner>
+  )
+}
+
+type BannerProps = { tone?: 'calm' | 'alert'; action?: ReactNode; children: ReactNode }
+
+function Banner({ tone = 'calm', action, children }: BannerProps) {
+  return (
+    <div
+      className={cn(
+        'flex min-h-11 animate-arrive items-center justify-between gap-3 border-b px-4 py-1.5 text-sm sm:px-6',
+        tone === 'calm' ? 'border-highlight/35 bg-highlight/15' : 'border-destructive/30 bg-destructive/10',
+      )}
+    >
+      <p className="min-w-0 tabular-nums">{children}</p>
+      {action}
+    </div>
+  )
+}
+
+function BannerButton({ onClick, children }: { onClick: () => void; children: ReactNode }) {
+  return (
+    <Button variant="outline" size="sm" onClick={onClick}>
+      {children}
+    </Button>
+  )
+}
+
+function Dismiss({ onClick }: { onClick: () => void }) {
+  return (
+    <Button variant="ghost" size="icon-sm" aria-label="Dismiss" onClick={onClick}>
+      <CloseIcon className="size-4" />
+    </Button>
+  )
+}

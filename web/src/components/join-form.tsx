@@ -1,0 +1,42 @@
+import { useState } from 'react'
+import { goTo } from '@/app/route'
+import { roomFault } from '@/lib/protocol'
+import { PlusIcon } from './icons'
+import { Button } from './ui/button'
+import { Field } from './ui/field'
+
+export function JoinForm({ onJoin }: { onJoin?: (() => void) | undefined }) {
+  const [room, setRoom] = useState('')
+  const [fault, setFault] = useState<string>()
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault()
+        const found = roomFault(room.trim())
+        setFault(found)
+        if (found !== undefined) return
+        goTo(room.trim())
+        setRoom('')
+        onJoin?.()
+      }}
+    >
+      <Field
+        label="Join a room"
+        placeholder="room-name"
+        autoCapitalize="none"
+        autoComplete="off"
+        spellCheck={false}
+        value={room}
+        fault={fault}
+        onChange={(event) => {
+          setRoom(event.target.value)
+          setFault(undefined)
+        }}
+      >
+        <Button type="submit" variant="secondary" size="icon" aria-label="Join">
+          <PlusIcon />
+        </Button>
+      </Field>
+    </form>
+  )
+}

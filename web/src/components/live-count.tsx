@@ -1,0 +1,86 @@
+import { useId } from 'react'
+import { useSnapshot } from '@/app/chat'
+import type { Snapshot } from '@/lib/snapshot'
+import { cn } from './cn'
+
+const NUMBER = new Intl.NumberFormat('en-GB')
+
+function plural(count: number, one: string): string {
+  return `${NUMBER.format(count)} ${one}${count === 1 ? '' : 's'}`
+}
+
+/** How many are connected; behind it, the details of one's own connection. */
+export function LiveCount() {
+  const snapshot = useSnapshot((whole) => whole)
+  const { count, link } = snapshot
+  const id = useId()
+  const isLive = link.state === 'live'
+  return (
+    <>
+      <button
+        type="button"
+        popoverTarget={id}
+        data-testid="count"
+        aria-label={count && `${NUMBER.format(count.connections)} connected over ${plural(count.instances, 'instance')}`}
+        className="flex h-11 shrink-0 items-center gap-2 rounded-full px-3 text-sm text-muted-foreground transition-colors hover:bg-accent hover:text-accent-foreground sm:h-9"
+      >
+        <span
+          data-live={isLive}
+          className={cn('size-2 rounded-full', isLive ? 'animate-breathe bg-primary' : 'border border-muted-foreground')}
+        />
+        {count ? (
+          <span className="tabular-nums">
+            <strong className="font-semibold text-foreground">
+              {count.settling && '~'}
+              {NUMBER.format(count.connections)}
+            </strong>
+            <span className="max-sm:hidden">
+              {' '}
+              connected · {plural(count.instances, 'instance')}
+              {count.settling && ' · counting'}
+            </span>
+          </span>
+        ) : (
+          <span>connecting</span>
+        )}
+      </button>
+      <div
+        id={id}
+        popover="auto"
+        className="fixed inset-[4.25rem_1rem_auto_auto] w-72 max-w-[calc(100vw-2rem)] rounded-lg border border-border bg-popover p-4 text-sm text-popover-foreground shadow-xl"
+      >
+        <h2 className="font-display text-base font-semibold">This connection</h2>
+        <dl className="mt-3 grid grid-cols-[auto_1fr] gap-x-4 gap-y-1.5">
+          {details(snapshot).map(([term, value]) => (
+            <div key={term} className="contents">
+              <dt className="text-muted-foreground">{term}</dt>
+              <dd className="truncate text-right tabular-nums">{value}</dd>
+            </div>
+          ))}
+        </dl>
+      </div>
+    </>
+  )
+}
+
+const LINK_NAMES = {
+  idle: 'not connected',
+  connecting: 'connecting',
+  replaying: 'catching up',
+  live: 'live',
+  waiting: 'waiting to reconnect',
+  offline: 'offline',
+  stopped: 'closed by the server',
+}
+
+function details({ link, relay, server, cursor, count }: Snapshot): [string, string][] {
+  return [
+    ['State', LINK_NAMES[link.state]],
+    ['Instance', server?.instance ?? '–'],
+    ['Connection', `${server?.connection ?? '–'}`],
+    ['Relay', relay === 'live' ? 'live' : 'degraded'],
+    ['Sequence', `${cursor ?? '–'}`],
+    ['Connected', count ? plural(count.connections, 'connection') : '–'],
+    ['Served by', count ? plural(count.instances, 'instance') + (count.settling ? ', still counting' : '') : '–'],
+  ]
+}

@@ -1,0 +1,136 @@
+import { useState } from 'react'
+import { useChat, useSnapshot } from '@/app/chat'
+import { replaceRoute, roomPath } from '@/app/route'
+import type { RoomView } from '@/lib/room'
+import { Avatar } from './avatar'
+import { cn } from './cn'
+import { LeaveIcon, PenIcon } from './icons'
+import { JoinForm } from './join-form'
+import { Logo } from './logo'
+import { NameForm } from './name-form'
+import { ThemeToggle } from './theme-toggle'
+import { Badge } from './ui/badge'
+import { Button } from './ui/button'
+import { Dialog } from './ui/dialog'
+
+/** The rooms and oneself. `onPick` is called when the person has chosen where to go. */
+export function Sidebar({ onPick }: { onPick?: () => void }) {
+  const rooms = useSnapshot((snapshot) => snapshot.rooms)
+  const active = useSnapshot((snapshot) => snapshot.active)
+  return (
+    <div className="flex h-full flex-col bg-sidebar text-sidebar-foreground">
+      <div className="flex h-16 shrink-0 items-center gap-2.5 px-5">
+        <Logo className="size-7" />
+        <span className="font-display text-xl font-bold tracking-tight">hubbub</span>
+      </div>
+      <nav aria-label="Rooms" className="scroll-thin min-h-0 flex-1 overflow-y-auto px-3 py-2">
+        <ul className="space-y-0.5">
+          {rooms.map((room) => (
+            <RoomItem key={room.name} room={room} isActive={room.name === active?.name} onPick={onPick} />
+          ))}
+        </ul>
+      </nav>
+      <div className="px-5 pt-3 pb-4">
+        <JoinForm onJoin={onPick} />
+      </div>
+      <Self />
+    </div>
+  )
+}
+
+type RoomItemProps = { room: RoomView; isActive: boolean; onPick: (() => void) | undefined }
+
+function RoomItem({ room: { name, unread }, isActive, onPick }: RoomItemProps) {
+  const { client } = useChat()
+  const leave = () => {
+    client.leave(name)
+    if (isActive) replaceRoute(client.snapshot().rooms[0]?.name)
+  }
+  return (
+    <li className="group relative">
+      <a
+        href={roomPath(name)}
+        aria-current={isActive ? 'page' : undefined}
+        onClick={onPick}
+        className={cn(
+          'flex h-11 items-center gap-2 rounded-md pr-12 pl-3 text-[0.9375rem] transition-colors sm:h-10',
+          isActive
+            ? 'bg-sidebar-accent font-medium text-sidebar-accent-foreground'
+            : 'hover:bg-sidebar-accent/55',
+          unread > 0 && 'font-semibold',
+        )}
+      >
+        <span aria-hidden="true" className="text-muted-foreground">
+          #
+        </span>
+        <span className="truncate">{name}</span>
+        {unread > 0 && (
+          <span className="absolute right-3 group-focus-within:right-11 group-hover:right-11">
+            <Badge>
+              {unread > 99 ? '99+' : unread}
+              <span className="sr-only"> unread</span>
+            </Badge>
+          </span>
+        )}
+      </a>
+      <Button
+        variant="ghost"
+        size="icon-sm"
+        aria-label={`Leave ${name}`}
+        title={`Leave ${name}`}
+        onClick={leave}
+        className={cn(
+          'absolute inset-y-0 right-1 my-auto hover:bg-transparent',
+          'group-focus-within:opacity-100 group-hover:opacity-100',
+          !(isActive && unread === 0) && 'opacity-0',
+        )}
+      >
+        <LeaveIcon className="size-4" />
+      </Button>
+    </li>
+  )
+}
+
+function Self() {
+  const { client } = useChat()
+  const name = useSnapshot((snapshot) => snapshot.name ?? '')
+  const me = useSnapshot((snapshot) => snapshot.me)
+  const [isRenaming, setRenaming] = useState(false)
+  const close = () => setRenaming(false)
+  return (
+    <div className="flex items-center gap-1 border-t border-sidebar-border px-3 py-2 pb-[max(0.5rem,env(safe-area-inset-bottom))]">
+      <button
+        type="button"
+        onClick={() => setRenaming(true)}
+        title="Change your name"
+        className="group flex h-11 min-w-0 flex-1 items-center gap-2.5 rounded-md px-2 text-left transition-colors hover:bg-sidebar-accent/55"
+      >
+        <Avatar id={me?.id ?? ''} name={name} className="size-8" />
+        <span className="truncate text-[0.9375rem] font-medium" dir="auto">
+          {name}
+        </span>
+        <span className="sr-only">Change your name</span>
+        <PenIcon className="size-4 shrink-0 text-muted-foreground opacity-0 group-hover:opacity-100 group-focus-visible:opacity-100" />
+      </button>
+      <ThemeToggle />
+      {isRenaming && (
+        <Dialog label="Your name" onClose={close} className="m-auto w-[min(24rem,calc(100vw-2rem))] rounded-xl p-5 shadow-xl">
+          <NameForm
+            name={name}
+            onName={(chosen) => {
+              if (chosen !== name) client.rename(chosen)
+              close()
+            }}
+          >
+            <div className="flex justify-end gap-2">
+              <Button variant="ghost" onClick={close}>
+                Cancel
+              </Button>
+              <Button type="submit">Save</Button>
+            </div>
+          </NameForm>
+        </Dialog>
+      )}
+    </div>
+  )
+}

@@ -1,0 +1,190 @@
+import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { Connection, type Link } from './connection'
+import { FakeNetwork } from './fake'
+
+let network: FakeNetwork
+let links: Link['state'][]
+let isOnline: boolean
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 1_800_000_000_000 })
+  network = new FakeNetwork()
+  links = []
+  isOnline = true
+})
+
+function connect(): Connection {
+  const connection = new Connection({
+    open: network.open,
+    hello: () => ({ type: 'hello', name: 'Ann', session: 's', rooms: ['lobby'] }),
+    onFrame: () => {},
+    onLink: (link) => links.push(link.state),
+    isOnline: () => isOnline,
+    random: () => 1,
+  })
+  connection.start()
+  return connection
+}
+
+function waitMs({ link }: Connection): number | undefined {
+  return link.state === 'waiting' ? link.until - Date.now() : undefined
+}
+
+describe('a connection', () => {
+  test('says hello first and is live when the replay is over', () => {
+    connect()
+    network.socket.live()
+    expect(network.socket.sent).toEqual([{ type: 'hello', name: 'Ann', session: 's', rooms: ['lobby'] }])
+    expect(links).toEqual(['connecting', 'replaying', 'live'])
+  })
+
+  test('that is not welcomed within ten seconds is tried again', () => {
+    const connection = connect()
+    const first = network.socket
+    first.open()
+    vi.advanceTimersByTime(9999)
+    expect(connection.link.state).toBe('connecting')
+    vi.advanceTimersByTime(1)
+    expect(connection.link.state).toBe('waiting')
+    expect(first.isClosed).toBe(true)
+    vi.advanceTimersByTime(500)
+    expect(network.sockets).toHaveLength(2)
+  })
+
+  test('that hears nothing for a heartbeat and ten seconds is given up', () => {
+    const connection = connect()
+    network.socket.live()
+    vi.advanceTimersByTime(34_999)
+    expect(connection.link.state).toBe('live')
+    vi.advanceTimersByTime(1)
+    expect(connection.link.state).toBe('waiting')
+  })
+
+  test('that hears its heartbeat stays', () => {
+    const connection = connect()
+    network.socket.live()
+    for (let beat = 0; beat < 10; beat += 1) {
+      vi.advanceTimersByTime(25_000)
+      network.socket.say({ type: 'heartbeat', seq: 100 })
+    }
+    expect(connection.link.state).toBe('live')
+    expect(network.sockets).toHaveLength(1)
+  })
+
+  test('waits longer after each failure', () => {
+    const connection = connect()
+    const waits = [1, 2, 3].map(() => {
+      network.socket.end(1006)
+      const wait = waitMs(connection)
+      vi.runOnlyPendingTimers()
+      return wait
+    })
+    expect(waits).toEqual([500, 1000, 2000])
+  })
+
+  test('forgets its failures only after ten seconds of standing', () => {
+    const connection = connect()
+    network.socket.end(1006)
+    vi.advanceTimersByTime(500)
+    network.socket.live()
+    vi.advanceTimersByTime(9999)
+    network.socket.end(1006)
+    expect(waitMs(connection)).toBe(1000)
+    vi.advanceTimersByTime(1000)
+    network.socket.live()
+    vi.advanceTimersByTime(10_000)
+    network.socket.end(1006)
+    expect(waitMs(connection)).toBe(500)
+  })
+
+  test('that is drained comes back when it was told to', () => {
+    const connection = connect()
+    network.socket.live()
+    network.socket.say({ type: 'drain', reconnect_after_ms: 1234 })
+    network.socket.end(1012)
+    expect(waitMs(connection)).toBe(1234)
+    vi.advanceTimersByTime(1234)
+    expect(network.sockets).toHaveLength(2)
+    network.socket.end(1006)
+    expect(waitMs(connection)).toBe(500)
+  })
+
+  test.each([1000, 1001, 1006, 1011, 1012, 4000, 4001, 4002, 4003, 4499])('closed with %i comes back', (code) => {
+    const connection = connect()
+    network.socket.live()
+    network.socket.end(code)
+    expect(connection.link.state).toBe('waiting')
+  })
+
+  test.each([1002, 1003, 1007, 1009, 4500, 4501, 4999])('closed with %i stays away', (code) => {
+    const connection = connect()
+    network.socket.live()
+    network.socket.end(code)
+    vi.advanceTimersByTime(600_000)
+    connection.wake()
+    connection.start()
+    connection.restart()
+    expect(connection.link).toEqual({ state: 'stopped', code })
+    expect(network.sockets).toHaveLength(1)
+  })
+
+  test('waits while there is no network and comes back with it', () => {
+    const connection = connect()
+    network.socket.live()
+    isOnline = false
+    network.socket.end(1006)
+    connection.sleep()
+    vi.advanceTimersByTime(600_000)
+    expect(connection.link.state).toBe('offline')
+    expect(network.sockets).toHaveLength(1)
+    isOnline = true
+    connection.wake()
+    expect(network.sockets).toHaveLength(2)
+  })
+
+  test('does not wait any longer when the person says so', () => {
+    const connection = connect()
+    network.socket.end(1006)
+    connection.start()
+    expect(network.sockets).toHaveLength(2)
+    vi.advanceTimersByTime(500)
+    expect(network.sockets).toHaveLength(2)
+  })
+
+  test('is put to the test when the page wakes up', () => {
+    const connection = connect()
+    network.socket.live()
+    vi.advanceTimersByTime(1000)
+    connection.wake()
+    expect(network.socket.sent.at(-1)).toEqual({ type: 'ping' })
+    vi.advanceTimersByTime(5000)
+    expect(connection.link.state).toBe('waiting')
+  })
+
+  test('passes the test when anything is heard', () => {
+    const connection = connect()
+    network.socket.live()
+    vi.advanceTimersByTime(1000)
+    connection.wake()
+    vi.advanceTimersByTime(100)
+    network.socket.say({ type: 'pong' })
+    vi.advanceTimersByTime(5000)
+    expect(connection.link.state).toBe('live')
+  })
+
+  test('hears nothing more from a socket it gave up', () => {
+    const connection = connect()
+    const first = network.socket
+    first.live()
+    connection.restart()
+    first.end(4500)
+    expect(connection.link.state).toBe('connecting')
+  })
+
+  test('ignores what is not JSON', () => {
+    const connection = connect()
+    network.socket.live()
+    network.socket.onmessage?.(new MessageEvent('message', { data: '{' }))
+    expect(connection.link.state).toBe('live')
+  })
+})

@@ -1,0 +1,27 @@
+/** Part of a text, and where in it that begins. */
+export type Piece = { at: number; text: string; href?: string }
+
+const ADDRESS = /https?:\/\/[^\s<>"]+/giu
+const TRAILING = /[.,:;!?'»”’]+$/u
+
+/** Cuts a text into plain pieces and web addresses. Nothing but http and https counts as an address. */
+export function splitLinks(text: string): Piece[] {
+  const pieces: Piece[] = []
+  let end = 0
+  for (const { 0: match, index } of text.matchAll(ADDRESS)) {
+    const address = withoutTrailing(match)
+    if (!URL.canParse(address)) continue
+    if (index > end) pieces.push({ at: end, text: text.slice(end, index) })
+    pieces.push({ at: index, text: address, href: new URL(address).href })
+    end = index + address.length
+  }
+  if (end < text.length) pieces.push({ at: end, text: text.slice(end) })
+  return pieces
+}
+
+/** Drops the punctuation of the sentence around an address, and a bracket that was opened before it. */
+function withoutTrailing(match: string): string {
+  const address = match.replace(TRAILING, '')
+  const isUnbalanced = address.endsWith(')') && !address.includes('(')
+  return isUnbalanced ? withoutTrailing(address.slice(0, -1)) : address
+}

@@ -1,0 +1,25 @@
+import { expect, test } from 'vitest'
+import { nameFault, roomFault } from './protocol'
+import { randomId } from './random'
+
+test.each(['a', '0', 'lobby', 'a.b_c-d', 'x'.repeat(64)])('%s is a room', (room) => {
+  expect(roomFault(room)).toBeUndefined()
+})
+
+test.each(['', 'A', '-a', '.a', 'a b', 'ä', 'a/b', 'x'.repeat(65)])('“%s” is no room', (room) => {
+  expect(roomFault(room)).toBeDefined()
+})
+
+test.each(['Ann', ' Ann ', 'ليلى', '😀'.repeat(64)])('%s is a name', (name) => {
+  expect(nameFault(name)).toBeUndefined()
+})
+
+test.each(['', '  ', 'a\u0000b', 'a\u202eb', 'x'.repeat(65)])('“%s” is no name', (name) => {
+  expect(nameFault(name)).toBeDefined()
+})
+
+test('an id is 22 characters of base64url and never the same', () => {
+  const ids = new Set(Array.from({ length: 100 }, randomId))
+  expect(ids.size).toBe(100)
+  for (const id of ids) expect(id).toMatch(/^[A-Za-z0-9_-]{21}[AQgw]$/)
+})

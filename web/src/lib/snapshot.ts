@@ -1,0 +1,24 @@
+import type { Link } from './connection'
+import type { Hold } from './courier'
+import type { Count, Limits, Relay, User, Welcome } from './protocol'
+import type { RoomView } from './room'
+
+/** Everything there is to show. A new one is made after each change; unchanged rooms keep their view. */
+export type Snapshot = {
+  name: string | undefined
+  me: User | undefined
+  link: Link
+  /** Since when the connection does not stand, while it should. */
+  outageSince: number | undefined
+  relay: Relay
+  count: Count | undefined
+  server: Pick<Welcome, 'instance' | 'connection' | 'version'> | undefined
+  limits: Limits
+  /** The last seq this client has heard of. */
+  cursor: number | undefined
+  rooms: readonly RoomView[]
+  active: RoomView | undefined
+  hold: Hold | undefined
+  /** The last thing that went wrong and belongs to no message. */
+  problem: string | undefined
+}

@@ -1,0 +1,59 @@
+import { expect, test } from 'vitest'
+import { message } from './fake'
+import { Timeline } from './timeline'
+
+function seqs({ messages }: Timeline): number[] {
+  return messages.map(({ seq }) => seq)
+}
+
+test('messages stand in the order of seq, however they come', () => {
+  const timeline = new Timeline()
+  for (const seq of [5, 1, 9, 3]) timeline.append(message(seq))
+  expect(seqs(timeline)).toEqual([1, 3, 5, 9])
+})
+
+test('a message with a known id is ignored', () => {
+  const timeline = new Timeline()
+  expect(timeline.append(message(5, { id: 'x' }))).toBe(true)
+  expect(timeline.append(message(9, { id: 'x' }))).toBe(false)
+  expect(seqs(timeline)).toEqual([5])
+})
+
+test('the same id from another sender is another message', () => {
+  const timeline = new Timeline()
+  timeline.append(message(5, { id: 'x' }))
+  expect(timeline.append(message(6, { id: 'x', from: { id: 'cid', name: 'Cid' } }))).toBe(true)
+})
+
+test('a returned message whose old place is known is ignored', () => {
+  const timeline = new Timeline()
+  timeline.append(message(5))
+  expect(timeline.append(message(900, { id: 'other', was: 5 }))).toBe(false)
+  expect(timeline.append(message(901, { id: 'another', was: 6 }))).toBe(true)
+})
+
+test('a page tells whether any of it was known', () => {
+  const timeline = new Timeline()
+  timeline.append(message(5))
+  expect(timeline.merge([message(3), message(4)])).toBe(false)
+  expect(timeline.merge([message(4), message(6)])).toBe(true)
+  expect(seqs(timeline)).toEqual([3, 4, 5, 6])
+})
+
+test('of too many messages the oldest go, and come back only as history', () => {
+  const timeline = new Timeline()
+  for (let seq = 1; seq <= 2001; seq += 1) timeline.append(message(seq))
+  expect(timeline.trim()).toBe(true)
+  expect(timeline.messages).toHaveLength(1500)
+  expect(timeline.oldest?.seq).toBe(502)
+  expect(timeline.append(message(3000, { id: 'm1', was: 1 }))).toBe(false)
+  timeline.merge([message(501)])
+  expect(timeline.oldest?.seq).toBe(501)
+})
+
+test('what is before a place can be dropped', () => {
+  const timeline = new Timeline()
+  for (const seq of [1, 2, 3]) timeline.append(message(seq))
+  timeline.dropBefore(3)
+  expect(seqs(timeline)).toEqual([3])
+})
