@@ -27,7 +27,7 @@ impl Shutdown {
     /// Spawns a task that is dropped when shutdown begins. For loops that own nothing worth finishing.
     pub fn spawn_until_started<F>(&self, task: F)
     where
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output: Send> + Send + 'static,
     {
         let token = self.token.clone();
         drop(self.tasks.spawn(async move { token.run_until_cancelled(task).await }));
@@ -63,7 +63,7 @@ mod tests {
     async fn finish_counts_the_tasks_that_ignore_it() {
         let shutdown = Shutdown::default();
         drop(shutdown.spawn(std::future::pending::<()>()));
-        shutdown.spawn_until_started(std::future::pending());
+        shutdown.spawn_until_started(std::future::pending::<()>());
         let polite = shutdown.clone();
         drop(shutdown.spawn(async move { polite.started().await }));
 

@@ -95,7 +95,7 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// Keeps the recorder tidy, for as long as the process serves.
-pub async fn keep_tidy(handle: PrometheusHandle) {
+pub async fn keep_tidy(handle: PrometheusHandle) -> ! {
     let mut tick = tokio::time::interval(UPKEEP);
     loop {
         tick.tick().await;
