@@ -1,0 +1,97 @@
+# `make` lists the targets. Rust 1.95 and Node 20 are needed; `make setup` installs the rest.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Where Debian puts haproxy, and where cargo puts its tools.
+export PATH := $(PATH):/usr/sbin:$(HOME)/.cargo/bin
+
+CARGO_TARGET_DIR ?= target
+IMAGE ?= hubbub:latest
+DOCKER ?= docker
+SCRIPTS := .ci/run scripts/cluster scripts/compose-test scripts/setup scripts/test
+
+.PHONY: help
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 16
+
+.PHONY: run
+run: ## start one instance on http://127.0.0.1:8080
+	cargo run --release
+
+.PHONY: cluster
+cluster: ## start Redis, three instances and HAProxy here, without Docker
+	scripts/cluster
+
+.PHONY: setup
+setup: ## install what the tests need
+	scripts/setup
+
+.PHONY: test
+test: ## everything that CI runs
+	scripts/test
+
+.PHONY: fmt
+fmt: ## format the Rust code
+	cargo fmt --all
+
+.PHONY: lint
+lint: ## formatting, Clippy, unused and unwanted dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo machete
+	cargo deny --locked check bans licenses sources
+
+.PHONY: doc
+doc: ## the Rust documentation, without a warning
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+
+.PHONY: test-rust
+test-rust: ## unit, integration and documentation tests
+	if cargo nextest --version >/dev/null 2>&1; \
+	then cargo nextest run --workspace --all-targets --locked; \
+	else cargo test --workspace --all-targets --locked; fi
+	cargo test --workspace --doc --locked
+
+.PHONY: test-web
+test-web: web/node_modules/.package-lock.json ## types, lint and unit tests of the browser app
+	npm --prefix web run check
+
+.PHONY: test-browser
+test-browser: web/node_modules/.package-lock.json web/e2e/node_modules/.package-lock.json ## two instances and HAProxy in a real browser
+	cargo build --locked --bin hubbub
+	HUBBUB_BIN="$(abspath $(CARGO_TARGET_DIR))/debug/hubbub" node web/e2e/run.mjs
+
+%/node_modules/.package-lock.json: %/package-lock.json
+	npm --prefix $* ci --no-audit --no-fund
+
+.PHONY: lint-ops
+lint-ops: export PATH := $(CURDIR)/.venv/bin:$(PATH)
+lint-ops: .venv/installed ## Dockerfile, compose, HAProxy, Fly, workflow, scripts, spelling
+	hadolint Dockerfile
+	docker-compose config --quiet
+	check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	haproxy -c -f deploy/haproxy.cfg
+	python3 scripts/check-deployments.py
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	zizmor --offline --quiet .github/workflows
+	shellcheck $(SCRIPTS)
+	node --check scripts/chat-audit.mjs
+	typos
+
+.venv/installed: requirements-dev.txt
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+.PHONY: image
+image: ## build the container image
+	$(DOCKER) build $(DOCKER_BUILD_FLAGS) -t $(IMAGE) .
+
+.PHONY: compose-test
+compose-test: ## chat through the compose stack while an instance stops
+	scripts/compose-test
+
+.PHONY: bench
+bench: ## the benchmarks
+	cargo bench --workspace --locked
