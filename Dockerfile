@@ -12,8 +12,9 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY client/Cargo.toml client/
 COPY web/Cargo.toml web/
-RUN mkdir -p src client/src \
+RUN mkdir -p benches src client/src \
     && echo 'fn main() {}' >src/main.rs \
+    && cp src/main.rs benches/protocol.rs \
     && cp src/main.rs web/build.rs \
     && touch src/lib.rs client/src/lib.rs web/lib.rs \
     && cargo build --release --locked --bin hubbub

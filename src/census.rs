@@ -16,7 +16,7 @@ use crate::{protocol::Count, relay::Relay, shutdown::Shutdown};
 /// Changes that come closer together than this are reported as one.
 const COALESCE: Duration = Duration::from_millis(100);
 /// Longest silence between two reports; a lease lasts six of them.
-const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+const REPORT_INTERVAL: Duration = COALESCE.saturating_mul(5);
 
 /// Handle of this instance's part in the census. Cloning shares it; when the last one is dropped the reports end.
 #[derive(Clone, Debug)]
@@ -31,12 +31,12 @@ pub struct Census {
 impl Census {
     /// Starts to report, at first no connections.
     pub fn start(relay: &Relay, shutdown: &Shutdown) -> Self {
-        let (connections, reported) = watch::channel(0);
+        let (connections, current) = watch::channel(0);
         let (told, count) = watch::channel(Count::default());
         let (leaving, left, dropped) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let reporter = Reporter {
             relay: relay.clone(),
-            connections: reported,
+            connections: current,
             number: 0,
             leaving: leaving.clone(),
             dropped: dropped.clone(),
@@ -105,7 +105,7 @@ impl Reporter {
         let due = async {
             sleep(COALESCE).await;
             // its end is that of the handles, which `dropped` tells
-            drop(timeout(REPORT_INTERVAL - COALESCE, connections.changed()).await);
+            drop(timeout(REPORT_INTERVAL.saturating_sub(COALESCE), connections.changed()).await);
         };
         tokio::select! {
             biased;

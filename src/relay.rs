@@ -13,6 +13,8 @@ mod announcer;
 mod backend;
 mod health;
 mod local;
+#[cfg(test)]
+mod model;
 mod outbox;
 mod publisher;
 mod redis;
@@ -152,22 +154,9 @@ impl Relay {
     pub fn start(backend: impl Backend, ring: Arc<Ring>, options: RelayOptions, shutdown: &Shutdown) -> Self {
         let bounds =
             Bounds { messages: options.pending_messages, bytes: options.pending_bytes, jitter: options.offer_jitter };
-        let closed = CancellationToken::new();
-        let shared = Arc::new(Shared {
-            instance: options.instance.into(),
-            backend: Arc::new(backend),
-            ring,
-            outbox: Mutex::new(Outbox::new(bounds)),
-            health: Health::new(),
-            work: Notify::new(),
-            flushed: Notify::new(),
-            epoch: watch::Sender::new(0),
-            wants_sync: Notify::new(),
-            syncs: watch::Sender::new(Syncs::default()),
-            announcements: broadcast::Sender::new(options.channel_capacity.max(1)),
-            tally: watch::Sender::new(Tally::default()),
-            closed: closed.clone(),
-        });
+        let RelayOptions { instance, channel_capacity, .. } = options;
+        let shared = Arc::new(Shared::new(instance.into(), Arc::new(backend), ring, bounds, channel_capacity));
+        let closed = shared.closed.clone();
         let (outgoing, queue) = mpsc::channel(announcer::QUEUE);
         let events = shared.backend.events();
         drop(shutdown.spawn(subscriber::run(Walker::new(Arc::clone(&shared)), events)));
@@ -182,6 +171,7 @@ impl Relay {
     /// # Errors
     ///
     /// [`Overloaded`] if as much waits already as may; `done` is dropped then.
+    #[expect(clippy::needless_pass_by_value, reason = "the message is handed over")]
     pub fn publish(&self, record: Record, done: impl FnOnce(Appended) + Send + 'static) -> Result<(), Overloaded> {
         let key = wire::key(record.from.id.as_str(), record.id.as_str());
         // a record of the protocol always serialises
@@ -277,6 +267,30 @@ impl Relay {
 const LEAST_CLOSING: Duration = Duration::from_millis(200);
 
 impl Shared {
+    fn new(
+        instance: Arc<str>,
+        backend: Arc<dyn Backend>,
+        ring: Arc<Ring>,
+        bounds: Bounds,
+        channel_capacity: usize,
+    ) -> Self {
+        Self {
+            instance,
+            backend,
+            ring,
+            outbox: Mutex::new(Outbox::new(bounds)),
+            health: Health::new(),
+            work: Notify::new(),
+            flushed: Notify::new(),
+            epoch: watch::Sender::new(0),
+            wants_sync: Notify::new(),
+            syncs: watch::Sender::new(Syncs::default()),
+            announcements: broadcast::Sender::new(channel_capacity.max(1)),
+            tally: watch::Sender::new(Tally::default()),
+            closed: CancellationToken::new(),
+        }
+    }
+
     /// The census is at least this new.
     fn counted(&self, tally: Tally) {
         self.tally.send_if_modified(|known| {

@@ -166,7 +166,7 @@ impl fmt::Debug for Ring {
             .field("entries", &window.len())
             .field("rooms", &window.rooms())
             .field("bytes", &window.bytes())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -198,13 +198,13 @@ impl Writer<'_> {
     ///
     /// Where this instance lags behind what is known to be gone for good, a hole goes in front of the marker.
     pub(crate) fn push_marker(&mut self, marker: Marker, keep: Seq) -> Vec<Arc<Entry>> {
-        let (last, held) = (self.window.last(), self.window.low(0));
-        let lost = self.window.take_lost(marker.cut, keep);
-        if last != 0 && last < marker.low && marker.low < marker.base {
+        let (walked, held) = (self.window.last(), self.window.low(0));
+        let taken = self.window.take_lost(marker.cut, keep);
+        if walked != 0 && walked < marker.low && marker.low < marker.base {
             self.window.push_hole(marker.base - 1);
         }
-        self.window.push_marker(marker, held);
-        lost
+        self.window.push_marker(marker, held, walked);
+        taken
     }
 
     /// Takes the open epoch from elsewhere: its marker was trimmed from the log before this ring was filled.
@@ -230,5 +230,164 @@ impl Writer<'_> {
 impl fmt::Debug for Writer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writer").field("last", &self.last()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Frame;
+
+    const ALL: usize = usize::MAX;
+
+    fn ring(messages: usize) -> Ring {
+        let ring = Ring::new(Retention { messages, bytes: usize::MAX });
+        ring.write(0).push_marker(Marker { base: 100, cut: 0, low: 100 }, 0);
+        ring
+    }
+
+    fn say(ring: &Ring, seq: Seq, room: &str) {
+        let draft = Draft { frame: Frame::message(seq, r#"{"id":"m"}"#, 0), was: 0, at: 0 };
+        let mut writer = ring.write(0);
+        writer.push_message(seq, room, draft);
+        writer.commit();
+    }
+
+    fn seqs(entries: &[Arc<Entry>]) -> Vec<Seq> {
+        entries.iter().map(|entry| entry.seq).collect()
+    }
+
+    fn member(room: &str, since: Seq) -> Membership {
+        Membership { room: room.parse().unwrap(), since }
+    }
+
+    #[test]
+    fn a_run_gives_what_comes_after_and_tells_what_fell_out() {
+        let ring = ring(3);
+        (101..=105).for_each(|seq| say(&ring, seq, "a"));
+        assert_eq!(ring.last(), 105);
+        assert_eq!(seqs(&ring.run(102, ALL).unwrap()), [103, 104, 105]);
+        assert_eq!(seqs(&ring.run(103, 1).unwrap()), [104]);
+        assert_eq!(seqs(&ring.run(105, ALL).unwrap()), [0; 0]);
+        assert_eq!(ring.run(101, ALL).unwrap_err(), Fallen);
+    }
+
+    #[test]
+    fn a_reader_gets_its_rooms_in_order_from_where_it_joined() {
+        let ring = ring(ALL);
+        for (seq, room) in (101..).zip(["a", "b", "c", "a", "b", "a"]) {
+            say(&ring, seq, room);
+        }
+        let page = ring.read(100, 106, &[member("a", 0), member("b", 102)], ALL).unwrap();
+        assert_eq!((seqs(&page.entries), page.cursor), (vec![101, 104, 105, 106], 106));
+        let page = ring.read(101, 105, &[member("a", 0), member("x", 0)], ALL).unwrap();
+        assert_eq!((seqs(&page.entries), page.cursor), (vec![104], 105));
+        let page = ring.read(100, 106, &[member("a", 0)], 1).unwrap();
+        assert_eq!((seqs(&page.entries), page.cursor), (vec![101], 101));
+        let page = ring.read(106, 106, &[member("a", 0)], 1).unwrap();
+        assert_eq!((seqs(&page.entries), page.cursor), (vec![], 106));
+    }
+
+    #[test]
+    fn a_room_without_entries_is_forgotten() {
+        let ring = ring(2);
+        (101..=103).for_each(|seq| say(&ring, seq, if seq == 101 { "a" } else { "b" }));
+        let window = ring.window.read();
+        assert_eq!((window.rooms(), window.len()), (1, 2));
+        assert_eq!(window.bytes(), window.run(101, ALL).unwrap().iter().map(|entry| entry.size()).sum::<usize>());
+    }
+
+    #[test]
+    fn history_pages_backwards() {
+        let ring = ring(ALL);
+        (101..=110).for_each(|seq| say(&ring, seq, if seq % 2 == 0 { "a" } else { "b" }));
+        let page = |before, after, limit| {
+            let History { entries, next } = ring.history(&"a".parse().unwrap(), before, after, limit);
+            (seqs(&entries), next)
+        };
+        assert_eq!(page(None, None, 2), (vec![108, 110], Some(108)));
+        assert_eq!(page(Some(108), None, 2), (vec![104, 106], Some(104)));
+        assert_eq!(page(Some(104), None, 2), (vec![102], None));
+        assert_eq!(page(None, Some(104), 2), (vec![108, 110], Some(108)));
+        assert_eq!(page(Some(108), Some(104), 9), (vec![106], None));
+        assert_eq!(page(Some(102), None, 9), (vec![], None));
+    }
+
+    #[test]
+    fn a_cursor_is_taken_up_only_if_the_replay_is_complete() {
+        let ring = ring(ALL);
+        (101..=103).for_each(|seq| say(&ring, seq, "a"));
+        let lost = ring.write(0).push_marker(Marker { base: 200, cut: 102, low: 101 }, 103);
+        assert_eq!(seqs(&lost), [103]);
+        say(&ring, 201, "a");
+        for cursor in [100, 101, 102, 103, 150, 200, 201] {
+            assert_eq!(ring.resume(cursor), Resume::Replay, "{cursor}");
+        }
+        assert_eq!(ring.resume(0), Resume::Reset(ResetReason::UnknownCursor));
+        assert_eq!(ring.resume(202), Resume::Ahead);
+        assert_eq!(ring.resume(50), Resume::Reset(ResetReason::UnknownCursor));
+        assert_eq!(seqs(&ring.run(103, ALL).unwrap()), [200, 201]);
+
+        let mut writer = ring.write(0);
+        writer.push_hole(299);
+        writer.commit();
+        say(&ring, 300, "a");
+        assert_eq!(ring.resume(201), Resume::Reset(ResetReason::Hole));
+        assert_eq!(ring.resume(299), Resume::Replay);
+    }
+
+    #[test]
+    fn an_opener_promises_what_it_holds_and_no_more() {
+        let ring = ring(ALL);
+        (101..=103).for_each(|seq| say(&ring, seq, "a"));
+        assert_eq!(ring.position(0), (103, Some(100)));
+        drop(ring.write(0).push_marker(Marker { base: 200, cut: 103, low: 5 }, 0));
+        assert_eq!(ring.position(0), (200, Some(100)));
+        drop(ring.write(0).push_marker(Marker { base: 300, cut: 200, low: 300 }, 0));
+        assert_eq!(ring.position(0), (300, Some(300)));
+        assert_eq!(Ring::new(Retention::default()).position(0), (0, None));
+    }
+
+    #[test]
+    fn what_is_too_old_to_be_offered_is_not_promised() {
+        let ring = ring(ALL);
+        for (seq, at) in [(101, 10), (102, 30), (103, 20), (104, 40)] {
+            let draft = Draft { frame: Frame::message(seq, r#"{"id":"m"}"#, 0), was: 0, at };
+            ring.write(35).push_message(seq, "a", draft);
+        }
+        for (young, low) in [(0, 100), (10, 100), (11, 101), (30, 101), (31, 103), (35, 103), (36, 104)] {
+            assert_eq!(ring.position(young), (104, Some(low)), "{young}");
+        }
+    }
+
+    #[test]
+    fn an_instance_behind_what_is_gone_for_good_resets_its_connections() {
+        let ring = ring(ALL);
+        say(&ring, 101, "a");
+        ring.write(0).push_marker(Marker { base: 200, cut: 101, low: 150 }, 0);
+        let entries = ring.run(101, ALL).unwrap();
+        let audiences: Vec<_> = entries.iter().map(|entry| (entry.seq, &entry.audience)).collect();
+        assert_eq!(audiences, [(199, &Audience::Everyone), (200, &Audience::Nobody)]);
+    }
+
+    #[test]
+    fn a_reader_without_a_cursor_begins_behind_the_first_fill() {
+        let ring = ring(ALL);
+        say(&ring, 101, "a");
+        ring.write(0).begin_here();
+        say(&ring, 102, "a");
+        assert_eq!(seqs(&ring.run(0, ALL).unwrap()), [102]);
+    }
+
+    #[tokio::test]
+    async fn readers_hear_of_a_batch_at_its_end() {
+        let ring = ring(ALL);
+        let mut tip = ring.watch();
+        let draft = Draft { frame: Frame::message(101, "{}", 0), was: 0, at: 0 };
+        let mut writer = ring.write(0);
+        writer.push_message(101, "a", draft);
+        assert!(!tip.has_changed().unwrap());
+        writer.commit();
+        assert_eq!(*tip.wait_for(|seq| *seq == 101).await.unwrap(), 101);
     }
 }

@@ -239,8 +239,9 @@ impl Feed {
         let (after, batch) = match page.entries.iter().position(is_marker) {
             // cross it: what comes behind is judged by the cursor of before
             Some(0) => {
-                self.crossed_at = before;
-                (page.entries.first().map_or(before, |marker| marker.seq), Batch::default())
+                let marker = page.entries.first();
+                self.crossed_at = marker.map_or(before, |marker| marker.crossed_at(before));
+                (marker.map_or(before, |marker| marker.seq), Batch::default())
             }
             Some(marker) => {
                 let ahead = page.entries.get(..marker).unwrap_or_default();

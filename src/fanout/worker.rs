@@ -193,7 +193,7 @@ impl Worker {
         match &entry.audience {
             Audience::Nobody => {
                 for (_, served) in self.roster.iter_mut() {
-                    served.crossed_at = position;
+                    served.crossed_at = entry.crossed_at(position);
                 }
             }
             Audience::Everyone => {

@@ -15,6 +15,9 @@ use crate::{
 /// A probe that takes longer is none.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How often a log line tells that the relay is still degraded.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
+
 /// The signs of life of one relay.
 pub(super) struct Health {
     signs: Mutex<Signs>,
@@ -36,6 +39,8 @@ struct Signs {
     /// The last probe sent, and when.
     probe: Option<(u64, Instant)>,
     was_ever_live: bool,
+    /// What the log line said last, and when. Nothing before the first success or failure.
+    logged: Option<(RelayState, Instant)>,
 }
 
 impl Signs {
@@ -115,7 +120,10 @@ impl Health {
 
     /// Time has passed.
     pub(super) fn check(&self) {
-        self.judge(&mut self.signs.lock(), "the channel does not carry");
+        let mut signs = self.signs.lock();
+        if signs.logged.is_some() || signs.is_live() {
+            self.judge(&mut signs, "the channel does not carry");
+        }
     }
 
     /// A probe is on its way.
@@ -135,19 +143,19 @@ impl Health {
     fn judge(&self, signs: &mut Signs, reason: &str) {
         let state = if signs.is_live() { RelayState::Live } else { RelayState::Degraded };
         signs.was_ever_live |= state == RelayState::Live;
-        if !self.state.send_if_modified(|known| std::mem::replace(known, state) != state) {
-            return;
-        }
-        match state {
-            RelayState::Live => {
-                self.live.set(1.0);
-                info!("relay.live: messages flow between the instances");
+        self.state.send_if_modified(|known| std::mem::replace(known, state) != state);
+        self.live.set(if state == RelayState::Live { 1.0 } else { 0.0 });
+        match signs.logged {
+            Some((logged, at)) if logged == state => {
+                if state == RelayState::Live || at.elapsed() < PROGRESS_INTERVAL {
+                    return;
+                }
+                warn!(reason, "relay.degraded: still trying");
             }
-            RelayState::Degraded => {
-                self.live.set(0.0);
-                warn!(reason, "relay.degraded: publishes wait, connections stay");
-            }
+            _ if state == RelayState::Live => info!("relay.live: messages flow between the instances"),
+            _ => warn!(reason, "relay.degraded: publishes wait, connections stay"),
         }
+        signs.logged = Some((state, Instant::now()));
     }
 }
 

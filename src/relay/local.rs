@@ -19,6 +19,9 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use super::{Backend, BackendError, Event, Position, Receipt, Report, Snapshot, Submission, Tally, since_1970, wire};
 use crate::{protocol::Seq, ring::Retention};
 use census::Roll;
+#[cfg(test)]
+pub(super) use store::Store;
+#[cfg(not(test))]
 use store::Store;
 
 /// Payloads that a relay may lag behind before it has to read the log.
@@ -63,7 +66,9 @@ impl Backend for Local {
         let mut inner = self.0.inner.lock();
         let (receipt, payload) = inner.store.append(epoch, batch);
         // under the lock: the channel has the order of the log
-        payload.map(|payload| self.publish(payload));
+        if let Some(payload) = payload {
+            self.publish(payload);
+        }
         ready(Ok(receipt)).boxed()
     }
 
@@ -74,7 +79,9 @@ impl Backend for Local {
             Ok(opened) => opened,
             Err(error) => return ready(Err(error)).boxed(),
         };
-        opened.map(|base| self.publish(wire::epoch(base)));
+        if let Some(base) = opened {
+            self.publish(wire::epoch(base));
+        }
         ready(Ok(inner.store.read(position))).boxed()
     }
 

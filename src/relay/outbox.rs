@@ -146,6 +146,13 @@ impl Outbox {
         self.pending.is_empty() && self.missing.is_empty()
     }
 
+    /// What has to be offered again.
+    #[cfg(test)]
+    pub(super) fn missing(&self) -> impl Iterator<Item = Submission> {
+        let missing = self.offers.iter().filter(|offer| self.missing.contains(&offer.place));
+        missing.chain(self.acked.values()).filter_map(Offer::submission)
+    }
+
     /// Queues a new message.
     pub(super) fn queue(&mut self, submission: Submission, at: UnixMillis, done: Done) -> Result<(), Overloaded> {
         let bytes = self.pending_bytes + submission.record.len();
@@ -217,9 +224,8 @@ impl Outbox {
         if batch.is_offer() {
             let settled = batch.places.into_iter().zip(batch.submissions).zip(receipt).take(survivors);
             for (((place, at), submission), appended) in settled {
-                if self.missing.remove(&place) {
-                    self.hold(appended.seq, submission, at);
-                }
+                self.missing.remove(&place);
+                self.hold(appended.seq, submission, at);
             }
             return Vec::new();
         }
@@ -295,5 +301,112 @@ impl fmt::Debug for Outbox {
             .field("missing", &self.missing.len())
             .field("acked", &self.acked.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = 1_000_000;
+
+    fn outbox() -> Outbox {
+        Outbox::new(Bounds { messages: 1000, bytes: 1 << 20, jitter: Duration::ZERO })
+    }
+
+    fn submission(id: u64, size: usize) -> Submission {
+        let record = format!(r#"{{"room":"a","id":"{id}","from":{{"id":"u"}},"at":1,"body":"{}"}}"#, "x".repeat(size));
+        Submission { key: format!("u:{id}").into(), record: record.into(), was: 0 }
+    }
+
+    /// Messages `1..=count` that have the places `101..`, none of them shown by the channel.
+    fn acked(count: u64, at: UnixMillis) -> Outbox {
+        let mut outbox = outbox();
+        for id in 1..=count {
+            outbox.queue(submission(id, 0), at, Box::new(|_| ())).unwrap();
+        }
+        let batch = batch(&mut outbox);
+        let receipt: Vec<_> = (1..=count).map(|id| Appended { seq: 100 + id, duplicate: false }).collect();
+        assert_eq!(outbox.placed(batch, &receipt).len(), receipt.len());
+        outbox
+    }
+
+    fn batch(outbox: &mut Outbox) -> Batch {
+        match outbox.next(NOW) {
+            Next::Append(batch) => batch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn former(batch: &Batch) -> Vec<Seq> {
+        batch.submissions.iter().map(|submission| submission.was).collect()
+    }
+
+    const LOST: Marker = Marker { base: 1000, cut: 100, low: 100 };
+
+    #[test]
+    fn a_batch_has_bounds_but_takes_a_large_message_alone() {
+        let mut outbox = outbox();
+        for (id, size) in [(1, 200 * 1024), (2, 100 * 1024), (3, 300 * 1024)] {
+            outbox.queue(submission(id, size), NOW, Box::new(|_| ())).unwrap();
+        }
+        assert_eq!(batch(&mut outbox).submissions.len(), 1);
+        assert!(outbox.queue(submission(4, 500 * 1024), NOW, Box::new(|_| ())).is_err(), "too many bytes");
+        for _ in 4..=1000 {
+            outbox.queue(submission(4, 0), NOW, Box::new(|_| ())).unwrap();
+        }
+        assert!(outbox.queue(submission(4, 0), NOW, Box::new(|_| ())).is_err(), "too many messages");
+    }
+
+    #[test]
+    fn what_was_acked_and_lost_goes_before_anything_new() {
+        let mut outbox = acked(3, NOW);
+        outbox.queue(submission(9, 0), NOW, Box::new(|_| ())).unwrap();
+        assert_eq!(outbox.lost(Marker { cut: 101, ..LOST }, Vec::new()), 2);
+        assert_eq!(former(&batch(&mut outbox)), [102, 103]);
+    }
+
+    #[test]
+    fn what_another_instance_has_brought_back_is_not_offered_again() {
+        let mut outbox = acked(3, NOW);
+        outbox.lost(LOST, Vec::new());
+        outbox.returned(101);
+        outbox.returned(103);
+        assert_eq!(former(&batch(&mut outbox)), [102]);
+        outbox.failed();
+        outbox.returned(102);
+        assert!(matches!(outbox.next(NOW), Next::Idle));
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn what_is_older_than_the_dedupe_window_is_not_offered() {
+        let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap();
+        let mut outbox = acked(1, NOW - window - 1);
+        outbox.lost(LOST, Vec::new());
+        assert!(matches!(outbox.next(NOW), Next::Idle));
+    }
+
+    #[test]
+    fn a_place_that_a_marker_took_while_the_reply_was_on_its_way_is_none() {
+        let mut outbox = outbox();
+        for id in 1..=2 {
+            outbox.queue(submission(id, 0), NOW, Box::new(|_| ())).unwrap();
+        }
+        let in_flight = batch(&mut outbox);
+        outbox.lost(Marker { cut: 101, ..LOST }, Vec::new());
+        let receipt = [101, 102].map(|seq| Appended { seq, duplicate: false });
+        assert_eq!(outbox.placed(in_flight, &receipt).len(), 1);
+        assert_eq!(outbox.backlog(), 1);
+    }
+
+    #[test]
+    fn what_is_lost_twice_goes_behind_what_was_lost_later_and_is_given_to_everyone() {
+        let mut outbox = acked(3, NOW);
+        outbox.lost(LOST, Vec::new());
+        let in_flight = batch(&mut outbox);
+        outbox.placed(in_flight, &[Appended { seq: 1001, duplicate: false }]);
+        outbox.lost(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
+        assert_eq!(former(&batch(&mut outbox)), [1001, 0, 0]);
     }
 }

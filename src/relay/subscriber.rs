@@ -93,7 +93,7 @@ impl Subscriber {
             // nobody listens: nobody misses it
             Some(wire::Push::Announcement(announcement)) => drop(shared.announcements.send(announcement)),
             Some(wire::Push::Probe { instance, number }) if instance == &*shared.instance => {
-                shared.health.heard(number)
+                shared.health.heard(number);
             }
             Some(wire::Push::Probe { .. }) | None => (),
         }

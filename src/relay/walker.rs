@@ -176,9 +176,9 @@ impl Walker {
         }
         let last = ring.last();
         if self.filled {
-            ring.commit()
+            ring.commit();
         } else {
-            drop(ring)
+            drop(ring);
         }
         self.settle(last, effects);
     }
@@ -192,10 +192,10 @@ impl Walker {
                 Effect::Returned(was) => outbox.returned(was),
                 Effect::Lost { walked, marker, entries } => {
                     outbox.walked(walked);
-                    let lost = outbox.lost(marker, entries);
+                    let count = outbox.lost(marker, entries);
                     self.epochs.increment(1);
-                    self.reoffered.increment(u64::try_from(lost).unwrap_or(u64::MAX));
-                    info!(log.base = marker.base, log.cut = marker.cut, lost, "a new epoch of the log");
+                    self.reoffered.increment(u64::try_from(count).unwrap_or(u64::MAX));
+                    info!(log.base = marker.base, log.cut = marker.cut, log.lost = count, "a new epoch of the log");
                     epoch = Some(marker.base);
                 }
             }

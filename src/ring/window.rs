@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Draft, Entry, Fallen, History, Marker, Membership, Page, Resume, Retention};
+use super::{Draft, Entry, Fallen, History, Marker, Membership, Page, Resume, Retention, entry::Span};
 use crate::protocol::{ResetReason, RoomId, Seq, UnixMillis};
 
 /// Entries in ascending order of `seq`.
@@ -40,6 +40,8 @@ pub(super) struct Window {
     origin: Seq,
     /// Base of the last marker walked.
     epoch: Seq,
+    /// What had been walked before it.
+    walked: Span,
 }
 
 impl Window {
@@ -55,6 +57,7 @@ impl Window {
             last: 0,
             origin: 0,
             epoch: 0,
+            walked: Span::default(),
         }
     }
 
@@ -200,7 +203,7 @@ impl Window {
         let known = self.rooms.get_key_value(room).map(|(known, _)| known.clone());
         let Some(room) = known.or_else(|| room.parse().ok()) else { return };
         let stamp = self.stamp().max(draft.at.min(now));
-        let entry = Arc::new(Entry::message(seq, room.clone(), draft, stamp));
+        let entry = Arc::new(Entry::message(seq, room.clone(), draft, stamp, self.walked));
         self.rooms.entry(room).or_default().push_back(Arc::clone(&entry));
         self.push(entry);
     }
@@ -213,8 +216,9 @@ impl Window {
         self.push(entry);
     }
 
-    /// Appends a marker. What it lost must have been taken out before; `held` is what [`low`](Self::low) was before.
-    pub(super) fn push_marker(&mut self, marker: Marker, held: Option<Seq>) {
+    /// Appends a marker. What it lost must have been taken out before; `held` is what [`low`](Self::low) was before
+    /// that, and `last` the last place walked.
+    pub(super) fn push_marker(&mut self, marker: Marker, held: Option<Seq>, last: Seq) {
         let fence = match self.entries.back() {
             _ if marker.low > marker.cut => Some(marker.low),
             Some(before) if before.seq == marker.cut => None,
@@ -223,9 +227,10 @@ impl Window {
         };
         let here = Marker { low: held.map_or(marker.low, |held| held.min(marker.low)), ..marker };
         self.crossings.push_back(Crossing { told: marker, here, fence });
+        self.walked = Span { base: self.epoch, last };
         self.epoch = marker.base;
         self.last = marker.base;
-        let entry = Arc::new(Entry::marker(marker.base, self.stamp()));
+        let entry = Arc::new(Entry::marker(marker.base, self.stamp(), self.walked));
         self.shared.push_back(Arc::clone(&entry));
         self.push(entry);
     }
@@ -237,7 +242,8 @@ impl Window {
         let kept = self.pop_above(keep);
         let lost = self.pop_above(cut);
         self.crossings.retain(|crossing| crossing.told.base <= cut || crossing.told.base > keep);
-        if self.evicted > cut {
+        if kept.is_empty() && self.evicted > cut {
+            // of what is left nothing was evicted; older cursors meet the marker first
             self.evicted = 0;
         }
         for entry in kept {

@@ -20,7 +20,7 @@ const LOST: usize = 32;
 /// What an entry costs beside its record, in bytes.
 const OVERHEAD: usize = 64;
 
-pub(super) struct Store {
+pub(in crate::relay) struct Store {
     retention: Retention,
     log: VecDeque<LogEntry>,
     bytes: usize,
@@ -33,7 +33,7 @@ pub(super) struct Store {
 }
 
 impl LogEntry {
-    const fn seq(&self) -> Seq {
+    pub(in crate::relay) const fn seq(&self) -> Seq {
         match self {
             Self::Message { seq, .. } => *seq,
             Self::Marker(marker) => marker.base,
@@ -49,7 +49,7 @@ impl LogEntry {
 }
 
 impl Store {
-    pub(super) fn new(retention: Retention) -> Self {
+    pub(in crate::relay) fn new(retention: Retention) -> Self {
         Self {
             retention,
             log: VecDeque::new(),
@@ -67,7 +67,7 @@ impl Store {
     }
 
     /// Appends a batch. Returns what the channel has to carry, if anything was new.
-    pub(super) fn append(&mut self, epoch: Seq, batch: &[Submission]) -> (Receipt, Option<Bytes>) {
+    pub(in crate::relay) fn append(&mut self, epoch: Seq, batch: &[Submission]) -> (Receipt, Option<Bytes>) {
         if self.open.is_none_or(|marker| marker.base != epoch) {
             return (Receipt::Fenced, None);
         }
@@ -96,7 +96,7 @@ impl Store {
     }
 
     /// Opens an epoch if none is open, or if the reader has seen more than there is. Returns its base.
-    pub(super) fn open(&mut self, position: Position, now_us: u64) -> Result<Option<Seq>, BackendError> {
+    pub(in crate::relay) fn open(&mut self, position: Position, now_us: u64) -> Result<Option<Seq>, BackendError> {
         if self.open.is_some() && position.last <= self.seq {
             return Ok(None);
         }
@@ -114,7 +114,7 @@ impl Store {
         Ok(Some(base))
     }
 
-    pub(super) fn read(&self, position: Position) -> Snapshot {
+    pub(in crate::relay) fn read(&self, position: Position) -> Snapshot {
         let start = self.log.partition_point(|entry| entry.seq() <= position.last);
         let entries = self.log.range(start..).take(position.count).cloned().collect();
         let (base, cut) = self.open.map_or((0, 0), |marker| (marker.base, marker.cut));
@@ -127,6 +127,26 @@ impl Store {
         while self.log.len() > 1 && (self.log.len() > self.retention.messages || self.bytes > self.retention.bytes) {
             self.bytes -= self.log.pop_front().map_or(0, |entry| entry.size());
         }
+    }
+
+    #[cfg(test)]
+    pub(in crate::relay) const fn log(&self) -> &VecDeque<LogEntry> {
+        &self.log
+    }
+
+    /// The log is this from now on.
+    #[cfg(test)]
+    pub(in crate::relay) fn replace(&mut self, log: VecDeque<LogEntry>) {
+        self.bytes = log.iter().map(LogEntry::size).sum();
+        self.log = log;
+    }
+
+    /// Another server process takes over, with this log.
+    #[cfg(test)]
+    pub(in crate::relay) fn restart(&mut self, log: VecDeque<LogEntry>) {
+        self.open = None;
+        self.seq = log.back().map_or(0, LogEntry::seq);
+        self.replace(log);
     }
 
     fn expire(&mut self) {

@@ -21,8 +21,8 @@ pub(super) fn receipt(places: &[Value], length: usize) -> Result<Receipt, Backen
     if places.is_empty() {
         return Ok(Receipt::Fenced);
     }
-    let placed: Option<Vec<_>> = places.iter().map(appended).collect();
-    placed.filter(|placed| placed.len() == length).map(Receipt::Placed).ok_or_else(malformed)
+    let all: Option<Vec<_>> = places.iter().map(appended).collect();
+    all.filter(|all| all.len() == length).map(Receipt::Placed).ok_or_else(malformed)
 }
 
 fn appended(place: &Value) -> Option<Appended> {

@@ -61,33 +61,35 @@ impl Subscription {
     /// What happens next. Never ends.
     pub(super) async fn next(&mut self) -> Event {
         loop {
-            match self.wake().await {
-                Wake::Message(Ok(message)) => {
-                    if let Some(payload) = message.value.into_bytes() {
-                        return Event::Push(payload);
-                    }
-                }
-                Wake::Message(Err(RecvError::Lagged(_))) => return Event::Lagged,
-                // quit() has replaced the channels: nothing comes any more
-                Wake::Message(Err(RecvError::Closed)) => pending().await,
-                Wake::Failed(reason) => {
-                    self.stands = false;
-                    return Event::Lost(reason);
-                }
-                Wake::Reconnected => {
-                    if self.subscribe().await {
-                        return Event::Reconnected;
-                    }
-                }
-                Wake::Pinged => self.ping = None,
-                Wake::Tick if self.stands => self.begin_ping(),
-                Wake::Tick => {
-                    // the reconnect came, but its subscribing failed
-                    if self.client.is_connected() && self.subscribe().await {
-                        return Event::Reconnected;
-                    }
-                }
+            let wake = self.wake().await;
+            if let Some(event) = self.on(wake).await {
+                return event;
             }
+        }
+    }
+
+    async fn on(&mut self, wake: Wake) -> Option<Event> {
+        match wake {
+            Wake::Message(Ok(message)) => message.value.into_bytes().map(Event::Push),
+            Wake::Message(Err(RecvError::Lagged(_))) => Some(Event::Lagged),
+            // quit() has replaced the channels: nothing comes any more
+            Wake::Message(Err(RecvError::Closed)) => pending().await,
+            Wake::Failed(reason) => {
+                self.stands = false;
+                Some(Event::Lost(reason))
+            }
+            Wake::Reconnected => self.subscribe().await,
+            Wake::Pinged => {
+                self.ping = None;
+                None
+            }
+            Wake::Tick if self.stands => {
+                self.begin_ping();
+                None
+            }
+            // the reconnect came, but its subscribing failed
+            Wake::Tick if self.client.is_connected() => self.subscribe().await,
+            Wake::Tick => None,
         }
     }
 
@@ -111,14 +113,14 @@ impl Subscription {
     }
 
     /// SUBSCRIBE returns when it is written, not when it is confirmed: the reply to a PING behind it is the confirmation.
-    async fn subscribe(&mut self) -> bool {
+    async fn subscribe(&mut self) -> Option<Event> {
         let subscribed = if self.sharded {
             self.client.ssubscribe(self.channel.as_str()).await
         } else {
             self.client.subscribe(self.channel.as_str()).await
         };
         self.stands = subscribed.is_ok() && self.client.ping::<Value>(None).await.is_ok();
-        self.stands
+        self.stands.then_some(Event::Reconnected)
     }
 
     fn begin_ping(&mut self) {

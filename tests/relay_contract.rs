@@ -1,0 +1,656 @@
+//! What the relay promises, on the log inside the process and on a real Redis.
+//!
+//! Each test has a server of its own, on a free port, with an own prefix. Readers are modelled as the node has them: a
+//! cursor, and the cursor they had when they crossed the last marker.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+use std::{
+    collections::HashMap,
+    net::TcpListener,
+    path::PathBuf,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use hubbub::{
+    census::Census,
+    protocol::{Count, Record, RelayState, RoomId, Seq, Session, User, UserId},
+    relay::{Announcement, Appended, Local, Redis, RedisConfig, RedisError, Relay, RelayOptions},
+    ring::{Audience, Entry, Resume, Retention, Ring},
+    shutdown::Shutdown,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    process::{Child, Command},
+    sync::mpsc,
+    time::{interval, timeout},
+};
+
+/// Longer than anything here takes, with or without other tests beside it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What several relays share.
+enum World {
+    Local(Local),
+    Redis(Box<Server>),
+}
+
+impl World {
+    fn local() -> Self {
+        Self::Local(Local::new(Retention::default()))
+    }
+
+    async fn redis() -> Self {
+        Self::Redis(Box::new(Server::start().await))
+    }
+
+    fn instance(&self) -> Instance {
+        self.instance_with(RelayOptions::default())
+    }
+
+    fn instance_with(&self, options: RelayOptions) -> Instance {
+        let (ring, shutdown) = (Arc::new(Ring::new(Retention::default())), Shutdown::default());
+        let relay = match self {
+            Self::Local(local) => Relay::start(local.clone(), Arc::clone(&ring), options, &shutdown),
+            Self::Redis(server) => {
+                Relay::start(Redis::connect(&server.config()).unwrap(), Arc::clone(&ring), options, &shutdown)
+            }
+        };
+        Instance { ring, relay, shutdown }
+    }
+
+    async fn live_instance(&self) -> Instance {
+        let instance = self.instance();
+        instance.becomes(RelayState::Live).await;
+        instance
+    }
+
+    /// Everything that was stored is gone.
+    async fn forget(&self) {
+        match self {
+            Self::Local(local) => local.forget(),
+            Self::Redis(server) => drop(server.command("FLUSHALL").await),
+        }
+    }
+}
+
+/// A Redis of this test only. Dropping it kills it.
+struct Server {
+    child: Child,
+    port: u16,
+    directory: PathBuf,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let directory = std::env::temp_dir().join(format!("relay-contract-{port}-{:08x}", rand::random::<u32>()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let child = Self::spawn(port, &directory).await;
+        Self { child, port, directory }
+    }
+
+    async fn spawn(port: u16, directory: &PathBuf) -> Child {
+        let mut child = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
+            .arg(directory)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut ready = false;
+        while !ready {
+            let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
+            ready = line.unwrap().contains("Ready to accept connections");
+        }
+        child
+    }
+
+    async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    async fn signal(&self, name: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().await.unwrap().success());
+    }
+
+    async fn start_again(&mut self) {
+        self.child = Self::spawn(self.port, &self.directory).await;
+    }
+
+    fn config(&self) -> RedisConfig {
+        RedisConfig {
+            url: format!("redis://127.0.0.1:{}", self.port),
+            prefix: "contract".to_owned(),
+            ca: None,
+            retention: Retention::default(),
+        }
+    }
+
+    /// The raw reply to an inline command.
+    async fn command(&self, command: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut reply)).await.unwrap().unwrap();
+        reply
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.directory));
+    }
+}
+
+struct Instance {
+    ring: Arc<Ring>,
+    relay: Relay,
+    shutdown: Shutdown,
+}
+
+impl Instance {
+    async fn becomes(&self, state: RelayState) {
+        timeout(PATIENCE, self.relay.state().wait_for(|now| *now == state)).await.unwrap().unwrap();
+    }
+
+    fn reader(&self) -> Reader {
+        Reader { ring: Arc::clone(&self.ring), cursor: self.ring.last(), before: 0, heard: Vec::new(), resets: 0 }
+    }
+
+    /// Publishes and waits for the place.
+    async fn say(&self, sender: &UserId, id: &str) -> Appended {
+        let (done, mut placed) = mpsc::channel(1);
+        self.relay.publish(record(sender, id), move |appended| done.try_send(appended).unwrap()).unwrap();
+        timeout(PATIENCE, placed.recv()).await.unwrap().unwrap()
+    }
+
+    async fn end(self) {
+        assert_eq!(self.relay.close(Duration::from_secs(5)).await, 0);
+        assert_eq!(self.shutdown.finish(PATIENCE).await, Ok(()));
+    }
+}
+
+/// What a connection of the room would be sent.
+struct Reader {
+    ring: Arc<Ring>,
+    cursor: Seq,
+    /// Up to where it had what the last marker crossed took.
+    before: Seq,
+    heard: Vec<(Seq, String)>,
+    resets: usize,
+}
+
+impl Reader {
+    /// Reads on until so many messages were heard in all.
+    async fn hears(&mut self, count: usize) -> &[(Seq, String)] {
+        let mut tip = self.ring.watch();
+        self.catch_up();
+        while self.heard.len() < count {
+            let changed = timeout(PATIENCE, tip.changed()).await;
+            assert!(changed.is_ok(), "heard {} of {count} up to {}", self.heard.len(), self.cursor);
+            self.catch_up();
+        }
+        &self.heard
+    }
+
+    fn catch_up(&mut self) {
+        loop {
+            let entries = self.ring.run(self.cursor, 100).unwrap();
+            if entries.is_empty() {
+                return;
+            }
+            for entry in entries {
+                self.take(&entry);
+            }
+        }
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        match entry.audience {
+            Audience::Room(_) if entry.was != 0 && entry.was <= self.before => (),
+            Audience::Room(_) => {
+                let message: serde_json::Value = serde_json::from_slice(entry.frame.payload()).unwrap();
+                self.heard.push((entry.seq, message["id"].as_str().unwrap().to_owned()));
+            }
+            Audience::Everyone => self.resets += 1,
+            Audience::Nobody => self.before = entry.crossed_at(self.cursor),
+        }
+        assert!(entry.seq > self.cursor, "{} after {}", entry.seq, self.cursor);
+        self.cursor = entry.seq;
+    }
+
+    fn ids(&self) -> Vec<&str> {
+        self.heard.iter().map(|(_, id)| id.as_str()).collect()
+    }
+}
+
+fn record(sender: &UserId, id: &str) -> Record {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Record {
+        room: RoomId::lobby(),
+        id: id.parse().unwrap(),
+        from: User { id: sender.clone(), name: "Ann".parse().unwrap() },
+        body: "line one\nline \"two\"".to_owned(),
+        at: u64::try_from(now.as_millis()).unwrap(),
+    }
+}
+
+fn someone() -> UserId {
+    Session::random().user_id()
+}
+
+/// Senders that go on while something happens to the log.
+struct Load {
+    placed: mpsc::Receiver<(String, Appended)>,
+    count: usize,
+}
+
+impl Load {
+    /// Each instance publishes so many messages, one a millisecond.
+    fn start(instances: &[&Instance], each: usize) -> Self {
+        let (done, placed) = mpsc::channel(instances.len() * each + 1);
+        for (n, instance) in instances.iter().enumerate() {
+            let ids = (0..each).map(|k| format!("{n}-{k}")).collect();
+            drop(instance.shutdown.spawn(Self::publish(instance.relay.clone(), ids, done.clone())));
+        }
+        Self { placed, count: instances.len() * each }
+    }
+
+    async fn publish(relay: Relay, ids: Vec<String>, done: mpsc::Sender<(String, Appended)>) {
+        let (sender, mut pace) = (someone(), interval(Duration::from_millis(1)));
+        for id in ids {
+            pace.tick().await;
+            let (done, message) = (done.clone(), record(&sender, &id));
+            relay.publish(message, move |at| done.try_send((id, at)).unwrap()).unwrap();
+        }
+    }
+
+    async fn placed(&mut self, count: usize) -> Vec<(String, Appended)> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            all.push(timeout(PATIENCE, self.placed.recv()).await.unwrap().unwrap());
+        }
+        all
+    }
+
+    /// Waits for the rest, then checks that every message was placed once, and heard once by each reader, in the order
+    /// of its sender.
+    async fn reaches_once(mut self, before: Vec<(String, Appended)>, readers: &mut [Reader]) {
+        let rest = self.placed(self.count - before.len()).await;
+        let mut placed = HashMap::new();
+        for (id, _) in before.into_iter().chain(rest) {
+            *placed.entry(id).or_insert(0) += 1;
+        }
+        assert_eq!(placed.len(), self.count);
+        assert!(placed.values().all(|times| *times == 1));
+        for reader in readers {
+            reader.hears(self.count).await;
+            assert_eq!(reader.resets, 0);
+            assert_eq!(reader.heard.len(), self.count, "heard more than once");
+            let mut next = HashMap::new();
+            for id in reader.ids() {
+                let (sender, k) = id.split_once('-').unwrap();
+                let expected = next.entry(sender).or_insert(0);
+                assert_eq!(k.parse::<usize>().unwrap(), *expected, "order of sender {sender}");
+                *expected += 1;
+            }
+        }
+    }
+}
+
+/// Runs the contract on both backends.
+macro_rules! contract {
+    ($($name:ident,)*) => {
+        mod local {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::World::local()).await;
+            })*
+        }
+        mod redis {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::World::redis().await).await;
+            })*
+        }
+    };
+}
+
+contract! {
+    places_are_dense_in_one_epoch,
+    every_instance_hears_the_same_order,
+    a_repetition_gets_the_first_place_and_reaches_once,
+    a_burst_keeps_its_order,
+    a_log_that_forgot_everything_is_filled_again,
+    a_late_instance_fills_its_ring,
+    a_full_outbox_refuses,
+    an_announcement_reaches_every_instance,
+    a_cursor_that_is_ahead_is_resolved_by_a_resync,
+    an_orderly_leave_is_counted_at_once,
+    a_crash_is_counted_within_four_seconds,
+    closing_flushes_what_waits,
+}
+
+async fn places_are_dense_in_one_epoch(world: World) {
+    let instance = world.live_instance().await;
+    let (base, sender) = (instance.ring.last(), someone());
+    assert!(base > 1_700_000_000_000_000, "an epoch opens at the clock: {base}");
+    for n in 1..=20 {
+        let appended = instance.say(&sender, &format!("m{n}")).await;
+        assert_eq!(appended, Appended { seq: base + n, duplicate: false });
+    }
+    instance.end().await;
+}
+
+async fn every_instance_hears_the_same_order(world: World) {
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    assert_eq!(a.ring.last(), b.ring.last());
+    let mut readers = [a.reader(), b.reader()];
+    let load = Load::start(&[&a, &b], 300);
+    load.reaches_once(Vec::new(), &mut readers).await;
+    assert_eq!(readers[0].heard, readers[1].heard);
+    assert!(a.relay.hears_itself() && a.relay.was_ever_live());
+    a.end().await;
+    b.end().await;
+}
+
+async fn a_repetition_gets_the_first_place_and_reaches_once(world: World) {
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    let mut reader = a.reader();
+    let (ann, bob) = (someone(), someone());
+    let first = a.say(&ann, "m").await;
+    assert_eq!(b.say(&ann, "m").await, Appended { seq: first.seq, duplicate: true });
+    assert_eq!(a.say(&ann, "m").await, Appended { seq: first.seq, duplicate: true });
+    let other = b.say(&bob, "m").await;
+    assert_eq!(other, Appended { seq: first.seq + 1, duplicate: false }, "the sender is part of the key");
+    let last = a.say(&ann, "n").await;
+    let heard = reader.hears(3).await;
+    assert_eq!(heard.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [first.seq, other.seq, last.seq]);
+    a.end().await;
+    b.end().await;
+}
+
+async fn a_burst_keeps_its_order(world: World) {
+    let instance = world.live_instance().await;
+    let (mut reader, sender) = (instance.reader(), someone());
+    let (done, mut placed) = mpsc::channel(2000);
+    for n in 0..1500 {
+        let done = done.clone();
+        let tell = move |appended: Appended| done.try_send((n, appended.seq)).unwrap();
+        instance.relay.publish(record(&sender, &n.to_string()), tell).unwrap();
+    }
+    for n in 0..1500 {
+        let (told, seq) = timeout(PATIENCE, placed.recv()).await.unwrap().unwrap();
+        assert_eq!((told, seq), (n, reader.cursor + 1 + n));
+    }
+    let expected: Vec<_> = (0..1500).map(|n| n.to_string()).collect();
+    reader.hears(1500).await;
+    assert_eq!(reader.ids(), expected);
+    assert_eq!(instance.relay.backlog(), 0);
+    instance.end().await;
+}
+
+async fn a_log_that_forgot_everything_is_filled_again(world: World) {
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    let mut readers = [a.reader(), b.reader()];
+    let mut load = Load::start(&[&a, &b], 600);
+    let placed = load.placed(500).await;
+    world.forget().await;
+    load.reaches_once(placed, &mut readers).await;
+
+    let cursor = readers[0].heard[100].0;
+    assert_eq!(a.ring.resume(cursor), Resume::Replay, "a cursor in the lost range");
+    let late = world.live_instance().await;
+    let history = late.ring.history(&RoomId::lobby(), None, None, 5000);
+    assert_eq!(history.entries.len(), 1200, "everything is in the log again, once");
+    a.end().await;
+    b.end().await;
+    late.end().await;
+}
+
+async fn a_late_instance_fills_its_ring(world: World) {
+    let a = world.live_instance().await;
+    let mut reader = a.reader();
+    let first = a.ring.last();
+    let load = Load::start(&[&a], 1200);
+    load.reaches_once(Vec::new(), std::slice::from_mut(&mut reader)).await;
+
+    let late = world.live_instance().await;
+    assert_eq!(late.ring.last(), a.ring.last());
+    let history = late.ring.history(&RoomId::lobby(), None, None, 5000);
+    assert_eq!(history.entries.len(), 1200);
+    assert_eq!(late.ring.resume(first + 7), Resume::Replay);
+    assert!(late.ring.run(0, 10).unwrap().is_empty(), "a reader without a cursor begins behind the fill");
+    late.say(&someone(), "news").await;
+    reader.hears(1201).await;
+    a.end().await;
+    late.end().await;
+}
+
+async fn a_full_outbox_refuses(world: World) {
+    let instance = world.instance_with(RelayOptions { pending_messages: 3, ..RelayOptions::default() });
+    let (sender, told) = (someone(), Arc::new(AtomicU64::new(0)));
+    for n in 0..3 {
+        let told = Arc::clone(&told);
+        let count = move |_| {
+            told.fetch_add(1, Ordering::SeqCst);
+        };
+        instance.relay.publish(record(&sender, &n.to_string()), count).unwrap();
+    }
+    let refused = instance.relay.publish(record(&sender, "x"), |_| ());
+    assert!(refused.unwrap_err().retry_after_ms > 0);
+    instance.becomes(RelayState::Live).await;
+    let mut reader = Reader { cursor: 0, ..instance.reader() };
+    reader.hears(3).await;
+    instance.end().await;
+    assert_eq!(told.load(Ordering::SeqCst), 3);
+}
+
+async fn an_announcement_reaches_every_instance(world: World) {
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    let from = vec![User { id: someone(), name: "Ann".parse().unwrap() }];
+    let typing = Announcement::Typing { room: RoomId::lobby(), from };
+    let (mut at_a, mut at_b) = (a.relay.announcements(), b.relay.announcements());
+    a.relay.announce(typing.clone());
+    assert_eq!(timeout(PATIENCE, at_a.recv()).await.unwrap().unwrap(), typing);
+    assert_eq!(timeout(PATIENCE, at_b.recv()).await.unwrap().unwrap(), typing);
+    a.end().await;
+    b.end().await;
+}
+
+async fn a_cursor_that_is_ahead_is_resolved_by_a_resync(world: World) {
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    let appended = a.say(&someone(), "m").await;
+    assert!(b.relay.resync(PATIENCE).await);
+    assert_eq!(b.ring.resume(appended.seq), Resume::Replay);
+    assert_eq!(b.ring.resume(appended.seq + 1), Resume::Ahead);
+    a.end().await;
+    b.end().await;
+}
+
+async fn counts(census: &Census, connections: u64, instances: u64) {
+    let wanted = |count: &Count| count.connections == connections && count.instances == instances;
+    let mut count = census.count();
+    let reached = timeout(PATIENCE, count.wait_for(wanted)).await.is_ok();
+    assert!(reached, "{:?} is not {connections} on {instances}", *count.borrow());
+}
+
+async fn an_orderly_leave_is_counted_at_once(world: World) {
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    let (at_a, at_b) = (Census::start(&a.relay, &a.shutdown), Census::start(&b.relay, &b.shutdown));
+    at_a.set(3);
+    at_b.set(4);
+    counts(&at_a, 7, 2).await;
+    counts(&at_b, 7, 2).await;
+    at_a.set(1);
+    counts(&at_b, 5, 2).await;
+    at_b.leave(PATIENCE).await;
+    let mut count = at_a.count();
+    let left = count.wait_for(|count| count.connections == 1 && count.instances == 1);
+    timeout(Duration::from_millis(400), left).await.unwrap().unwrap();
+    timeout(PATIENCE, at_a.count().wait_for(|count| !count.settling)).await.unwrap().unwrap();
+    a.end().await;
+    b.end().await;
+}
+
+async fn a_crash_is_counted_within_four_seconds(world: World) {
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    let (at_a, at_b) = (Census::start(&a.relay, &a.shutdown), Census::start(&b.relay, &b.shutdown));
+    at_a.set(3);
+    at_b.set(4);
+    counts(&at_a, 7, 2).await;
+    drop((at_b, b));
+    let mut count = at_a.count();
+    let swept = count.wait_for(|count| count.connections == 3 && count.instances == 1);
+    timeout(Duration::from_secs(4), swept).await.unwrap().unwrap();
+    a.end().await;
+}
+
+async fn closing_flushes_what_waits(world: World) {
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    let (mut reader, sender) = (b.reader(), someone());
+    for n in 0..700 {
+        a.relay.publish(record(&sender, &n.to_string()), |_| ()).unwrap();
+    }
+    a.end().await;
+    reader.hears(700).await;
+    b.end().await;
+}
+
+fn server(world: &mut World) -> &mut Server {
+    match world {
+        World::Redis(server) => server,
+        World::Local(_) => panic!("this world has no server"),
+    }
+}
+
+#[tokio::test]
+async fn every_instance_subscribes_to_one_channel_only() {
+    let mut world = World::redis().await;
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    a.say(&someone(), "m").await;
+    let reply = server(&mut world).command("PUBSUB CHANNELS *").await;
+    assert_eq!(reply, "*1\r\n$18\r\n{contract}:channel\r\n+OK\r\n");
+    a.end().await;
+    b.end().await;
+}
+
+#[tokio::test]
+async fn a_killed_subscriber_misses_nothing() {
+    let mut world = World::redis().await;
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    let mut readers = [a.reader(), b.reader()];
+    let mut load = Load::start(&[&a, &b], 800);
+    let mut placed = Vec::new();
+    for _ in 0..4 {
+        placed.extend(load.placed(200).await);
+        server(&mut world).command("CLIENT KILL TYPE pubsub").await;
+    }
+    load.reaches_once(placed, &mut readers).await;
+    assert_eq!(readers[0].heard, readers[1].heard);
+    a.end().await;
+    b.end().await;
+}
+
+#[tokio::test]
+async fn a_restart_without_persistence_loses_nothing() {
+    let mut world = World::redis().await;
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    let mut readers = [a.reader(), b.reader()];
+    let mut load = Load::start(&[&a, &b], 1500);
+    let placed = load.placed(600).await;
+    server(&mut world).kill().await;
+    a.becomes(RelayState::Degraded).await;
+    b.becomes(RelayState::Degraded).await;
+    server(&mut world).start_again().await;
+    a.becomes(RelayState::Live).await;
+    b.becomes(RelayState::Live).await;
+    load.reaches_once(placed, &mut readers).await;
+    a.end().await;
+    b.end().await;
+}
+
+#[tokio::test]
+async fn killed_commands_are_repeated_without_a_double() {
+    let mut world = World::redis().await;
+    let a = world.live_instance().await;
+    let mut readers = [a.reader()];
+    let mut load = Load::start(&[&a], 800);
+    let mut placed = Vec::new();
+    for _ in 0..5 {
+        placed.extend(load.placed(100).await);
+        server(&mut world).command("CLIENT KILL TYPE normal").await;
+    }
+    load.reaches_once(placed, &mut readers).await;
+    a.end().await;
+}
+
+#[tokio::test]
+async fn an_append_that_was_aborted_half_way_does_not_wedge_the_log() {
+    let mut world = World::redis().await;
+    let a = world.live_instance().await;
+    let (mut reader, sender) = (a.reader(), someone());
+    let first = a.say(&sender, "first").await;
+    // the entry is there, but neither its dedupe key nor what follows
+    let record = serde_json::to_string(&record(&sender, "torn")).unwrap().replace("\\n", " ").replace("\\\"", "");
+    let torn = server(&mut world).command(&format!("XADD {{contract}}:log {}-0 m '{record}'", first.seq + 1)).await;
+    assert!(torn.contains(&format!("{}-0", first.seq + 1)), "{torn}");
+    let second = a.say(&sender, "second").await;
+    assert_eq!(second.seq, first.seq + 2);
+    reader.hears(3).await;
+    assert_eq!(reader.ids(), ["first", "torn", "second"]);
+    a.end().await;
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_noticed_and_loses_nothing() {
+    let mut world = World::redis().await;
+    let a = world.live_instance().await;
+    let mut readers = [a.reader()];
+    let mut load = Load::start(&[&a], 300);
+    let placed = load.placed(100).await;
+    server(&mut world).signal("STOP").await;
+    timeout(Duration::from_secs(5), a.becomes(RelayState::Degraded)).await.unwrap();
+    server(&mut world).signal("CONT").await;
+    a.becomes(RelayState::Live).await;
+    load.reaches_once(placed, &mut readers).await;
+    a.end().await;
+}
+
+#[tokio::test]
+async fn a_server_that_comes_late_is_found() {
+    let mut world = World::redis().await;
+    server(&mut world).kill().await;
+    let instance = world.instance();
+    assert_eq!(*instance.relay.state().borrow(), RelayState::Degraded);
+    let sender = someone();
+    let (done, mut placed) = mpsc::channel(1);
+    instance.relay.publish(record(&sender, "m"), move |at| done.try_send(at).unwrap()).unwrap();
+    assert_eq!(instance.relay.backlog(), 1);
+    server(&mut world).start_again().await;
+    instance.becomes(RelayState::Live).await;
+    assert!(!timeout(PATIENCE, placed.recv()).await.unwrap().unwrap().duplicate);
+    instance.end().await;
+}
+
+#[tokio::test]
+async fn an_invalid_url_is_an_error_at_once_that_hides_it() {
+    let config = RedisConfig {
+        url: "redis:/secret@:x".to_owned(),
+        prefix: "p".to_owned(),
+        ca: None,
+        retention: Retention::default(),
+    };
+    let error = Redis::connect(&config).unwrap_err();
+    assert!(matches!(error, RedisError::Url(_)));
+    assert!(!format!("{error} {error:?} {config:?}").contains("secret"), "{error}");
+}
