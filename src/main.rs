@@ -8,7 +8,7 @@ use hubbub::{
     config::{AdminListen, Cli, Command, Config, LogFormat, Secret},
     drain::{DrainTimes, drain},
     node::Node,
-    relay::{Local, Redis, RedisConfig, Relay, RelayOptions},
+    relay::{Local, Redis, RedisConfig, RedisError, Relay, RelayOptions},
     ring::{Retention, Ring},
     server::{self, health, listener},
     shutdown::Shutdown,
@@ -56,7 +56,7 @@ fn serve(config: &Config) -> ExitCode {
         runtime.shutdown_background();
         outcome
     });
-    outcome.unwrap_or_else(|error| complain(&error, 1))
+    outcome.unwrap_or_else(|error| complain(&error, if error.is::<RedisError>() { USAGE } else { 1 }))
 }
 
 #[expect(clippy::print_stderr, reason = "an error that ends the process is for whoever started it, log or not")]

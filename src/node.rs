@@ -268,7 +268,7 @@ impl Node {
             Readiness::Draining
         } else if !self.shared.relay.was_ever_live() {
             Readiness::Starting
-        } else if self.relay_state() == RelayState::Live && !self.shared.relay.hears_itself() {
+        } else if self.shared.relay.is_deaf() {
             Readiness::Deaf
         } else {
             Readiness::Ready

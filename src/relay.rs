@@ -203,9 +203,9 @@ impl Relay {
         self.shared.health.was_ever_live()
     }
 
-    /// Whether a probe of this instance came back through the channel within the last 3 s.
-    pub fn hears_itself(&self) -> bool {
-        self.shared.health.hears_itself()
+    /// Whether the log has answered for 3 s, and yet no probe of this instance came back through the channel.
+    pub fn is_deaf(&self) -> bool {
+        self.shared.health.is_deaf()
     }
 
     /// Waits until the log, as it is from this call on, has been walked to its end, at most for `deadline`.

@@ -32,6 +32,8 @@ struct Signs {
     subscribed: Option<Instant>,
     /// The last sync walked the log to its end.
     synced: bool,
+    /// Since when every sync was answered.
+    answered: Option<Instant>,
     /// The last append failed. It is tried again until it does not.
     append_failed: bool,
     /// When the last probe came back.
@@ -46,6 +48,10 @@ struct Signs {
 impl Signs {
     fn hears_itself(&self) -> bool {
         self.heard.is_some_and(|heard| heard.elapsed() < PROBE_TIMEOUT)
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.answered.is_some_and(|since| since.elapsed() >= PROBE_TIMEOUT) && !self.hears_itself()
     }
 
     fn is_live(&self) -> bool {
@@ -74,8 +80,8 @@ impl Health {
         self.signs.lock().was_ever_live
     }
 
-    pub(super) fn hears_itself(&self) -> bool {
-        self.signs.lock().hears_itself()
+    pub(super) fn is_deaf(&self) -> bool {
+        self.signs.lock().is_deaf()
     }
 
     /// The subscription stands.
@@ -95,6 +101,7 @@ impl Health {
     pub(super) fn synced(&self) {
         let mut signs = self.signs.lock();
         signs.synced = true;
+        signs.answered.get_or_insert_with(Instant::now);
         self.judge(&mut signs, "the channel does not carry");
     }
 
@@ -102,6 +109,7 @@ impl Health {
     pub(super) fn sync_failed(&self, reason: &str) {
         let mut signs = self.signs.lock();
         signs.synced = false;
+        signs.answered = None;
         self.judge(&mut signs, reason);
     }
 
@@ -162,5 +170,44 @@ impl Health {
 impl std::fmt::Debug for Health {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Health").field("signs", &*self.signs.lock()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_answers_while_the_channel_is_silent_means_deaf() {
+        let health = Health::new();
+        health.subscribed();
+        health.synced();
+        health.heard(1);
+        assert_eq!(*health.state().borrow(), RelayState::Live);
+
+        tokio::time::advance(PROBE_TIMEOUT).await;
+        assert!(health.is_deaf());
+        health.check();
+        assert_eq!(*health.state().borrow(), RelayState::Degraded);
+
+        health.heard(2);
+        assert!(!health.is_deaf());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_does_not_answer_does_not_mean_deaf() {
+        let health = Health::new();
+        health.subscribed();
+        health.synced();
+        health.lost("gone");
+        health.sync_failed("gone");
+        tokio::time::advance(PROBE_TIMEOUT * 2).await;
+        assert!(!health.is_deaf());
+        // and when it is back, the first probe gets its time
+        health.synced();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!health.is_deaf());
     }
 }

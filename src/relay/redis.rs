@@ -85,6 +85,9 @@ pub enum RedisError {
     /// The URL cannot be understood. It is not shown, since it may hold a password.
     #[error("the Redis URL is not valid: {0}")]
     Url(String),
+    /// The URL is of something else.
+    #[error("a Redis URL begins with redis://, rediss://, redis-cluster://, redis-sentinel:// or valkey://")]
+    Scheme,
     /// The file of the certificate authority cannot be used.
     #[error("cannot use the certificate authority {path}: {reason}")]
     Authority {
@@ -167,6 +170,10 @@ impl Redis {
     ///
     /// [`RedisError`] if the configuration itself is wrong. A server out of reach is none.
     pub fn connect(config: &RedisConfig) -> Result<Self, RedisError> {
+        let scheme = config.url.split_once("://").ok_or(RedisError::Scheme)?.0;
+        if !matches!(scheme.split('-').next(), Some("redis" | "rediss" | "valkey" | "valkeys")) {
+            return Err(RedisError::Scheme);
+        }
         let invalid = |error: Error| RedisError::Url(error.details().to_owned());
         let mut server = Config::from_url(&config.url).map_err(invalid)?;
         server.version = RespVersion::RESP3;

@@ -82,11 +82,11 @@ mod tests {
     #[test]
     fn who_never_stops_is_hopeless_after_ten_seconds_and_who_pauses_is_not() {
         let start = Instant::now();
-        let flood = |pause: u64| {
-            let mut pace = Pace::new(PublishRate { per_second: 0.1, burst: 1.0 }, start);
-            (0..20).any(|n| pace.take(start + Duration::from_secs(n * pause)).is_err_and(|refused| refused.is_hopeless))
+        let is_given_up = |per_second: f64, pause: Duration| {
+            let mut pace = Pace::new(PublishRate { per_second, burst: 1.0 }, start);
+            (0..200).any(|n| pace.take(start + pause * n).is_err_and(|refused| refused.is_hopeless))
         };
-        assert!(flood(1));
-        assert!(!flood(3));
+        assert!(is_given_up(1.0, Duration::from_millis(100)));
+        assert!(!is_given_up(0.1, Duration::from_secs(3)));
     }
 }
