@@ -46,11 +46,11 @@ async fn main() -> anyhow::Result<()> {
 
 async fn accept(State(app): State<App>, upgrade: Upgrade) -> Response {
     let response = upgrade.response();
-    drop(app.shutdown.spawn(async move {
+    app.shutdown.spawn(async move {
         if let Some(socket) = upgrade.socket(app.max_frame).await {
             echo(socket).await;
         }
-    }));
+    });
     response
 }
 

@@ -42,11 +42,11 @@ impl Census {
             dropped: dropped.clone(),
         };
         let (ended, relay) = (left.clone(), relay.clone());
-        drop(shutdown.spawn(async move {
+        shutdown.spawn(async move {
             reporter.run().await;
             ended.cancel();
-        }));
-        drop(shutdown.spawn(follow(relay, told, dropped.clone())));
+        });
+        shutdown.spawn(follow(relay, told, dropped.clone()));
         Self { connections: Arc::new(connections), count, leaving, left, _running: Arc::new(dropped.drop_guard()) }
     }
 

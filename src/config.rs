@@ -9,6 +9,9 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+/// The longest time that can be set.
+const MAX_DURATION: Duration = Duration::from_hours(24);
+
 /// The command line.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hubbub", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
@@ -117,15 +120,15 @@ pub struct Config {
     pub api_key_file: Option<PathBuf>,
 
     /// On SIGTERM: how long to serve on while not ready, so that load balancers notice.
-    #[arg(long, env = "HUBBUB_DRAIN_DELAY", default_value = "0s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "HUBBUB_DRAIN_DELAY", default_value = "0s", value_name = "TIME", value_parser = duration)]
     pub drain_delay: Duration,
 
     /// Then: over how long the connections are closed, each in its slot.
-    #[arg(long, env = "HUBBUB_DRAIN_WINDOW", default_value = "5s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "HUBBUB_DRAIN_WINDOW", default_value = "5s", value_name = "TIME", value_parser = duration)]
     pub drain_window: Duration,
 
     /// After how long, in all, it ends with connections left.
-    #[arg(long, env = "HUBBUB_DRAIN_TIMEOUT", default_value = "25s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "HUBBUB_DRAIN_TIMEOUT", default_value = "25s", value_name = "TIME", value_parser = duration)]
     pub drain_timeout: Duration,
 
     /// Form of the log [default: pretty on a terminal, else json].
@@ -172,6 +175,14 @@ pub enum ConfigError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The file of a secret has none in it.
+    #[error("the file for {flag}, {}, is empty", path.display())]
+    EmptySecretFile {
+        /// The flag.
+        flag: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl Config {
@@ -213,7 +224,8 @@ fn secret(flag: &'static str, value: Option<&Secret>, file: Option<&PathBuf>) ->
     let Some(path) = file else { return Ok(value.cloned()) };
     let text =
         fs::read_to_string(path).map_err(|source| ConfigError::SecretFile { flag, path: path.clone(), source })?;
-    Ok(Some(Secret(text.trim().to_owned())))
+    let secret = text.trim().parse().map_err(|_| ConfigError::EmptySecretFile { flag, path: path.clone() })?;
+    Ok(Some(secret))
 }
 
 impl Secret {
@@ -273,6 +285,11 @@ fn positive(text: &str) -> Result<usize, String> {
 fn rate(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
     number.ok_or_else(|| "expected a number above 0".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if parsed <= MAX_DURATION { Ok(parsed) } else { Err("expected at most a day".to_owned()) }
 }
 
 fn network(text: &str) -> Result<IpNet, String> {

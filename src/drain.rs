@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::{RngExt, seq::SliceRandom};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::node::{Node, Phase};
 
@@ -40,6 +40,9 @@ pub async fn drain(node: &Node, times: DrainTimes) -> Result<(), ConnectionsCut>
     node.enter(Phase::Retiring);
     sleep(times.delay.min(times.timeout)).await;
     node.enter(Phase::Closed);
+    if times.delay + times.window >= times.timeout {
+        warn!("the drain timeout is not above delay and window together: connections may be cut");
+    }
     info!(connections = node.members().len(), window = ?times.window, "draining");
 
     let mut connections = node.connections();

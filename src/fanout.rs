@@ -28,7 +28,7 @@ pub use worker::Notice;
 
 use self::worker::{Command, Worker};
 use crate::{
-    protocol::{CloseReason, ConnectionId, Frame, RoomId, Seq, User},
+    protocol::{CloseReason, ConnectionId, Frame, MAX_TYPING_AUDIENCE, RoomId, Seq, User},
     ring::Ring,
     shutdown::Shutdown,
     socket::Link,
@@ -52,6 +52,7 @@ struct Shared {
     workers: Vec<Queue>,
     connections: watch::Sender<usize>,
     gauge: Gauge,
+    catching_up: Gauge,
     next_id: AtomicU64,
 }
 
@@ -72,6 +73,7 @@ impl Fanout {
             workers: workers.collect(),
             connections: watch::Sender::new(0),
             gauge: metrics::gauge!(telemetry::CONNECTIONS),
+            catching_up: metrics::gauge!(telemetry::CATCHING_UP),
             next_id: AtomicU64::new(1),
         };
         Self { shared: Arc::new(shared) }
@@ -98,9 +100,10 @@ impl Fanout {
     }
 
     /// Registers a connection that has had everything up to `cursor`, and serves it from there on until the returned
-    /// seat is dropped. `live` is said once it has caught up. Cancel safe: nothing is registered before it returns.
+    /// seat is dropped. `live` is said once it has caught up. Cancel safe: nothing stays registered.
     pub async fn attach(&self, id: ConnectionId, user: User, link: &Arc<Link>, rooms: &[RoomId], cursor: Seq) -> Seat {
-        let member = Arc::new(Member::new(id, user, Arc::clone(link), rooms, cursor));
+        let catching_up = self.shared.catching_up.clone();
+        let member = Arc::new(Member::new(id, user, Arc::clone(link), rooms, cursor, catching_up));
         let seat = Seat { fanout: self.clone(), member, rooms: rooms.to_vec() };
         self.shared.registry.insert(id, Arc::clone(&seat.member));
         for room in rooms {
@@ -119,8 +122,11 @@ impl Fanout {
         }
     }
 
-    /// Lets those in a room hear something that may be missed.
+    /// Lets those in a room hear something that may be missed, unless the room is so large that it would be noise.
     pub fn whisper(&self, room: &RoomId, frame: &Frame) {
+        if self.shared.rooms.get(room).is_none_or(|members| *members > MAX_TYPING_AUDIENCE) {
+            return;
+        }
         for queue in &self.shared.workers {
             // what finds a full queue may be missed
             let _missed = queue.commands.try_send(Command::Whisper(room.clone(), frame.clone()));
@@ -142,9 +148,11 @@ impl Shared {
     }
 
     fn count(&self) {
-        let connections = self.registry.len();
-        self.connections.send_replace(connections);
-        self.gauge.set(f64::from(u32::try_from(connections).unwrap_or(u32::MAX)));
+        // under the watch's lock, or an older count could overtake a newer one
+        self.connections.send_modify(|connections| {
+            *connections = self.registry.len();
+            self.gauge.set(f64::from(u32::try_from(*connections).unwrap_or(u32::MAX)));
+        });
     }
 
     fn enter_room(&self, room: &RoomId) {

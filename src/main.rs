@@ -23,8 +23,8 @@ use tracing::{error, info, warn};
 
 /// Where metrics are served unless something else is said.
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9091);
-/// Descriptors that are not for WebSocket connections.
-const SPARE_DESCRIPTORS: u64 = 64;
+/// Descriptors that are not for WebSocket connections: plain HTTP, Redis, files.
+const SPARE_DESCRIPTORS: u64 = 1280;
 /// What the tasks may take to end, once the last connection is gone.
 const LAST_TASKS: Duration = Duration::from_secs(2);
 /// Exit code for wrong input, as the command line parser has it.
@@ -94,9 +94,7 @@ impl Settings {
 
 async fn run(config: &Config, settings: Settings) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install().context("cannot install signal handlers")?;
-    let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
-    let allowed = usize::try_from(descriptors.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX);
-    let max_connections = config.max_connections.unwrap_or(allowed);
+    let max_connections = config.max_connections.unwrap_or_else(affordable_connections);
     let metrics = telemetry::install_metrics().context("cannot install the metrics recorder")?;
     let public = listener::bind(config.listen).with_context(|| {
         format!("cannot listen on {}; is another instance running? --listen chooses another address", config.listen)
@@ -104,22 +102,13 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<ExitCode> {
     let admin = bind_admin(config.admin_listen)?;
 
     let shutdown = Shutdown::default();
-    let ring = Arc::new(Ring::new(settings.retention));
-    let options = RelayOptions {
-        instance: format!("{}#{:08x}", settings.instance, rand::random::<u32>()),
-        ..RelayOptions::default()
-    };
-    let relay = match settings.redis {
-        Some(redis) => Relay::start(Redis::connect(&redis)?, Arc::clone(&ring), options, &shutdown),
-        None => Relay::start(Local::new(settings.retention), Arc::clone(&ring), options, &shutdown),
-    };
-    let node = Node::start(&settings.instance, ring, relay, &shutdown);
+    let node = start(&settings, &shutdown).context("--redis-url")?;
     let address = public.local_addr()?;
     let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
     let routes = server::router(&node, config, settings.api_key, max_connections, &shutdown);
-    drop(shutdown.spawn(listener::serve(public, routes, shutdown.clone())));
+    shutdown.spawn(listener::serve(public, routes, shutdown.clone()));
     if let Some(admin) = admin {
-        drop(shutdown.spawn(listener::serve(admin, server::admin_router(metrics.clone()), shutdown.clone())));
+        shutdown.spawn(listener::serve(admin, server::admin_router(metrics.clone()), shutdown.clone()));
     }
     shutdown.spawn_until_started(telemetry::keep_tidy(metrics));
     info!(
@@ -131,23 +120,51 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<ExitCode> {
     );
 
     info!(signal = signals.next().await, "stopping");
-    let times = DrainTimes { delay: config.drain_delay, window: config.drain_window, timeout: config.drain_timeout };
-    let drained = tokio::select! {
-        drained = drain(&node, times) => drained,
+    tokio::select! {
+        code = stop(&node, config, &shutdown) => Ok(code),
         signal = signals.next() => {
             warn!(signal, connections = node.members().len(), "a second signal: ending at once");
-            return Ok(ExitCode::FAILURE);
+            Ok(ExitCode::FAILURE)
         }
-    };
+    }
+}
+
+/// The orderly end.
+async fn stop(node: &Node, config: &Config, shutdown: &Shutdown) -> ExitCode {
+    let times = DrainTimes { delay: config.drain_delay, window: config.drain_window, timeout: config.drain_timeout };
+    let drained = drain(node, times).await;
     if let Err(tasks) = shutdown.finish(LAST_TASKS).await {
         warn!(tasks, "some tasks did not end in time");
     }
-    if let Err(cut) = drained {
-        error!(connections = cut.0, "{cut}");
-        return Ok(ExitCode::FAILURE);
+    match drained {
+        Ok(()) => {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(cut) => {
+            error!(connections = cut.0, "{cut}");
+            ExitCode::FAILURE
+        }
     }
-    info!("stopped");
-    Ok(ExitCode::SUCCESS)
+}
+
+/// What the descriptor limit allows, after it has been raised as far as it goes.
+fn affordable_connections() -> usize {
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+    let spare = SPARE_DESCRIPTORS.min(descriptors / 2);
+    usize::try_from(descriptors - spare).unwrap_or(usize::MAX)
+}
+
+/// The instance itself: the log, and everything that is served from it.
+fn start(settings: &Settings, shutdown: &Shutdown) -> Result<Node, RedisError> {
+    let ring = Arc::new(Ring::new(settings.retention));
+    let unique = format!("{}#{:08x}", settings.instance, rand::random::<u32>());
+    let options = RelayOptions { instance: unique, ..RelayOptions::default() };
+    let relay = match &settings.redis {
+        Some(redis) => Relay::start(Redis::connect(redis)?, Arc::clone(&ring), options, shutdown),
+        None => Relay::start(Local::new(settings.retention), Arc::clone(&ring), options, shutdown),
+    };
+    Ok(Node::start(&settings.instance, ring, relay, shutdown))
 }
 
 /// A taken port is an error only if somebody asked for it.

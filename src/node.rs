@@ -16,6 +16,7 @@ use tokio::{
     sync::{broadcast::error::RecvError, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
+use tracing::warn;
 
 use self::typing::Typing;
 use crate::{
@@ -137,8 +138,9 @@ impl Node {
     ///
     /// Its session holds as many connections as it may.
     pub async fn admit(&self, id: ConnectionId, hello: Hello, link: &Arc<Link>) -> Result<Guest, TooManyConnections> {
-        let fresh = hello.session.is_none().then(Session::random);
-        let user_id = hello.session.or(fresh).map_or_else(UserId::api, |session| session.user_id());
+        let session = hello.session.unwrap_or_else(Session::random);
+        let fresh = hello.session.is_none().then_some(session);
+        let user_id = session.user_id();
         let permit = self.shared.sessions.take(user_id.clone()).ok_or(TooManyConnections)?;
         let user = User { id: user_id, name: hello.name };
         let (seq, reset) = self.starting_point(hello.resume).await;
@@ -256,6 +258,13 @@ impl Node {
         *self.shared.phase.borrow()
     }
 
+    /// Completes when nobody new is let in any more. Cancel safe.
+    pub async fn closed(&self) {
+        let mut phase = self.shared.phase.subscribe();
+        // the sender lives as long as this node
+        let _closed = phase.wait_for(|phase| *phase == Phase::Closed).await.is_ok();
+    }
+
     /// Moves on to the next phase of its life; never back.
     pub fn enter(&self, phase: Phase) {
         self.shared.phase.send_modify(|now| *now = phase.max(*now));
@@ -289,7 +298,13 @@ impl Node {
     pub async fn leave(&self, deadline: Duration) {
         let started = Instant::now();
         self.shared.census.leave(deadline).await;
-        self.shared.relay.close(deadline.saturating_sub(started.elapsed())).await;
+        let given_up = self.shared.relay.close(deadline.saturating_sub(started.elapsed())).await;
+        if given_up > 0 {
+            warn!(
+                messages = given_up,
+                "publishes that were not acked are given up: their senders repeat them elsewhere"
+            );
+        }
     }
 
     async fn report_connections(self) {

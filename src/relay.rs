@@ -159,9 +159,9 @@ impl Relay {
         let closed = shared.closed.clone();
         let (outgoing, queue) = mpsc::channel(announcer::QUEUE);
         let events = shared.backend.events();
-        drop(shutdown.spawn(subscriber::run(Walker::new(Arc::clone(&shared)), events)));
-        drop(shutdown.spawn(publisher::run(Arc::clone(&shared))));
-        drop(shutdown.spawn(announcer::run(Arc::clone(&shared), queue)));
+        shutdown.spawn(subscriber::run(Walker::new(Arc::clone(&shared)), events));
+        shutdown.spawn(publisher::run(Arc::clone(&shared)));
+        shutdown.spawn(announcer::run(Arc::clone(&shared), queue));
         Self { shared, outgoing, _running: Arc::new(closed.drop_guard()) }
     }
 

@@ -26,7 +26,7 @@ use axum::{
 use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
-use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::{limit::GlobalConcurrencyLimitLayer, util::MapResponseLayer};
 use tower_http::{
     cors::{AllowOrigin, CorsLayer},
     limit::RequestBodyLimitLayer,
@@ -37,7 +37,12 @@ use tower_http::{
 };
 use tracing::debug_span;
 
-use self::{address::client_address, origin::AllowedOrigins, problem::Problem, upgrade::Upgrade};
+use self::{
+    address::{client_address, neighbourhood},
+    origin::AllowedOrigins,
+    problem::Problem,
+    upgrade::Upgrade,
+};
 use crate::{
     config::{Config, Secret},
     node::{Node, Phase, Readiness},
@@ -100,10 +105,12 @@ pub fn router(
         .route("/health/live", get(status::live))
         .route("/health/ready", get(status::ready))
         .fallback(assets::app)
+        .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
         .layer(cors(&config.allowed_origins))
         .layer(RequestBodyLimitLayer::new(MAX_REQUEST_BYTES))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_DEADLINE))
+        .layer(MapResponseLayer::new(Problem::speak_for))
         .layer(standing(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
         .layer(standing(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(standing(header::REFERRER_POLICY, "no-referrer"))
@@ -111,6 +118,10 @@ pub fn router(
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(TraceLayer::new_for_http().make_span_with(request_span))
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
 }
 
 /// The routes for those who operate the instance.
@@ -141,16 +152,16 @@ async fn accept(
     };
     let address = client_address(peer.ip(), &headers, &app.trusted_proxies);
     let response = upgrade.response();
-    drop(app.shutdown.clone().spawn(async move {
+    app.shutdown.clone().spawn(async move {
         let Some(socket) = upgrade.socket(MAX_FRAME_BYTES).await else { return };
         admit(app, socket, address).await;
         drop(place);
-    }));
+    });
     Ok(response)
 }
 
 async fn admit(app: App, socket: Socket, address: IpAddr) {
-    match app.addresses.take(address) {
+    match app.addresses.take(neighbourhood(address)) {
         Some(_permit) => session::run(socket, app.node, app.rate).await,
         None => session::turn_away(socket, CloseReason::TooManyConnections).await,
     }

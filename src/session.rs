@@ -17,12 +17,12 @@ use tracing::debug;
 
 pub use pace::PublishRate;
 
-use self::pace::Pace;
+use self::pace::{Pace, TooFast};
 use crate::{
     node::{Guest, Node},
     protocol::{
-        ClientFrame, CloseReason, ErrorCode, Frame, HELLO_TIMEOUT, Hello, MAX_ROOMS, MAX_UNACKED_PUBLISHES, Publish,
-        Refusal, RoomId, ServerFrame, too_many_rooms,
+        ClientFrame, CloseReason, ErrorCode, Frame, HELLO_TIMEOUT, Hello, MAX_ROOMS, Publish, Refusal, RoomId,
+        ServerFrame, too_many_rooms,
     },
     socket::{Ending, Inbound, Socket},
     telemetry,
@@ -33,40 +33,55 @@ const MAX_MALFORMED: u32 = 3;
 /// How long a client that is to leave may take to be served what is due to it.
 const GOODBYE: Duration = Duration::from_secs(5);
 
+/// How often a connection may join, leave and type.
+const ASIDES: PublishRate = PublishRate { per_second: 20.0, burst: 100.0 };
+
 static FRAMES_IN: LazyLock<Counter> = LazyLock::new(|| metrics::counter!(telemetry::FRAMES_IN));
 
 /// Converses until the connection ends, and ends it properly.
 pub async fn run(mut socket: Socket, node: Node, rate: PublishRate) {
     let ending = converse(&mut socket, &node, rate).await;
     debug!(?ending, "a connection ended");
-    let code = match ending {
-        Ending::Ours(reason) => reason.code(),
-        Ending::Theirs(code) => code.unwrap_or(1005),
-        Ending::Lost => 1006,
-    };
-    metrics::counter!(telemetry::CLOSES, "code" => code.to_string()).increment(1);
+    count_close(ending);
     socket.finish().await;
 }
 
 /// Turns a client away with this reason, before any conversation.
 pub async fn turn_away(socket: Socket, reason: CloseReason) {
-    socket.link().close(Ending::Ours(reason));
-    metrics::counter!(telemetry::CLOSES, "code" => reason.code().to_string()).increment(1);
+    count_close(end(&socket, reason));
     socket.finish().await;
+}
+
+/// Counts by code. A peer may send any code, so its own are counted by their range.
+fn count_close(ending: Ending) {
+    let code = match ending {
+        Ending::Ours(reason) => reason.code().to_string(),
+        Ending::Theirs(Some(code @ 1000..=1015)) => code.to_string(),
+        Ending::Theirs(Some(code)) => format!("{}xxx", code / 1000),
+        Ending::Theirs(None) => "1005".to_owned(),
+        Ending::Lost => "1006".to_owned(),
+    };
+    metrics::counter!(telemetry::CLOSES, "code" => code).increment(1);
 }
 
 /// The conversation. The guest's place is given up the moment the ending is decided.
 async fn converse(socket: &mut Socket, node: &Node, rate: PublishRate) -> Ending {
     let mut malformed = 0;
-    let hello = match timeout(HELLO_TIMEOUT, hear_hello(socket, &mut malformed)).await {
+    let heard = tokio::select! {
+        biased;
+        () = node.closed() => return end(socket, CloseReason::Drain),
+        heard = timeout(HELLO_TIMEOUT, hear_hello(socket, &mut malformed)) => heard,
+    };
+    let hello = match heard {
         Ok(Ok(hello)) => hello,
         Ok(Err(ending)) => return ending,
         Err(_) => return end(socket, CloseReason::HelloTimeout),
     };
     match node.admit(node.next_id(), hello, socket.link()).await {
         Ok(guest) => {
-            let pace = Pace::new(rate, Instant::now());
-            Conversation { socket, node, guest, pace, malformed }.run().await
+            let now = Instant::now();
+            let (pace, asides) = (Pace::new(rate, now), Pace::new(ASIDES, now));
+            Conversation { socket, node, guest, pace, asides, malformed }.run().await
         }
         Err(_) => end(socket, CloseReason::TooManyConnections),
     }
@@ -93,6 +108,8 @@ struct Conversation<'a> {
     node: &'a Node,
     guest: Guest,
     pace: Pace,
+    /// For joining, leaving and typing.
+    asides: Pace,
     malformed: u32,
 }
 
@@ -121,10 +138,10 @@ impl Conversation<'_> {
         poll_fn(|cx| {
             let member = self.guest.seat.member();
             self.guest.seat.poll_catch_up(cx);
-            if let Some(pause) = member.is_leaving() {
+            if let Some(pause) = member.leave_pause() {
                 return Poll::Ready(Ok(Turn::Leave(pause)));
             }
-            if member.unacked() < MAX_UNACKED_PUBLISHES {
+            if member.is_read() {
                 return self.socket.poll_next(cx).map_ok(Turn::Inbound);
             }
             match self.socket.poll_flush(cx) {
@@ -158,6 +175,11 @@ impl Conversation<'_> {
     }
 
     async fn on_frame(&mut self, frame: ClientFrame) -> Result<ControlFlow<CloseReason>, Refusal> {
+        if matches!(frame, ClientFrame::Join { .. } | ClientFrame::Leave { .. } | ClientFrame::Typing { .. })
+            && let Err(refused) = self.asides.take(Instant::now())
+        {
+            return slow_down(refused);
+        }
         let seat = &mut self.guest.seat;
         match frame {
             ClientFrame::Hello(_) => return Err(Refusal::new(ErrorCode::HelloRepeated, "hello has been said")),
@@ -178,19 +200,17 @@ impl Conversation<'_> {
         let id = publish.id.clone();
         let about = |refusal: Refusal| refusal.about(Some(id.as_str()));
         if let Err(refused) = self.pace.take(Instant::now()) {
-            if refused.is_hopeless {
-                return Ok(ControlFlow::Break(CloseReason::RateLimited));
-            }
-            let wait = u64::try_from(refused.wait.as_millis()).unwrap_or(u64::MAX);
-            let refusal = Refusal::new(ErrorCode::RateLimited, "too many messages: this one was refused");
-            return Err(about(refusal.retry_after_ms(wait.saturating_add(1))));
+            return slow_down(refused).map_err(about);
         }
         require_joined(&self.guest, &publish.room).map_err(about)?;
         let member = Arc::clone(self.guest.seat.member());
         member.expect_answer();
-        let answered = Arc::clone(&member);
+        // weak: who has left by then must not keep its descriptor until the log is back
+        let asked = Arc::downgrade(&member);
         let queued = self.node.publish(member.user().clone(), publish, move |ack| {
-            answered.answer(&Frame::json(&ServerFrame::Ack(ack)));
+            if let Some(member) = asked.upgrade() {
+                member.answer(&Frame::json(&ServerFrame::Ack(ack)));
+            }
         });
         if let Err(refusal) = queued {
             // this is its answer
@@ -250,6 +270,16 @@ fn require_joined(guest: &Guest, room: &RoomId) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::new(ErrorCode::NotJoined, format!("join the room {room} first")))
+}
+
+/// What a client that is too fast is told, or that it has been told for too long.
+fn slow_down(refused: TooFast) -> Result<ControlFlow<CloseReason>, Refusal> {
+    if refused.is_hopeless {
+        return Ok(ControlFlow::Break(CloseReason::RateLimited));
+    }
+    let wait = u64::try_from(refused.wait.as_millis()).unwrap_or(u64::MAX);
+    let refusal = Refusal::new(ErrorCode::RateLimited, "too many at once: this one was refused");
+    Err(refusal.retry_after_ms(wait.saturating_add(1)))
 }
 
 fn refuse(socket: &Socket, refusal: &Refusal) {

@@ -5,7 +5,7 @@
 
 use std::{future::Future, time::Duration};
 
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Handle given to every long-lived task. Cloning shares the same shutdown.
@@ -17,11 +17,11 @@ pub struct Shutdown {
 
 impl Shutdown {
     /// Spawns a task that [`finish`](Self::finish) waits for.
-    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    pub fn spawn<F>(&self, task: F)
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.tasks.spawn(task)
+        drop(self.tasks.spawn(task));
     }
 
     /// Spawns a task that is dropped when shutdown begins. For loops that own nothing worth finishing.
@@ -62,10 +62,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn finish_counts_the_tasks_that_ignore_it() {
         let shutdown = Shutdown::default();
-        drop(shutdown.spawn(std::future::pending::<()>()));
+        shutdown.spawn(std::future::pending::<()>());
         shutdown.spawn_until_started(std::future::pending::<()>());
         let polite = shutdown.clone();
-        drop(shutdown.spawn(async move { polite.started().await }));
+        shutdown.spawn(async move { polite.started().await });
 
         assert_eq!(shutdown.finish(Duration::from_secs(5)).await, Err(1));
     }

@@ -32,9 +32,6 @@ use crate::protocol::{CloseReason, Frame};
 const READ_BUFFER: usize = 1024;
 /// Kernel buffer for what a client has not read yet, in bytes. The memory of a deaf client is there.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How long the peer's machine may leave what was sent unacknowledged.
-#[cfg(target_os = "linux")]
-const TRANSPORT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the last frames may take to reach the kernel, and then how long the peer may take to hang up.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -62,11 +59,8 @@ impl Socket {
     /// Messages above `max_message` bytes, whole or in fragments, end the connection with 1009.
     pub fn new(stream: TcpStream, read_ahead: &Bytes, max_message: usize) -> Self {
         let socket = SockRef::from(&stream);
-        // without these the socket works, with latency, memory and patience that are the system's choice
-        let _refused = socket.set_tcp_nodelay(true);
+        // without it the socket works, with memory that is the system's choice
         let _refused = socket.set_send_buffer_size(SEND_BUFFER);
-        #[cfg(target_os = "linux")]
-        let _refused = socket.set_tcp_user_timeout(Some(TRANSPORT_TIMEOUT));
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)

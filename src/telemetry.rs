@@ -63,11 +63,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 ///
 /// The filter cannot be read.
 pub fn log_pretty(filter: &str) -> Result<(), ParseError> {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(filter)?)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(env_filter(filter)?).with_writer(io::stderr).with_target(false).init();
     Ok(())
 }
 
@@ -77,8 +73,13 @@ pub fn log_pretty(filter: &str) -> Result<(), ParseError> {
 ///
 /// The filter cannot be read.
 pub fn log_json(filter: &str) -> Result<(), ParseError> {
-    tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(io::stderr).json().init();
+    tracing_subscriber::fmt().with_env_filter(env_filter(filter)?).with_writer(io::stderr).json().init();
     Ok(())
+}
+
+/// The codec logs whole frames at its finest level, secrets in them included: it never gets there.
+fn env_filter(filter: &str) -> Result<EnvFilter, ParseError> {
+    Ok(EnvFilter::try_new(filter)?.add_directive("tungstenite=info".parse()?))
 }
 
 /// Installs the recorder. The handle renders what it has. Call once, before any metric is touched.

@@ -18,10 +18,9 @@ use parking_lot::Mutex;
 
 use super::batch::{Batch, Delivery};
 use crate::{
-    protocol::{CloseReason, ConnectionId, Frame, RoomId, Seq, ServerFrame, User},
+    protocol::{CloseReason, ConnectionId, Frame, MAX_UNACKED_PUBLISHES, RoomId, Seq, ServerFrame, User},
     ring::{Audience, Entry, Membership, Ring},
     socket::{Ending, Link},
-    telemetry,
 };
 
 /// What one step of catching up reads from the ring, in bytes.
@@ -75,8 +74,14 @@ pub(super) enum Progress {
 
 impl Member {
     /// A connection that has had everything up to `cursor` and hears `rooms` from there on.
-    pub(super) fn new(id: ConnectionId, user: User, link: Arc<Link>, rooms: &[RoomId], cursor: Seq) -> Self {
-        let catching_up = metrics::gauge!(telemetry::CATCHING_UP);
+    pub(super) fn new(
+        id: ConnectionId,
+        user: User,
+        link: Arc<Link>,
+        rooms: &[RoomId],
+        cursor: Seq,
+        catching_up: Gauge,
+    ) -> Self {
         catching_up.increment(1);
         let rooms = rooms.iter().map(|room| Membership { room: room.clone(), since: cursor }).collect();
         let feed = Feed { phase: Phase::CatchingUp(cursor), rooms, crossed_at: 0, announce_live: true, catching_up };
@@ -111,8 +116,9 @@ impl Member {
 
     /// Sends what a publish waited for.
     pub fn answer(&self, frame: &Frame) {
-        self.unacked.fetch_sub(1, Ordering::AcqRel);
         self.link.reply(frame);
+        self.unacked.fetch_sub(1, Ordering::AcqRel);
+        self.link.wake();
     }
 
     /// Publishes that wait for their answer.
@@ -120,16 +126,21 @@ impl Member {
         self.unacked.load(Ordering::Acquire)
     }
 
+    /// Whether its socket is read: not while too many publishes wait for their answer.
+    pub fn is_read(&self) -> bool {
+        self.unacked() < MAX_UNACKED_PUBLISHES
+    }
+
     /// Asks the connection's task to bring the conversation to its end, because this instance stops. The client is to
     /// come back after `pause`.
     pub fn ask_to_leave(&self, pause: Duration) {
-        // who was asked before has its pause already
-        let _first = self.leaving.set(pause);
-        self.link.wake();
+        if self.leaving.set(pause).is_ok() {
+            self.link.wake();
+        }
     }
 
     /// The pause with which it has been asked to leave.
-    pub fn is_leaving(&self) -> Option<Duration> {
+    pub fn leave_pause(&self) -> Option<Duration> {
         self.leaving.get().copied()
     }
 

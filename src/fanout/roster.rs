@@ -22,12 +22,12 @@ pub(super) struct Roster<T> {
 #[derive(Debug)]
 struct Occupant<T> {
     value: T,
-    seats: Vec<Seat>,
+    chairs: Vec<Chair>,
 }
 
 /// Where a connection stands in a room's list, so that leaving needs no search.
 #[derive(Debug)]
-struct Seat {
+struct Chair {
     room: RoomKey,
     index: usize,
 }
@@ -46,13 +46,13 @@ impl<T> Default for Roster<T> {
 
 impl<T> Roster<T> {
     pub(super) fn insert(&mut self, value: T) -> Slot {
-        self.slots.insert(Occupant { value, seats: Vec::new() })
+        self.slots.insert(Occupant { value, chairs: Vec::new() })
     }
 
     /// Removes a connection from all its rooms and from the roster.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<T> {
-        while let Some(seat) = self.slots.get_mut(slot).and_then(|occupant| occupant.seats.pop()) {
-            self.vacate(&seat);
+        while let Some(chair) = self.slots.get_mut(slot).and_then(|occupant| occupant.chairs.pop()) {
+            self.vacate(&chair);
         }
         self.slots.try_remove(slot).map(|occupant| occupant.value)
     }
@@ -80,8 +80,8 @@ impl<T> Roster<T> {
             .entry(id.clone())
             .or_insert_with(|| self.rooms.insert(Room { id: id.clone(), members: Vec::new() }));
         let (Some(occupant), Some(room_state)) = (self.slots.get_mut(slot), self.rooms.get_mut(room)) else { return };
-        if occupant.seats.iter().all(|seat| seat.room != room) {
-            occupant.seats.push(Seat { room, index: room_state.members.len() });
+        if occupant.chairs.iter().all(|chair| chair.room != room) {
+            occupant.chairs.push(Chair { room, index: room_state.members.len() });
             room_state.members.push(slot);
         }
     }
@@ -90,9 +90,9 @@ impl<T> Roster<T> {
     pub(super) fn leave(&mut self, slot: Slot, id: &RoomId) {
         let Some(&room) = self.keys.get(id) else { return };
         let Some(occupant) = self.slots.get_mut(slot) else { return };
-        if let Some(position) = occupant.seats.iter().position(|seat| seat.room == room) {
-            let seat = occupant.seats.swap_remove(position);
-            self.vacate(&seat);
+        if let Some(position) = occupant.chairs.iter().position(|chair| chair.room == room) {
+            let chair = occupant.chairs.swap_remove(position);
+            self.vacate(&chair);
         }
     }
 
@@ -107,21 +107,21 @@ impl<T> Roster<T> {
 
     /// Whether a connection sits in one room only.
     pub(super) fn sits_alone(&self, slot: Slot) -> bool {
-        self.slots.get(slot).is_some_and(|occupant| occupant.seats.len() == 1)
+        self.slots.get(slot).is_some_and(|occupant| occupant.chairs.len() == 1)
     }
 
-    /// Frees a seat; the last member of the room takes its index.
-    fn vacate(&mut self, seat: &Seat) {
-        let Some(room) = self.rooms.get_mut(seat.room) else { return };
-        room.members.swap_remove(seat.index);
-        if let Some(&moved) = room.members.get(seat.index)
+    /// Frees a chair; the last member of the room takes its index.
+    fn vacate(&mut self, chair: &Chair) {
+        let Some(room) = self.rooms.get_mut(chair.room) else { return };
+        room.members.swap_remove(chair.index);
+        if let Some(&moved) = room.members.get(chair.index)
             && let Some(occupant) = self.slots.get_mut(moved)
-            && let Some(other) = occupant.seats.iter_mut().find(|other| other.room == seat.room)
+            && let Some(other) = occupant.chairs.iter_mut().find(|other| other.room == chair.room)
         {
-            other.index = seat.index;
+            other.index = chair.index;
         }
         if room.members.is_empty() {
-            let room = self.rooms.remove(seat.room);
+            let room = self.rooms.remove(chair.room);
             self.keys.remove(&room.id);
         }
     }

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::member::Member;
-use crate::{
-    protocol::{Frame, HEARTBEAT_INTERVAL, Seq, ServerFrame},
-    socket::{Link, Sent},
-};
+use crate::protocol::{Frame, HEARTBEAT_INTERVAL, Seq, ServerFrame};
 
 /// A connection in a worker's roster.
 #[derive(Debug)]
@@ -49,13 +46,4 @@ impl Served {
         drop(feed);
         self.member.link().wake();
     }
-}
-
-/// Writes one frame that may be left out. Whether the connection has it.
-pub(super) fn says(link: &Link, frame: &Frame) -> bool {
-    let sent = link.write(frame.bytes(), &[frame.len()]);
-    if sent == Sent::Cut(1) {
-        link.wake();
-    }
-    sent != Sent::Cut(0)
 }

@@ -25,10 +25,10 @@ use super::{
     batch::{Batch, Delivery},
     member::{Member, Progress},
     roster::{RoomKey, Roster, Slot},
-    served::{Served, says},
+    served::Served,
 };
 use crate::{
-    protocol::{CloseReason, ConnectionId, Frame, HEARTBEAT_INTERVAL, MAX_TYPING_AUDIENCE, RoomId, Seq, ServerFrame},
+    protocol::{CloseReason, ConnectionId, Frame, HEARTBEAT_INTERVAL, RoomId, Seq, ServerFrame},
     ring::{Audience, Entry, Ring},
     socket::Ending,
     telemetry,
@@ -64,7 +64,7 @@ pub(super) enum Command {
     Dismiss(ConnectionId, Frame, CloseReason),
     /// Every connection is to know this. The newest of its kind replaces the ones before.
     Notify(Notice),
-    /// Those in a room hear this if they can hear it now, and the room is not too large.
+    /// Those in a room hear this if they can hear it now.
     Whisper(RoomId, Frame),
 }
 
@@ -112,7 +112,7 @@ impl Worker {
             // first the ring: a cursor in a command is then never ahead of this worker
             self.advance().await;
             for command in queue.drain(..) {
-                self.apply(command);
+                self.apply(command).await;
             }
         }
     }
@@ -121,11 +121,13 @@ impl Worker {
         self.position.load(Ordering::Relaxed)
     }
 
-    /// Fans out everything the ring has beyond the position.
+    /// Fans out everything that the ring has now beyond the position. What comes meanwhile waits for the next time, or
+    /// commands would starve under load.
     async fn advance(&mut self) {
-        loop {
+        let upto = self.ring.last();
+        while self.position() < upto {
             match self.ring.run(self.position(), ENTRIES_PER_LOOK) {
-                Ok(entries) if entries.is_empty() => return,
+                Ok(entries) if entries.is_empty() => self.position.store(upto, Ordering::Release),
                 Ok(entries) => self.pass(&entries).await,
                 Err(_) => self.skip(),
             }
@@ -139,7 +141,7 @@ impl Worker {
             if is_plain(last) {
                 self.fan_out(run).await;
             } else {
-                self.single_out(last);
+                self.single_out(last).await;
             }
             self.position.store(last.seq, Ordering::Release);
         }
@@ -187,7 +189,7 @@ impl Worker {
     }
 
     /// Handles what does not go to everybody alike: markers, holes, returned messages.
-    fn single_out(&mut self, entry: &Arc<Entry>) {
+    async fn single_out(&mut self, entry: &Arc<Entry>) {
         let position = self.position();
         let batch = Batch::of([entry]);
         match &entry.audience {
@@ -200,6 +202,7 @@ impl Worker {
                 let slots: Vec<Slot> = self.roster.iter().map(|(slot, _)| slot).collect();
                 for slot in slots {
                     self.write(slot, &batch);
+                    self.take_turns().await;
                 }
             }
             Audience::Room(id) => {
@@ -207,6 +210,7 @@ impl Worker {
                 for slot in members.unwrap_or_default() {
                     if self.roster.get(slot).is_some_and(|served| entry.was > served.crossed_at) {
                         self.write(slot, &batch);
+                        self.take_turns().await;
                     }
                 }
             }
@@ -220,11 +224,7 @@ impl Worker {
         match batch.write(served.member.link(), position) {
             Delivery::Done => {}
             Delivery::Cut(cursor) => served.fall_behind(cursor),
-            Delivery::Closed => {
-                served.live = false;
-                // its task may not have noticed that the peer is gone
-                served.member.link().wake();
-            }
+            Delivery::Closed => served.live = false,
         }
     }
 
@@ -246,7 +246,7 @@ impl Worker {
         self.position.store(self.ring.last(), Ordering::Release);
     }
 
-    fn apply(&mut self, command: Command) {
+    async fn apply(&mut self, command: Command) {
         match command {
             Command::Attach(member) => self.attach(member),
             Command::Detach(id) => {
@@ -262,7 +262,7 @@ impl Worker {
                     served.member.link().close_after(Some(&last), Ending::Ours(reason));
                 }
             }),
-            Command::Notify(notice) => self.notify(notice),
+            Command::Notify(notice) => self.notify(notice).await,
             Command::Whisper(room, frame) => self.whisper(&room, &frame),
         }
     }
@@ -332,23 +332,26 @@ impl Worker {
         served.member.link().reply(&Frame::json(&ServerFrame::Left { room, seq }));
     }
 
-    fn notify(&mut self, notice: Notice) {
+    async fn notify(&mut self, notice: Notice) {
         let frame = match notice {
             Notice::Count(frame) => self.count.insert(frame).clone(),
             Notice::Status(frame) => self.status.insert(frame).clone(),
         };
-        for (_, served) in self.roster.iter_mut() {
-            served.uninformed |= !(served.live && says(served.member.link(), &frame));
+        let slots: Vec<Slot> = self.roster.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            if let Some(served) = self.roster.get_mut(slot) {
+                served.uninformed |= !(served.live && served.member.link().offer(&frame));
+            }
+            self.writes += 1;
+            self.take_turns().await;
         }
     }
 
     fn whisper(&mut self, room: &RoomId, frame: &Frame) {
         let members = self.roster.room(room).map_or(&[][..], |room| self.roster.members(room));
-        if members.len() <= MAX_TYPING_AUDIENCE {
-            let live = members.iter().filter_map(|slot| self.roster.get(*slot)).filter(|served| served.live);
-            live.for_each(|served| {
-                says(served.member.link(), frame);
-            });
+        for served in members.iter().filter_map(|slot| self.roster.get(*slot)).filter(|served| served.live) {
+            // who cannot hear it now need not hear it later
+            let _heard = served.member.link().offer(frame);
         }
     }
 
@@ -362,7 +365,7 @@ impl Worker {
                 gone.push((slot, served.member.id()));
             } else if link.blocked_for().is_some_and(|blocked| blocked >= STALL_LIMIT) {
                 link.close(Ending::Ours(CloseReason::SlowConsumer));
-            } else if link.silent_for() >= SILENCE_LIMIT {
+            } else if link.silent_for() >= SILENCE_LIMIT && served.member.is_read() {
                 link.close(Ending::Ours(CloseReason::HeartbeatLost));
             } else if served.member.feed().has_reached(position) {
                 caught_up.push(slot);

@@ -70,24 +70,21 @@ pub struct Publish {
     pub body: String,
 }
 
+/// How much of a decoder's error a client is told, in characters.
+const MAX_QUOTE_CHARS: usize = 120;
+
 /// Every field that a frame of a client may have. Others are ignored.
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    session: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    rooms: Option<Vec<Cow<'a, str>>>,
+    name: Option<String>,
+    session: Option<String>,
+    rooms: Option<Vec<String>>,
     resume: Option<Resume>,
-    #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    room: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    body: Option<Cow<'a, str>>,
+    id: Option<String>,
+    room: Option<String>,
+    body: Option<String>,
     n: Option<u64>,
 }
 
@@ -98,13 +95,10 @@ impl ClientFrame {
     ///
     /// What the client is to be told. It carries the `id` of a publish as far as one could be read.
     pub fn decode(text: &str) -> Result<Self, Refusal> {
-        let fields: Fields<'_> = serde_json::from_str(text)
-            .map_err(|error| Refusal::new(ErrorCode::BadFrame, format!("not a frame of this protocol: {error}")))?;
+        let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| bad_frame(&error))?;
         match fields.kind.as_ref() {
             "hello" => Hello::from_fields(&fields).map(Self::Hello),
-            "publish" => {
-                Publish::from_fields(&fields).map(Self::Publish).map_err(|refusal| refusal.about(fields.id.as_deref()))
-            }
+            "publish" => Publish::from_fields(fields).map(Self::Publish),
             "join" => Ok(Self::Join { room: fields.room()? }),
             "leave" => Ok(Self::Leave { room: fields.room()? }),
             "typing" => Ok(Self::Typing { room: fields.room()? }),
@@ -146,8 +140,8 @@ impl Publish {
     /// # Errors
     ///
     /// The first rule that is broken.
-    pub fn parse(id: &str, room: &str, body: &str) -> Result<Self, Refusal> {
-        let (id, room) = (id.parse()?, room.parse()?);
+    pub fn parse(id: &str, room: &str, body: impl Into<String>) -> Result<Self, Refusal> {
+        let (id, room, body) = (id.parse()?, room.parse()?, body.into());
         if body.trim().is_empty() {
             return Err(Refusal::new(ErrorCode::EmptyBody, "a message needs a body with some text"));
         }
@@ -155,13 +149,20 @@ impl Publish {
             let detail = format!("a body of {} bytes is over the limit of {MAX_BODY_BYTES}", body.len());
             return Err(Refusal::new(ErrorCode::BodyTooLarge, detail));
         }
-        Ok(Self { id, room, body: body.to_owned() })
+        Ok(Self { id, room, body })
     }
 
-    fn from_fields(fields: &Fields<'_>) -> Result<Self, Refusal> {
-        let text = |field: &'_ Option<Cow<'_, str>>| field.as_deref().unwrap_or_default().to_owned();
-        Self::parse(&text(&fields.id), &text(&fields.room), &text(&fields.body))
+    fn from_fields(fields: Fields<'_>) -> Result<Self, Refusal> {
+        let Fields { id, room, body, .. } = fields;
+        Self::parse(id.as_deref().unwrap_or_default(), room.as_deref().unwrap_or_default(), body.unwrap_or_default())
+            .map_err(|refusal| refusal.about(id.as_deref()))
     }
+}
+
+/// The refusal of what is no frame. The error may quote the frame, so only its beginning is told.
+fn bad_frame(error: &serde_json::Error) -> Refusal {
+    let error: String = error.to_string().chars().take(MAX_QUOTE_CHARS).collect();
+    Refusal::new(ErrorCode::BadFrame, format!("not a frame of this protocol: {error}"))
 }
 
 /// The refusal of a room above the limit.
@@ -240,6 +241,12 @@ mod tests {
         ] {
             assert_eq!(code(text), expected, "{text:.80}");
         }
+    }
+
+    #[test]
+    fn a_refusal_quotes_no_more_than_a_line_of_what_it_refuses() {
+        let text = format!(r#"{{"type":"ping","n":"{}"}}"#, "\u{7f}".repeat(60_000));
+        assert!(ClientFrame::decode(&text).unwrap_err().detail.len() < 400);
     }
 
     #[test]

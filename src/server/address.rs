@@ -1,11 +1,19 @@
 //! Whose connection it is, seen through proxies.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// What counts as one address: a household or a machine has a whole /64 of IPv6.
+pub(super) fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
 
 /// The client's address: the peer's, or, as far as trusted proxies vouch for it, the last one in `X-Forwarded-For` that is
 /// not a trusted proxy itself.
@@ -44,6 +52,14 @@ mod tests {
             headers.append(name, value);
         });
         client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn a_whole_64_of_ipv6_counts_as_one_address() {
+        let place = |address: &str| neighbourhood(address.parse().unwrap());
+        assert_eq!(place("2001:db8::1"), place("2001:db8::ffff:1"));
+        assert_ne!(place("2001:db8::1"), place("2001:db8:0:1::1"));
+        assert_ne!(place("1.2.3.4"), place("1.2.3.5"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The embedded browser app.
 
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use hubbub_web::Asset;
@@ -12,7 +12,10 @@ const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// Serves a file of the app. Paths without a dot are places within it, and get its page.
-pub(super) async fn app(uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn app(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    if method != Method::GET && method != Method::HEAD {
+        return Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method").into_response();
+    }
     let path = uri.path();
     let is_place = !path.rsplit('/').next().unwrap_or_default().contains('.') && !path.starts_with("/v1/");
     let asset = hubbub_web::asset(path).or_else(|| if is_place { hubbub_web::asset("index.html") } else { None });
@@ -66,7 +69,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_in_the_app_gets_its_page_and_a_missing_file_does_not() {
-        let status = async |path: &'static str| app(Uri::from_static(path), HeaderMap::new()).await.status();
+        let status =
+            async |path: &'static str| app(Method::GET, Uri::from_static(path), HeaderMap::new()).await.status();
         assert_eq!(status("/").await, StatusCode::OK);
         assert_eq!(status("/rooms/lobby").await, StatusCode::OK);
         assert_eq!(status("/assets/none.js").await, StatusCode::NOT_FOUND);
@@ -75,9 +79,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_client_has_is_not_sent_again() {
-        let first = app(Uri::from_static("/"), HeaderMap::new()).await;
+        let first = app(Method::GET, Uri::from_static("/"), HeaderMap::new()).await;
         let etag = first.headers().get(header::ETAG).unwrap().clone();
-        let again = app(Uri::from_static("/"), HeaderMap::from_iter([(header::IF_NONE_MATCH, etag)])).await;
+        let again =
+            app(Method::GET, Uri::from_static("/"), HeaderMap::from_iter([(header::IF_NONE_MATCH, etag)])).await;
         assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
     }
 }

@@ -1,12 +1,14 @@
 //! Accepts connections and speaks HTTP/1.1 on them, with the deadlines that `axum::serve` does not set.
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
+    sync::Semaphore,
     time::{sleep, timeout},
 };
 use tower::ServiceExt;
@@ -22,6 +24,11 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 const GOODBYE: Duration = Duration::from_secs(2);
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
+/// Connections that speak HTTP at a time.
+const HTTP_CONNECTIONS: usize = 1024;
+/// How long a peer may leave what was sent to it unacknowledged, or take nothing at all.
+#[cfg(target_os = "linux")]
+const TRANSPORT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after a failed accept: it fails because descriptors or memory ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -38,15 +45,26 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves `router` until shutdown begins; then lets the requests in progress end.
+///
+/// Connections that speak HTTP are bounded: above, they wait in the kernel's queue. What has been upgraded counts no more.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
+    let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
     loop {
+        // it is never closed
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = tokio::select! {
             biased;
             () = shutdown.started() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => drop(shutdown.spawn(talk(stream, peer, router.clone(), shutdown.clone()))),
+            Ok((stream, peer)) => {
+                let conversation = talk(stream, peer, router.clone(), shutdown.clone());
+                shutdown.spawn(async move {
+                    conversation.await;
+                    drop(place);
+                });
+            }
             Err(error) if is_about_one_peer(&error) => debug!(%error, "a peer left before it was accepted"),
             Err(error) => {
                 warn!(%error, "cannot accept connections; trying again");
@@ -57,6 +75,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
 }
 
 async fn talk(stream: TcpStream, peer: SocketAddr, router: Router, shutdown: Shutdown) {
+    tune(&stream);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         let router = router.clone();
@@ -82,6 +101,14 @@ async fn talk(stream: TcpStream, peer: SocketAddr, router: Router, shutdown: Shu
     if let Err(error) = outcome {
         debug!(%error, net.peer = %peer, "an HTTP connection failed");
     }
+}
+
+/// Without these the connection works, with latency and patience that are the system's choice.
+fn tune(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let _refused = socket.set_tcp_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _refused = socket.set_tcp_user_timeout(Some(TRANSPORT_TIMEOUT));
 }
 
 fn is_about_one_peer(error: &io::Error) -> bool {

@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use crate::protocol::{ErrorCode, InvalidId, Refusal};
 
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
 /// A refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -39,6 +41,18 @@ impl Problem {
         let detail = "this instance is stopping; connect again to reach another one";
         Self { code: Some(ErrorCode::Draining), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
             .retry_after_ms(1000)
+    }
+
+    /// Puts what a layer refused in a few words, or in none, into the form of all errors.
+    pub fn speak_for(response: Response) -> Response {
+        let status = response.status();
+        let detail = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => "the body of the request is too large",
+            StatusCode::SERVICE_UNAVAILABLE => "the request took too long",
+            _ => return response,
+        };
+        let spoken = response.headers().get(header::CONTENT_TYPE).is_some_and(|form| form == PROBLEM_JSON);
+        if spoken { response } else { Self::new(status, detail).into_response() }
     }
 
     /// The same, with a hint when to try again.
@@ -78,7 +92,7 @@ impl IntoResponse for Problem {
         };
         let mut response = (self.status, serde_json::to_string(&body).unwrap_or_default()).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         if let Some(milliseconds) = self.retry_after_ms {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)));
         }

@@ -76,7 +76,7 @@ pub(super) async fn publish(
     }
     let axum::Json(draft) = axum::Json::<Draft>::from_request(request, &()).await.map_err(|error| bad_body(&error))?;
     let name: UserName = draft.name.parse()?;
-    let publish = Publish::parse(&draft.id, &room, &draft.body)?;
+    let publish = Publish::parse(&draft.id, &room, draft.body)?;
     let (done, placed) = oneshot::channel();
     app.node.publish(User { id: UserId::api(), name }, publish, move |ack| {
         // who asked may have given up

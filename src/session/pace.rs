@@ -57,7 +57,7 @@ impl Pace {
         let before = self.refusals.filter(|refusals| now.saturating_duration_since(refusals.last) < RESPITE);
         let first = before.map_or(now, |refusals| refusals.first);
         self.refusals = Some(Refusals { first, last: now });
-        let wait = Duration::from_secs_f64((1.0 - self.tokens) / self.rate.per_second);
+        let wait = Duration::try_from_secs_f64((1.0 - self.tokens) / self.rate.per_second).unwrap_or(Duration::MAX);
         Err(TooFast { wait, is_hopeless: now.saturating_duration_since(first) >= PATIENCE })
     }
 }

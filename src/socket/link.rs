@@ -78,26 +78,32 @@ impl Link {
 
     /// Writes whole frames straight to the socket, after whatever waits there.
     ///
-    /// `ends` are the offsets in `bytes` at which the frames end. Never blocks. Wakes nobody: the caller knows from the
-    /// result whether the connection's task has to flush.
+    /// `ends` are the offsets in `bytes` at which the frames end. Never blocks. The caller knows from the result whether
+    /// the connection's task has to be woken to flush.
     pub fn write(&self, bytes: &[u8], ends: &[usize]) -> Sent {
-        let mut outbox = self.outbox.lock();
-        if outbox.ending.is_some() {
-            return Sent::Closed;
+        let sent = self.outbox.lock().write(&self.stream, bytes, ends);
+        if sent == Sent::Closed {
+            self.task.wake();
         }
-        match outbox.flush(&self.stream) {
-            Ok(true) => {}
-            Ok(false) => return Sent::Cut(0),
-            Err(_) => return outbox.lose(),
-        }
-        match self.stream.try_write(bytes) {
-            Ok(written) => {
-                outbox.blocked_since = None;
-                if written == bytes.len() { Sent::All } else { outbox.cut(bytes, ends, written) }
+        sent
+    }
+
+    /// Writes a frame that may be left out, if the kernel takes it now. Whether the peer will have it.
+    pub fn offer(&self, frame: &Frame) -> bool {
+        let sent = {
+            let mut outbox = self.outbox.lock();
+            let before = outbox.blocked_since;
+            let sent = outbox.write(&self.stream, frame.bytes(), &[frame.len()]);
+            if sent == Sent::Cut(0) && !outbox.has_waiting() {
+                // nothing is due because of it
+                outbox.blocked_since = before;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => outbox.cut(bytes, ends, 0),
-            Err(_) => outbox.lose(),
+            sent
+        };
+        if matches!(sent, Sent::Closed | Sent::Cut(1)) {
+            self.task.wake();
         }
+        matches!(sent, Sent::All | Sent::Cut(1))
     }
 
     /// Queues a frame behind what waits and lets the connection's task write it.
@@ -231,6 +237,29 @@ impl Link {
 }
 
 impl Outbox {
+    fn write(&mut self, stream: &TcpStream, bytes: &[u8], ends: &[usize]) -> Sent {
+        if self.ending.is_some() {
+            return Sent::Closed;
+        }
+        match self.flush(stream) {
+            Ok(true) => {}
+            Ok(false) => return Sent::Cut(0),
+            Err(_) => return self.lose(),
+        }
+        match stream.try_write(bytes) {
+            Ok(written) => {
+                self.blocked_since = None;
+                if written == bytes.len() { Sent::All } else { self.cut(bytes, ends, written) }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.cut(bytes, ends, 0),
+            Err(_) => self.lose(),
+        }
+    }
+
+    const fn has_waiting(&self) -> bool {
+        !self.torn.is_empty() || !self.replies.is_empty()
+    }
+
     /// Writes as much as the kernel takes. True when nothing waits any more.
     fn flush(&mut self, stream: &TcpStream) -> io::Result<bool> {
         while !self.torn.is_empty() {
