@@ -49,8 +49,8 @@ doc: ## the Rust documentation, without a warning
 .PHONY: test-rust
 test-rust: ## unit, integration and documentation tests
 	if cargo nextest --version >/dev/null 2>&1; \
-	then cargo nextest run --workspace --all-targets --locked; \
-	else cargo test --workspace --all-targets --locked; fi
+	then cargo nextest run --workspace --locked; \
+	else cargo test --workspace --lib --bins --tests --examples --locked; fi
 	cargo test --workspace --doc --locked
 
 .PHONY: test-web
