@@ -24,7 +24,7 @@ use crate::{
         ClientFrame, CloseReason, ErrorCode, Frame, HELLO_TIMEOUT, Hello, MAX_ROOMS, Publish, Refusal, RoomId,
         ServerFrame, too_many_rooms,
     },
-    socket::{Ending, Inbound, Socket},
+    socket::{Ending, Inbound, Link, Socket},
     telemetry,
 };
 
@@ -40,10 +40,25 @@ static FRAMES_IN: LazyLock<Counter> = LazyLock::new(|| metrics::counter!(telemet
 
 /// Converses until the connection ends, and ends it properly.
 pub async fn run(mut socket: Socket, node: Node, rate: PublishRate) {
+    let apology = Apology(Arc::clone(socket.link()));
     let ending = converse(&mut socket, &node, rate).await;
+    drop(apology);
     debug!(?ending, "a connection ended");
     count_close(ending);
     socket.finish().await;
+}
+
+/// Says 1011 to the client if the conversation ends by a defect of ours.
+struct Apology(Arc<Link>);
+
+impl Drop for Apology {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            count_close(Ending::Ours(CloseReason::Internal));
+            self.0.close(Ending::Ours(CloseReason::Internal));
+            self.0.flush();
+        }
+    }
 }
 
 /// Turns a client away with this reason, before any conversation.

@@ -40,7 +40,7 @@ pub struct Member {
 /// How far the connection has been served.
 #[derive(Debug)]
 pub(super) struct Feed {
-    phase: Phase,
+    stage: Stage,
     rooms: Vec<Membership>,
     /// The cursor with which it crossed the last epoch marker: returned messages up to here it has had.
     pub(super) crossed_at: Seq,
@@ -50,7 +50,7 @@ pub(super) struct Feed {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum Stage {
     /// The worker writes to it.
     Live,
     /// Its own task reads the ring from this cursor.
@@ -84,7 +84,7 @@ impl Member {
     ) -> Self {
         catching_up.increment(1);
         let rooms = rooms.iter().map(|room| Membership { room: room.clone(), since: cursor }).collect();
-        let feed = Feed { phase: Phase::CatchingUp(cursor), rooms, crossed_at: 0, announce_live: true, catching_up };
+        let feed = Feed { stage: Stage::CatchingUp(cursor), rooms, crossed_at: 0, announce_live: true, catching_up };
         let (unacked, leaving) = (AtomicUsize::new(0), OnceLock::new());
         Self { id, user, link, feed: Mutex::new(feed), unacked, leaving }
     }
@@ -106,7 +106,7 @@ impl Member {
 
     /// Whether its worker writes to it: it has been sent everything.
     pub fn is_live(&self) -> bool {
-        self.feed.lock().phase == Phase::Live
+        self.feed.lock().stage == Stage::Live
     }
 
     /// Notes a publish that waits for its answer.
@@ -151,11 +151,11 @@ impl Member {
     /// Reads the ring on to `upto` and writes what concerns this connection. Ready with true once it has caught up, and
     /// then again only after it fell behind anew.
     pub(super) fn poll_catch_up(&self, cx: &mut Context<'_>, ring: &Ring, upto: Seq) -> Poll<bool> {
-        // before the look at the phase: who changes it wakes whoever is registered
+        // before the look at the stage: who changes it wakes whoever is registered
         self.link.register(cx);
         let mut feed = self.feed.lock();
         loop {
-            if !matches!(feed.phase, Phase::CatchingUp(_)) {
+            if !matches!(feed.stage, Stage::CatchingUp(_)) {
                 return Poll::Ready(false);
             }
             match feed.step(&self.link, ring, upto) {
@@ -179,22 +179,22 @@ impl Member {
 impl Feed {
     /// The place up to which the connection has been served; `position` is its worker's.
     pub(super) fn cursor(&self, position: Seq) -> Seq {
-        match self.phase {
-            Phase::Live => position,
-            Phase::CatchingUp(cursor) | Phase::Waiting(cursor) => cursor,
+        match self.stage {
+            Stage::Live => position,
+            Stage::CatchingUp(cursor) | Stage::Waiting(cursor) => cursor,
         }
     }
 
     pub(super) fn is_live(&self) -> bool {
-        self.phase == Phase::Live
+        self.stage == Stage::Live
     }
 
     /// Whether it waits for its worker, or would if the queue had not been full.
     pub(super) fn has_reached(&self, position: Seq) -> bool {
-        match self.phase {
-            Phase::Live => false,
-            Phase::Waiting(_) => true,
-            Phase::CatchingUp(cursor) => cursor >= position,
+        match self.stage {
+            Stage::Live => false,
+            Stage::Waiting(_) => true,
+            Stage::CatchingUp(cursor) => cursor >= position,
         }
     }
 
@@ -215,21 +215,21 @@ impl Feed {
 
     /// From live to catching up: everything up to `cursor` is sent.
     pub(super) fn fall_behind(&mut self, cursor: Seq) {
-        if self.phase == Phase::Live {
+        if self.stage == Stage::Live {
             self.catching_up.increment(1);
         }
-        self.phase = Phase::CatchingUp(cursor);
+        self.stage = Stage::CatchingUp(cursor);
     }
 
     fn wait(&mut self) {
-        if let Phase::CatchingUp(cursor) = self.phase {
-            self.phase = Phase::Waiting(cursor);
+        if let Stage::CatchingUp(cursor) = self.stage {
+            self.stage = Stage::Waiting(cursor);
         }
     }
 
     /// From catching up to live: everything up to `position` is sent.
     pub(super) fn go_live(&mut self, link: &Link, position: Seq) {
-        self.phase = Phase::Live;
+        self.stage = Stage::Live;
         self.catching_up.decrement(1);
         if std::mem::take(&mut self.announce_live) {
             link.reply(&Frame::json(&ServerFrame::Live { seq: position }));
@@ -266,7 +266,7 @@ impl Feed {
             Delivery::Cut(cursor) => (cursor, Progress::Blocked),
             Delivery::Closed => (before, Progress::Ended),
         };
-        self.phase = Phase::CatchingUp(cursor);
+        self.stage = Stage::CatchingUp(cursor);
         progress
     }
 
@@ -278,7 +278,7 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        if self.phase != Phase::Live {
+        if self.stage != Stage::Live {
             self.catching_up.decrement(1);
         }
     }

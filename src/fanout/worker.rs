@@ -146,7 +146,8 @@ impl Worker {
             self.position.store(last.seq, Ordering::Release);
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        for entry in entries.iter().filter(|entry| entry.at != 0) {
+        let is_heard_here = |entry: &&Arc<Entry>| entry.room().is_some_and(|room| self.roster.room(room).is_some());
+        for entry in entries.iter().filter(is_heard_here) {
             self.latency.record(now.saturating_sub(Duration::from_millis(entry.at)).as_secs_f64());
         }
     }

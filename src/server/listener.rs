@@ -21,7 +21,7 @@ const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// What a request's headers may take, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// How long requests in progress may take once shutdown has begun.
-const GOODBYE: Duration = Duration::from_secs(2);
+const LAST_REQUESTS: Duration = Duration::from_secs(2);
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
 /// Connections that speak HTTP at a time.
@@ -95,7 +95,7 @@ async fn talk(stream: TcpStream, peer: SocketAddr, router: Router, shutdown: Shu
         outcome = connection.as_mut() => outcome,
         () = shutdown.started() => {
             connection.as_mut().graceful_shutdown();
-            timeout(GOODBYE, connection).await.unwrap_or(Ok(()))
+            timeout(LAST_REQUESTS, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = outcome {

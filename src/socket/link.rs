@@ -202,6 +202,12 @@ impl Link {
         self.stream.poll_read_ready(cx)
     }
 
+    /// Writes what the kernel takes of what waits, for who cannot wait himself.
+    pub fn flush(&self) {
+        // whatever goes wrong, nobody is left to hear of it
+        let _flushed = self.outbox.lock().flush(&self.stream);
+    }
+
     /// Reads and forgets. Ready once the peer has hung up.
     pub(super) fn poll_hang_up(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = [0; 512];
