@@ -335,7 +335,6 @@ async fn a_heartbeat_tells_how_far_each_connection_has_been_served() {
 }
 
 #[tokio::test]
-#[ignore = "takes 75 seconds"]
 async fn a_client_that_answers_no_ping_is_closed_with_4001() {
     let server = Server::start(&[]).await;
     let mute = deaf(server.address(), &room()).await;
