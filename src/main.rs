@@ -26,7 +26,7 @@ const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net:
 /// Descriptors that are not for WebSocket connections: plain HTTP, Redis, files.
 const SPARE_DESCRIPTORS: u64 = 1280;
 /// What the tasks may take to end, once the last connection is gone.
-const LAST_TASKS: Duration = Duration::from_secs(2);
+const LAST_TASKS: Duration = Duration::from_secs(1);
 /// Exit code for wrong input, as the command line parser has it.
 const USAGE: u8 = 2;
 

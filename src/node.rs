@@ -294,11 +294,10 @@ impl Node {
     }
 
     /// Leaves the census and the channel, once the last client is gone. What still waits for its place in the log gets
-    /// it, within `deadline`.
+    /// it, within `deadline`; the census has half as long before that.
     pub async fn leave(&self, deadline: Duration) {
-        let started = Instant::now();
-        self.shared.census.leave(deadline).await;
-        let given_up = self.shared.relay.close(deadline.saturating_sub(started.elapsed())).await;
+        self.shared.census.leave(deadline / 2).await;
+        let given_up = self.shared.relay.close(deadline).await;
         if given_up > 0 {
             warn!(
                 messages = given_up,

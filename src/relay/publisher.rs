@@ -50,6 +50,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 () = shared.closed.cancelled() => return,
             },
             Next::Idle => {
+                if base != 0 {
+                    publisher.recover();
+                }
                 shared.flushed.notify_waiters();
                 tokio::select! {
                     biased;
@@ -66,9 +69,8 @@ impl Publisher {
     /// One round trip. The batch stays in the outbox until the log has it.
     async fn append(&mut self, base: u64, batch: Batch) {
         let result = self.shared.backend.append(base, &batch.submissions).await;
-        if result.is_ok() && self.pause != RETRY.0 {
-            self.pause = RETRY.0;
-            self.shared.health.append_recovered();
+        if result.is_ok() {
+            self.recover();
         }
         match result {
             Ok(Receipt::Placed(receipt)) => self.placed(batch, &receipt),
@@ -91,6 +93,14 @@ impl Publisher {
                 }
                 self.pause = (self.pause * 2).min(RETRY.1);
             }
+        }
+    }
+
+    /// Nothing stands in the way of appends: the last one succeeded, or somebody else has made it needless.
+    fn recover(&mut self) {
+        if self.pause != RETRY.0 {
+            self.pause = RETRY.0;
+            self.shared.health.append_recovered();
         }
     }
 

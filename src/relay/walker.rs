@@ -99,7 +99,8 @@ impl Walker {
     #[must_use]
     pub(super) fn push(&mut self, batch: Messages<'_>) -> bool {
         let (last, epoch) = self.shared.ring.walked();
-        if batch.epoch < epoch {
+        // of an epoch that is over, even if this reader has not crossed its marker yet
+        if batch.epoch < epoch.max(self.as_of.0) {
             return true;
         }
         if batch.epoch > epoch || batch.first > last + 1 {

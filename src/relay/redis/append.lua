@@ -13,6 +13,7 @@ if not state.open or text(state.base) ~= epoch then return {} end
 -- Where this key's message stands. A key may outlive its entry, or come back without it: a place in a lost range is none.
 local function known(key)
   local seq = tonumber(redis.call('GET', key) or '0')
+  if seq == 0 then return 0 end
   for cut, base in string.gmatch(state.lost, '(%d+):(%d+)') do
     if seq > tonumber(cut) and seq < tonumber(base) then return 0 end
   end

@@ -14,9 +14,9 @@ local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '-'
 local m = redis.call('HMGET', KEYS[2], 'version', 'told', 'born', 'beat', 'run')
 local version, told, born, beat = tonumber(m[1] or '0'), m[2], tonumber(m[3] or '0'), tonumber(m[4] or '0')
 
--- another server process, or nobody has reported for half a lease (the server itself was away): silence says nothing
--- about the instances yet
-if m[5] ~= run or now - beat > lease / 2 then born = now end
+-- another server process, nobody has reported for half a lease (the server itself was away), or its clock went back:
+-- silence says nothing about the instances yet
+if m[5] ~= run or now - beat > lease / 2 or now < beat then born = now end
 local settling = now < born + lease
 
 local own = redis.call('HGET', KEYS[1], me)

@@ -39,7 +39,8 @@ pub(super) fn snapshot(reply: Value) -> Result<Snapshot, BackendError> {
 fn try_snapshot(reply: Value) -> Option<Snapshot> {
     let mut parts = reply.into_array().into_iter();
     let (base, seq, cut) = (number(&parts.next()?)?, number(&parts.next()?)?, number(&parts.next()?)?);
-    let entries = parts.next()?.into_array().into_iter().map(entry).collect::<Option<_>>()?;
+    // what somebody else has written into the stream has no place in the log
+    let entries = parts.next()?.into_array().into_iter().filter_map(entry).collect();
     Some(Snapshot { base, cut, seq, entries })
 }
 

@@ -11,13 +11,16 @@ use fred::{
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval},
 };
 
 use super::super::Event;
 
 /// How often the connection is asked for a sign of life. One that only listens would never notice its own death.
 const PING_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A subscription that hears nothing for this long is made again.
+const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) struct Subscription {
     client: SubscriberClient,
@@ -27,6 +30,8 @@ pub(super) struct Subscription {
     reconnects: Receiver<Server>,
     errors: Receiver<(Error, Option<Server>)>,
     stands: bool,
+    /// When the channel last had anything to say.
+    heard_at: Instant,
     /// A ping in flight. It is never dropped before it has ended.
     ping: Option<BoxFuture<'static, ()>>,
     tick: Interval,
@@ -53,6 +58,7 @@ impl Subscription {
             channel,
             sharded,
             stands: false,
+            heard_at: Instant::now(),
             ping: None,
             tick,
         }
@@ -70,7 +76,10 @@ impl Subscription {
 
     async fn on(&mut self, wake: Wake) -> Option<Event> {
         match wake {
-            Wake::Message(Ok(message)) => message.value.into_bytes().map(Event::Push),
+            Wake::Message(Ok(message)) => {
+                self.heard_at = Instant::now();
+                message.value.into_bytes().map(Event::Push)
+            }
             Wake::Message(Err(RecvError::Lagged(_))) => Some(Event::Lagged),
             // quit() has replaced the channels: nothing comes any more
             Wake::Message(Err(RecvError::Closed)) => pending().await,
@@ -83,6 +92,8 @@ impl Subscription {
                 self.ping = None;
                 None
             }
+            // each instance sends a probe a second, this one too: the server has forgotten the subscription
+            Wake::Tick if self.stands && self.heard_at.elapsed() >= SILENCE_LIMIT => self.subscribe().await,
             Wake::Tick if self.stands => {
                 self.begin_ping();
                 None
@@ -119,6 +130,7 @@ impl Subscription {
         } else {
             self.client.subscribe(self.channel.as_str()).await
         };
+        self.heard_at = Instant::now();
         self.stands = subscribed.is_ok() && self.client.ping::<Value>(None).await.is_ok();
         self.stands.then_some(Event::Reconnected)
     }
