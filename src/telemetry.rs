@@ -14,9 +14,9 @@ pub const CONNECTIONS: &str = "hubbub_connections";
 pub const CATCHING_UP: &str = "hubbub_connections_catching_up";
 /// Counter: frames received from clients.
 pub const FRAMES_IN: &str = "hubbub_frames_in_total";
-/// Counter: frames written to clients.
+/// Counter: frames of the log written to clients, live or catching up. Replies are not counted.
 pub const FRAMES_OUT: &str = "hubbub_frames_out_total";
-/// Counter: bytes written to clients.
+/// Counter: their bytes.
 pub const BYTES_OUT: &str = "hubbub_bytes_out_total";
 /// Counter, label `code`: closes decided or answered here.
 pub const CLOSES: &str = "hubbub_closes_total";
@@ -108,8 +108,8 @@ fn describe_metrics() {
     describe_gauge!(CONNECTIONS, Unit::Count, "WebSocket connections of this instance.");
     describe_gauge!(CATCHING_UP, Unit::Count, "Connections that read the ring because they resume or are slow.");
     describe_counter!(FRAMES_IN, Unit::Count, "Frames received from clients.");
-    describe_counter!(FRAMES_OUT, Unit::Count, "Frames written to clients.");
-    describe_counter!(BYTES_OUT, Unit::Bytes, "Bytes written to clients.");
+    describe_counter!(FRAMES_OUT, Unit::Count, "Frames of the log written to clients, live or catching up.");
+    describe_counter!(BYTES_OUT, Unit::Bytes, "Bytes of the log's frames written to clients.");
     describe_counter!(CLOSES, Unit::Count, "Connections closed, by close code.");
     describe_counter!(REFUSALS, Unit::Count, "Frames refused with an error, by error code.");
     describe_histogram!(PUBLISH_LATENCY, Unit::Seconds, "From accepting a publish to its ack.");
