@@ -11,12 +11,13 @@ WORKDIR /build
 # The dependencies alone first, against empty sources: this layer is built again only when a manifest changes.
 COPY Cargo.toml Cargo.lock ./
 COPY client/Cargo.toml client/
+COPY testbed/Cargo.toml testbed/
 COPY web/Cargo.toml web/
-RUN mkdir -p benches src client/src \
+RUN mkdir -p benches src client/src testbed/src \
     && echo 'fn main() {}' >src/main.rs \
     && cp src/main.rs benches/protocol.rs \
     && cp src/main.rs web/build.rs \
-    && touch src/lib.rs client/src/lib.rs web/lib.rs \
+    && touch src/lib.rs client/src/lib.rs testbed/src/lib.rs web/lib.rs \
     && cargo build --release --locked --bin hubbub
 COPY src/ src/
 COPY web/build.rs web/lib.rs web/

@@ -6,16 +6,12 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    PATIENCE,
     crowd::{Member, assert_complete},
-    eventually,
     frames::{assert_pongs, enter, find, greet, message, open, publish, say, welcome},
-    http, room,
-    server::Server,
-    within,
 };
 use hubbub::protocol::{Ack, MessageId, ResetReason, RoomId, Seq, ServerFrame, Session};
 use hubbub_client::{Config, Connection};
+use hubbub_testbed::{PATIENCE, Server, eventually, http, room, within};
 use hyper::Request;
 use serde_json::{Value, json};
 

@@ -9,18 +9,12 @@ use std::{
 };
 
 use common::{
-    PATIENCE,
     crowd::{Member, assert_complete, gather},
-    eventually,
     frames::{enter, greet, message, publish},
-    http,
-    redis::Redis,
-    room,
-    server::Server,
-    unique,
 };
 use hubbub::protocol::{Count, MessageId, RelayState, RoomId};
 use hubbub_client::{Client, Config};
+use hubbub_testbed::{PATIENCE, Redis, Server, eventually, http, room, unique};
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 

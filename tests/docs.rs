@@ -1,15 +1,13 @@
 //! `docs/protocol.md` says what the types say, and the reverse.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a page that cannot be read should fail the test")]
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{http, server::Server};
 use hubbub::protocol::{
     Ack, ClientFrame, CloseReason, ConnectionId, Count, ErrorCode, Hello, Limits, MAX_ROOMS, Message, Publish, Record,
     Refusal, RelayState, ResetReason, Resume, RoomId, ServerFrame, Session, User, Welcome, is_reconnectable,
 };
+use hubbub_testbed::{Server, http};
 use serde::Serialize;
 use serde_json::Value;
 

@@ -3,14 +3,9 @@
 
 mod common;
 
-use common::{
-    PATIENCE, eventually,
-    frames::{enter, say, welcome},
-    room,
-    server::Server,
-    within,
-};
+use common::frames::{enter, say, welcome};
 use hubbub_client::{Connection, Upgrade};
+use hubbub_testbed::{PATIENCE, Server, eventually, room, within};
 use serde_json::json;
 
 /// Connections, if the limit of open files lets this process have so many.

@@ -5,21 +5,16 @@ mod common;
 
 use std::{collections::HashSet, time::Duration};
 
-use common::{
-    PATIENCE,
-    frames::{
-        Bystander, assert_pongs, assert_refused, closed, enter, find, greet, masked, message, open, publish, refusal,
-        say, welcome, write_raw,
-    },
-    http, room,
-    server::Server,
-    within,
+use common::frames::{
+    Bystander, assert_pongs, assert_refused, closed, enter, find, greet, masked, message, open, publish, refusal, say,
+    welcome, write_raw,
 };
 use futures_util::{SinkExt, StreamExt};
 use hubbub::protocol::{
     ErrorCode, Limits, MAX_BODY_BYTES, MAX_FRAME_BYTES, MAX_ROOMS, RelayState, RoomId, ServerFrame, Session, VERSION,
 };
 use hubbub_client::{Client, Closed, Config, ConnectError, Connection, Event, Upgrade};
+use hubbub_testbed::{PATIENCE, Server, http, room, within};
 use hyper::Request;
 use serde_json::{Value, json};
 use tokio::{
@@ -40,7 +35,7 @@ async fn assert_closes(bytes: &[u8], code: u16, name: &str) {
     assert_eq!(closed(&mut connection).await, Closed { code, reason: name.to_owned() });
     bystander.assert_undisturbed().await;
     let label = format!("code=\"{code}\"");
-    common::eventually(PATIENCE, || async {
+    hubbub_testbed::eventually(PATIENCE, || async {
         (server.metric("hubbub_closes_total", &label).await >= 1.0).then_some(())
     })
     .await;
@@ -588,7 +583,7 @@ async fn connections_beyond_those_of_one_address_are_closed_with_4501() {
     assert_pongs(&mut ann).await;
 
     bob.close(PATIENCE).await;
-    common::eventually(PATIENCE, || async {
+    hubbub_testbed::eventually(PATIENCE, || async {
         let mut connection = open(server.address()).await;
         say(&mut connection, &json!({"type": "hello", "name": "Carl"})).await;
         let heard = connection.next_within(PATIENCE).await;

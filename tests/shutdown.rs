@@ -6,18 +6,12 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    PATIENCE,
     crowd::{Member, gather},
-    eventually,
     frames::{assert_pongs, closed, enter, find, message, publish},
-    http,
-    redis::Redis,
-    room,
-    server::{Server, command},
-    signal, within,
 };
 use hubbub::protocol::{RelayState, ServerFrame};
 use hubbub_client::{Config, ConnectError, Connection, Upgrade};
+use hubbub_testbed::{PATIENCE, Redis, Server, command, eventually, http, room, signal, within};
 use tokio::{
     net::TcpListener,
     time::{Instant, timeout},

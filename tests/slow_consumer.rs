@@ -6,17 +6,12 @@ mod common;
 use std::{collections::BTreeSet, time::Duration};
 
 use common::{
-    PATIENCE,
     crowd::{Member, assert_complete, gather},
-    eventually,
     frames::{closed, enter, greet, say},
-    proxy::{Flow, Proxy},
-    room,
-    server::Server,
-    within,
 };
 use hubbub::protocol::{RoomId, Seq};
 use hubbub_client::{Config, Connection, Upgrade};
+use hubbub_testbed::{Flow, PATIENCE, Proxy, Server, eventually, room, within};
 use serde_json::json;
 use tokio::time::{Instant, interval};
 
@@ -230,7 +225,7 @@ async fn a_publisher_that_never_reads_its_acks_is_stopped_and_disturbs_nobody() 
     let server = Server::start(&ROOMY).await;
     let room = room();
     let (mut bob, _) = enter(server.address(), "Bob", &[&room]).await;
-    let mut deaf = deaf(server.address(), &common::room()).await;
+    let mut deaf = deaf(server.address(), &hubbub_testbed::room()).await;
     say(&mut deaf, &json!({"type": "join", "room": room})).await;
     let before = server.resident_bytes();
     let mut sent = 0;

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::PATIENCE;
+use hubbub_testbed::PATIENCE;
 
 /// What a client saw, in order.
 #[derive(Debug, Default)]

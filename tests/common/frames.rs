@@ -5,7 +5,7 @@ use hubbub_client::{Closed, Connection, Upgrade};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use super::within;
+use hubbub_testbed::within;
 
 /// A connection that has not said hello.
 pub(crate) async fn open(address: &str) -> Connection {

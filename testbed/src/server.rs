@@ -13,10 +13,11 @@ use tokio::{
 };
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::{http, redis::Redis, signal, within};
+use crate::{PATIENCE, Redis, binaries, eventually, http, signal, within};
 
 /// A running instance. Dropping it kills the process.
-pub(crate) struct Server {
+#[derive(Debug)]
+pub struct Server {
     child: Child,
     address: String,
     admin: String,
@@ -25,8 +26,8 @@ pub(crate) struct Server {
 }
 
 /// A command for the binary, with none of the caller's `HUBBUB_…` variables.
-pub(crate) fn command(flags: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hubbub"));
+pub fn command(flags: &[&str]) -> Command {
+    let mut command = Command::new(binaries().join("hubbub"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HUBBUB_") {
             command.env_remove(name);
@@ -38,25 +39,25 @@ pub(crate) fn command(flags: &[&str]) -> Command {
 
 impl Server {
     /// An instance on its own, ready to serve. Flags given later win.
-    pub(crate) async fn start(flags: &[&str]) -> Self {
+    pub async fn start(flags: &[&str]) -> Self {
         let server = Self::spawn(flags).await;
         server.ready().await;
         server
     }
 
     /// An instance on this Redis, ready to serve.
-    pub(crate) async fn on(redis: &Redis, flags: &[&str]) -> Self {
+    pub async fn on(redis: &Redis, flags: &[&str]) -> Self {
         Self::start(&[&["--redis-url", redis.url()], flags].concat()).await
     }
 
     /// An instance that listens but may not be ready.
-    pub(crate) async fn spawn(flags: &[&str]) -> Self {
+    pub async fn spawn(flags: &[&str]) -> Self {
         let admin = if flags.contains(&"--admin-listen") { &[][..] } else { &["--admin-listen", "127.0.0.1:0"] };
         Self::spawn_without_admin(&[admin, flags].concat()).await
     }
 
     /// An instance that chooses its admin address itself.
-    pub(crate) async fn spawn_without_admin(flags: &[&str]) -> Self {
+    pub async fn spawn_without_admin(flags: &[&str]) -> Self {
         const DEFAULTS: [(&str, &str); 4] =
             [("--listen", "127.0.0.1:0"), ("--log-format", "json"), ("--log", "info"), ("--max-per-address", "100000")];
         let defaults = DEFAULTS.into_iter().filter(|(flag, _)| !flags.contains(flag));
@@ -76,26 +77,27 @@ impl Server {
     }
 
     /// `host:port` of the public listener.
-    pub(crate) fn address(&self) -> &str {
+    pub fn address(&self) -> &str {
         &self.address
     }
 
     /// `host:port` of the admin listener.
-    pub(crate) fn admin(&self) -> &str {
+    pub fn admin(&self) -> &str {
         &self.admin
     }
 
     /// The addresses of these instances, for a client that goes from one to the next.
-    pub(crate) fn addresses(servers: &[&Self]) -> Vec<String> {
+    pub fn addresses(servers: &[&Self]) -> Vec<String> {
         servers.iter().map(|server| server.address.clone()).collect()
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
         self.child.id().unwrap()
     }
 
     /// The fields of the first log line whose message begins so, as soon as there is one.
-    pub(crate) async fn logged(&self, message: &str) -> Value {
+    pub async fn logged(&self, message: &str) -> Value {
         let find = |lines: &Vec<String>| {
             lines.iter().find_map(|line| {
                 let fields = serde_json::from_str::<Value>(line).ok()?.get("fields")?.clone();
@@ -109,22 +111,22 @@ impl Server {
     }
 
     /// Everything it has printed so far.
-    pub(crate) fn log(&self) -> Vec<String> {
+    pub fn log(&self) -> Vec<String> {
         self.log.borrow().clone()
     }
 
     /// Waits until `/health/ready` says 200.
-    pub(crate) async fn ready(&self) {
-        super::eventually(super::PATIENCE, || async { (self.readiness().await == 200).then_some(()) }).await;
+    pub async fn ready(&self) {
+        eventually(PATIENCE, || async { (self.readiness().await == 200).then_some(()) }).await;
     }
 
     /// The status of `/health/ready`.
-    pub(crate) async fn readiness(&self) -> u16 {
+    pub async fn readiness(&self) -> u16 {
         http::get(&self.address, "/health/ready").await.status
     }
 
     /// The sum over all labels of a counter or gauge; 0 if it is not there yet.
-    pub(crate) async fn metric(&self, name: &str, labels: &str) -> f64 {
+    pub async fn metric(&self, name: &str, labels: &str) -> f64 {
         let text = http::get(&self.admin, "/metrics").await.body;
         let lines = text.lines().filter(|line| !line.starts_with('#') && line.contains(labels));
         let values = lines.filter_map(|line| {
@@ -135,29 +137,29 @@ impl Server {
     }
 
     /// Resident memory, in bytes.
-    pub(crate) fn resident_bytes(&self) -> u64 {
+    pub fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// Sends SIGTERM.
-    pub(crate) async fn terminate(&self) {
+    pub async fn terminate(&self) {
         signal(self.pid(), "TERM").await;
     }
 
     /// Sends SIGKILL and waits for the end.
-    pub(crate) async fn kill(&mut self) {
+    pub async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }
 
     /// Waits for the end.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
+    pub async fn ended(&mut self) -> ExitStatus {
         within(self.child.wait()).await.unwrap()
     }
 
     /// Waits for the end, for at most `limit`.
-    pub(crate) async fn ended_within(&mut self, limit: Duration) -> ExitStatus {
+    pub async fn ended_within(&mut self, limit: Duration) -> ExitStatus {
         tokio::time::timeout(limit, self.child.wait())
             .await
             .unwrap_or_else(|_| panic!("still there after {limit:?}"))

@@ -8,10 +8,11 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{PATIENCE, eventually, signal, unique, within};
+use crate::{PATIENCE, eventually, scratch, signal, within};
 
 /// A Redis server in a directory of its own. Dropping it kills the process and removes the directory.
-pub(crate) struct Redis {
+#[derive(Debug)]
+pub struct Redis {
     child: Option<Child>,
     port: u16,
     url: String,
@@ -21,19 +22,18 @@ pub(crate) struct Redis {
 
 impl Redis {
     /// Keeps nothing on disk.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::new(false).await
     }
 
     /// Keeps an append-only file, so that a restart loses nothing.
-    pub(crate) async fn persistent() -> Self {
+    pub async fn persistent() -> Self {
         Self::new(true).await
     }
 
     /// A port for a Redis that does not run yet.
-    pub(crate) async fn absent() -> Self {
-        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(unique("redis"));
-        fs::create_dir_all(&directory).unwrap();
+    pub async fn absent() -> Self {
+        let directory = scratch("redis");
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         Self { child: None, port, url: format!("redis://127.0.0.1:{port}"), directory, persistent: false }
     }
@@ -50,19 +50,20 @@ impl Redis {
         panic!("no Redis could be started")
     }
 
-    pub(crate) fn url(&self) -> &str {
+    /// `redis://…`
+    pub fn url(&self) -> &str {
         &self.url
     }
 
     /// Stops it as an operator would: it writes its file and goes.
-    pub(crate) async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         let mut child = self.child.take().unwrap();
         signal(child.id().unwrap(), "TERM").await;
         within(child.wait()).await.unwrap();
     }
 
     /// Starts it again on the same port and directory.
-    pub(crate) async fn resume(&mut self) {
+    pub async fn resume(&mut self) {
         assert!(self.try_resume().await, "Redis does not start on port {}", self.port);
     }
 
@@ -89,7 +90,7 @@ impl Redis {
     }
 
     /// The answer to a command, one line an item.
-    pub(crate) async fn command(&self, words: &[&str]) -> Vec<String> {
+    pub async fn command(&self, words: &[&str]) -> Vec<String> {
         let port = self.port.to_string();
         let output = within(Command::new("redis-cli").args(["-p", &port]).args(words).output()).await.unwrap();
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).filter(|line| !line.is_empty()).collect()

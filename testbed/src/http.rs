@@ -6,28 +6,33 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::within;
+use crate::within;
 
 /// An answer, read whole.
 #[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: String,
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The body, as text.
+    pub body: String,
 }
 
 impl Reply {
-    pub(crate) fn json(&self) -> Value {
+    /// The body, as JSON.
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    pub(crate) fn header(&self, name: &str) -> &str {
+    /// A header field, empty if it is not there.
+    pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// Asserts that it is a problem of RFC 9457 with this status and code.
     #[track_caller]
-    pub(crate) fn assert_problem(&self, status: u16, code: &str) {
+    pub fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let problem = self.json();
@@ -37,12 +42,13 @@ impl Reply {
     }
 }
 
-pub(crate) async fn get(address: &str, path: &str) -> Reply {
+/// Asks for a page.
+pub async fn get(address: &str, path: &str) -> Reply {
     send(address, Request::get(path).body(String::new()).unwrap()).await
 }
 
 /// Publishes from a back end.
-pub(crate) async fn post(address: &str, path: &str, key: Option<&str>, body: &Value) -> Reply {
+pub async fn post(address: &str, path: &str, key: Option<&str>, body: &Value) -> Reply {
     let mut request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
     if let Some(key) = key {
         request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
@@ -51,7 +57,7 @@ pub(crate) async fn post(address: &str, path: &str, key: Option<&str>, body: &Va
 }
 
 /// Sends any request.
-pub(crate) async fn send(address: &str, request: Request<String>) -> Reply {
+pub async fn send(address: &str, request: Request<String>) -> Reply {
     within(async {
         let stream = TcpStream::connect(address).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();

@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// How bytes flow from the server to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flow {
+pub enum Flow {
     /// As they come.
     Free,
     /// Not at all; nothing is read from the server.
@@ -29,14 +29,16 @@ pub(crate) enum Flow {
 }
 
 /// Forwards connections to one address. The other direction always flows freely.
-pub(crate) struct Proxy {
+#[derive(Debug)]
+pub struct Proxy {
     address: String,
     flow: watch::Sender<Flow>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Proxy {
-    pub(crate) async fn to(target: &str, flow: Flow) -> Self {
+    /// A proxy on a port of its own.
+    pub async fn to(target: &str, flow: Flow) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (sender, receiver) = watch::channel(flow);
@@ -50,12 +52,13 @@ impl Proxy {
         Self { address, flow: sender, _task: AbortOnDropHandle::new(task) }
     }
 
-    pub(crate) fn address(&self) -> &str {
+    /// `host:port` to connect to.
+    pub fn address(&self) -> &str {
         &self.address
     }
 
     /// For the connections there are and for those to come.
-    pub(crate) fn set(&self, flow: Flow) {
+    pub fn set(&self, flow: Flow) {
         self.flow.send_replace(flow);
     }
 }
