@@ -86,7 +86,6 @@ impl Settings {
             url: url.reveal().to_owned(),
             prefix: config.prefix.clone(),
             ca: config.redis_ca.clone(),
-            retention,
         });
         Ok(Self { redis, retention, api_key: config.api_key()?, instance: config.instance_name() })
     }
@@ -162,7 +161,7 @@ fn start(settings: &Settings, shutdown: &Shutdown) -> Result<Node, RedisError> {
     let options = RelayOptions { instance: unique, ..RelayOptions::default() };
     let relay = match &settings.redis {
         Some(redis) => Relay::start(Redis::connect(redis)?, Arc::clone(&ring), options, shutdown),
-        None => Relay::start(Local::new(settings.retention), Arc::clone(&ring), options, shutdown),
+        None => Relay::start(Local::new(), Arc::clone(&ring), options, shutdown),
     };
     Ok(Node::start(&settings.instance, ring, relay, shutdown))
 }

@@ -170,16 +170,19 @@ impl Node {
     async fn starting_point(&self, resume: Option<protocol::Resume>) -> (Seq, Option<ResetReason>) {
         let Some(protocol::Resume { seq }) = resume else { return (self.shared.ring.last(), None) };
         let mut verdict = self.shared.ring.resume(seq);
+        let mut source = "ring";
         if verdict == Resume::Ahead {
+            // returning clients share the reads of the log: a sync that has not begun yet serves all who wait for one
             self.shared.relay.resync(RESYNC_DEADLINE).await;
             verdict = self.shared.ring.resume(seq);
+            source = "log";
         }
         let reset = match verdict {
             Resume::Replay => None,
             Resume::Ahead => Some(ResetReason::UnknownCursor),
             Resume::Reset(reason) => Some(reason),
         };
-        let source = if reset.is_some() { "reset" } else { "ring" };
+        let source = if reset.is_some() { "reset" } else { source };
         metrics::counter!(telemetry::RESUMES, "source" => source).increment(1);
         (if reset.is_some() { self.shared.ring.last() } else { seq }, reset)
     }
@@ -301,7 +304,8 @@ impl Node {
         if given_up > 0 {
             warn!(
                 messages = given_up,
-                "publishes that were not acked are given up: their senders repeat them elsewhere"
+                "the log was out of reach: given up are publishes that were not acked, which their senders repeat \
+                 elsewhere, and what Redis had lost, which other instances offer again"
             );
         }
     }

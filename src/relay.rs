@@ -224,13 +224,18 @@ impl Relay {
     }
 
     /// After the last publish: appends what waits, then leaves the channel and ends the tasks. Returns by `deadline`
-    /// even if the log is out of reach; what still waits then is given up. Says how many that were.
+    /// even if the log is out of reach; what still waits then, new or to be offered again, is given up. Says how many
+    /// messages that were.
     pub async fn close(&self, deadline: Duration) -> usize {
         let until = Instant::now() + deadline;
         drop(timeout_at(until, self.flushed()).await);
         self.shared.closed.cancel();
         drop(timeout_at(until.max(Instant::now() + LEAST_CLOSING), self.shared.backend.close()).await);
-        self.backlog()
+        let mut outbox = self.shared.outbox.lock();
+        let given_up = outbox.waiting();
+        // what is to be told holds on to those who would be told, and they to this relay
+        outbox.clear();
+        given_up
     }
 
     /// The census as the channel tells it.
@@ -255,7 +260,7 @@ impl Relay {
     async fn flushed(&self) {
         loop {
             let flushed = self.shared.flushed.notified();
-            if self.shared.outbox.lock().is_empty() {
+            if self.shared.outbox.lock().waiting() == 0 {
                 return;
             }
             flushed.await;

@@ -151,6 +151,11 @@ impl Ring {
         (window.last(), window.low(young))
     }
 
+    /// How many entries the retention has room for, as large as those here are; at least one.
+    pub(crate) fn capacity(&self) -> usize {
+        self.window.read().capacity()
+    }
+
     /// Takes the lock for one batch.
     pub(crate) fn write(&self, now: UnixMillis) -> Writer<'_> {
         Writer { window: self.window.write(), tip: &self.tip, now }

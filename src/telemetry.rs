@@ -48,7 +48,7 @@ pub const RELAY_APPENDED: &str = "hubbub_relay_appended_total";
 pub const RELAY_BATCHES: &str = "hubbub_relay_batches_total";
 /// Counter: epochs that this instance has walked into.
 pub const RELAY_EPOCHS: &str = "hubbub_relay_epochs_total";
-/// Counter, label `source` (`ring`, `reset`): how cursors of returning clients were served.
+/// Counter, label `source` (`ring`; `log`: after the log had been asked first; `reset`): what served returning cursors.
 pub const RESUMES: &str = "hubbub_resumes_total";
 
 /// Upper bounds of the latency histograms' buckets, in seconds.

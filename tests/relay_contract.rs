@@ -43,7 +43,7 @@ enum World {
 
 impl World {
     fn local() -> Self {
-        Self::Local(Local::new(Retention::default()))
+        Self::Local(Local::new())
     }
 
     async fn redis() -> Self {
@@ -127,12 +127,7 @@ impl Server {
     }
 
     fn config(&self) -> RedisConfig {
-        RedisConfig {
-            url: format!("redis://127.0.0.1:{}", self.port),
-            prefix: "contract".to_owned(),
-            ca: None,
-            retention: Retention::default(),
-        }
+        RedisConfig { url: format!("redis://127.0.0.1:{}", self.port), prefix: "contract".to_owned(), ca: None }
     }
 
     /// The raw reply to an inline command.
@@ -645,8 +640,7 @@ async fn a_server_that_comes_late_is_found() {
 #[tokio::test]
 async fn an_invalid_url_is_an_error_at_once_that_hides_it() {
     let refused = |url: &str| {
-        let (prefix, retention) = ("p".to_owned(), Retention::default());
-        let config = RedisConfig { url: url.to_owned(), prefix, ca: None, retention };
+        let config = RedisConfig { url: url.to_owned(), prefix: "p".to_owned(), ca: None };
         let error = Redis::connect(&config).unwrap_err();
         assert!(!format!("{error} {error:?} {config:?}").contains("secret"), "{error}");
         error

@@ -16,8 +16,14 @@ use crate::{
 /// Every call ends in bounded time, with an error if need be, and may be repeated: an append is idempotent by key, a
 /// report by its number. The relay never drops a call's future before it has ended.
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
-    /// Appends a batch in order and publishes what was new, if `epoch` is the open one. Idempotent by key.
-    fn append<'a>(&'a self, epoch: Seq, batch: &'a [Submission]) -> BoxFuture<'a, Result<Receipt, BackendError>>;
+    /// Appends a batch in order and publishes what was new, if `epoch` is the open one. Idempotent by key. The log keeps
+    /// its newest `capacity` entries, or somewhat more.
+    fn append<'a>(
+        &'a self,
+        epoch: Seq,
+        capacity: usize,
+        batch: &'a [Submission],
+    ) -> BoxFuture<'a, Result<Receipt, BackendError>>;
 
     /// One atomic picture of the log behind a reader's position. Opens an epoch when the log or its meta is gone, when
     /// the store is not the process that opened the last one, or when the reader has seen more than the store has.

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::{Backend, BackendError, Event, Position, Receipt, Report, Snapshot, Submission, Tally, since_1970, wire};
-use crate::{protocol::Seq, ring::Retention};
+use crate::protocol::Seq;
 use census::Roll;
 #[cfg(test)]
 pub(super) use store::Store;
@@ -42,16 +42,16 @@ struct Inner {
 }
 
 impl Local {
-    /// An empty log that keeps this much.
-    pub fn new(retention: Retention) -> Self {
-        let inner = Mutex::new(Inner { store: Store::new(retention), roll: Roll::default() });
+    /// An empty log.
+    pub fn new() -> Self {
+        let inner = Mutex::new(Inner { store: Store::default(), roll: Roll::default() });
         Self(Arc::new(Shared { inner, channel: broadcast::Sender::new(CHANNEL) }))
     }
 
     /// Forgets everything, as a server without persistence does when it restarts. For tests of what comes after.
     pub fn forget(&self) {
         let mut inner = self.0.inner.lock();
-        inner.store.forget();
+        inner.store = Store::default();
         inner.roll = Roll::default();
     }
 
@@ -61,10 +61,21 @@ impl Local {
     }
 }
 
+impl Default for Local {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Backend for Local {
-    fn append<'a>(&'a self, epoch: Seq, batch: &'a [Submission]) -> BoxFuture<'a, Result<Receipt, BackendError>> {
+    fn append<'a>(
+        &'a self,
+        epoch: Seq,
+        capacity: usize,
+        batch: &'a [Submission],
+    ) -> BoxFuture<'a, Result<Receipt, BackendError>> {
         let mut inner = self.0.inner.lock();
-        let (receipt, payload) = inner.store.append(epoch, batch);
+        let (receipt, payload) = inner.store.append(epoch, capacity, batch);
         // under the lock: the channel has the order of the log
         if let Some(payload) = payload {
             self.publish(payload);

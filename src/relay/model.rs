@@ -83,7 +83,7 @@ impl Instance {
     fn new(messages: usize) -> Self {
         let ring = Arc::new(Ring::new(Retention { messages, bytes: usize::MAX }));
         let bounds = Bounds { messages: 1000, bytes: 1 << 20, jitter: Duration::ZERO };
-        let shared = Shared::new("model".into(), Arc::new(Local::new(Retention::default())), ring, bounds, 1);
+        let shared = Shared::new("model".into(), Arc::new(Local::new()), ring, bounds, 1);
         Self { walker: Walker::new(Arc::new(shared)), start: None, cursor: 0, before: 0, heard: 0, reset: false }
     }
 
@@ -153,7 +153,7 @@ struct World {
 impl World {
     fn new(ring: usize) -> Self {
         let instances = (0..3).map(|_| Instance::new(ring)).collect();
-        let store = Store::new(Retention { messages: usize::MAX, bytes: usize::MAX });
+        let store = Store::default();
         let (chain, seen) = (BTreeMap::new(), BTreeMap::new());
         let (clock, next, highest) = (1_000_000_000, 0, 0);
         let mut world =
@@ -181,7 +181,7 @@ impl World {
     fn publish(&mut self) {
         if self.next < MESSAGES {
             let epoch = self.store.read(Position { last: 0, low: None, count: 0 }).base;
-            let (receipt, _) = self.store.append(epoch, &[submission(self.next)]);
+            let (receipt, _) = self.store.append(epoch, usize::MAX, &[submission(self.next)]);
             assert!(matches!(receipt, Receipt::Placed(_)));
             self.next += 1;
             self.note();
@@ -289,7 +289,7 @@ impl World {
         let next = shared.outbox.lock().next(unix_millis());
         if let Next::Append(batch) = next {
             let count = count.min(batch.submissions.len());
-            let (receipt, _) = self.store.append(shared.ring.walked().1, &batch.submissions[..count]);
+            let (receipt, _) = self.store.append(shared.ring.walked().1, usize::MAX, &batch.submissions[..count]);
             let Receipt::Placed(places) = receipt else { panic!("fenced right after a sync") };
             shared.outbox.lock().placed(batch, &places);
             self.note();

@@ -61,6 +61,15 @@ enum Held {
     Submission { key: Arc<str>, record: Bytes },
 }
 
+impl Held {
+    fn size(&self) -> usize {
+        match self {
+            Self::Entry(entry) => entry.frame.len(),
+            Self::Submission { record, .. } => record.len(),
+        }
+    }
+}
+
 impl Offer {
     fn lost(entry: Arc<Entry>) -> Option<Self> {
         entry.room()?;
@@ -116,6 +125,7 @@ pub(super) struct Outbox {
     hold_until: Instant,
     /// Has a place that the channel has not shown yet.
     acked: BTreeMap<Seq, Offer>,
+    acked_bytes: usize,
     walked: Seq,
     markers: VecDeque<Marker>,
 }
@@ -131,6 +141,7 @@ impl Outbox {
             in_flight: HashSet::new(),
             hold_until: Instant::now(),
             acked: BTreeMap::new(),
+            acked_bytes: 0,
             walked: 0,
             markers: VecDeque::new(),
         }
@@ -141,9 +152,14 @@ impl Outbox {
         self.pending.len()
     }
 
-    /// Whether nothing waits, new or lost.
-    pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty() && self.missing.is_empty()
+    /// Messages that wait, new or lost.
+    pub(super) fn waiting(&self) -> usize {
+        self.pending.len() + self.missing.len()
+    }
+
+    /// Gives up what waits. Nobody is told.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.bounds);
     }
 
     /// What has to be offered again.
@@ -167,12 +183,16 @@ impl Outbox {
     /// What to append next. It stays here until [`placed`](Self::placed): a marker walked meanwhile may put older
     /// messages in front of it.
     pub(super) fn next(&mut self, now: UnixMillis) -> Next {
-        self.drop_settled(now);
+        let oldest = now.saturating_sub(u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap_or(u64::MAX));
+        self.drop_settled(oldest);
         if !self.offers.is_empty() {
-            return if Instant::now() < self.hold_until { Next::Wait(self.hold_until) } else { self.next_offers() };
+            return if Instant::now() < self.hold_until {
+                Next::Wait(self.hold_until)
+            } else {
+                self.next_offers(oldest)
+            };
         }
-        // acked messages that the channel does not show are held too: a deaf subscriber must not pile them up
-        if self.pending.is_empty() || self.acked.len() >= self.bounds.messages {
+        if self.pending.is_empty() || self.is_full_of_acked() {
             return Next::Idle;
         }
         let mut bytes = 0;
@@ -184,9 +204,13 @@ impl Outbox {
         Next::Append(Batch { submissions: batch.map(|p| p.submission.clone()).collect(), places: Vec::new() })
     }
 
+    /// Acked messages that the channel does not show are held too: a deaf subscriber must not pile them up.
+    fn is_full_of_acked(&self) -> bool {
+        self.acked.len() >= self.bounds.messages || self.acked_bytes >= self.bounds.bytes
+    }
+
     /// Forgets offers in front that are back, or too old to be recognised as repetitions.
-    fn drop_settled(&mut self, now: UnixMillis) {
-        let oldest = now.saturating_sub(u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap_or(u64::MAX));
+    fn drop_settled(&mut self, oldest: UnixMillis) {
         while let Some(offer) = self.offers.front() {
             if self.missing.contains(&offer.place) && offer.at >= oldest {
                 return;
@@ -196,9 +220,11 @@ impl Outbox {
         }
     }
 
-    fn next_offers(&mut self) -> Next {
+    /// What is too old stays until it comes to the front: after a second loss it may stand behind what is younger.
+    fn next_offers(&mut self, oldest: UnixMillis) -> Next {
         let (mut batch, mut bytes) = (Batch { submissions: Vec::new(), places: Vec::new() }, 0);
-        for offer in self.offers.iter().filter(|offer| self.missing.contains(&offer.place)) {
+        let wanted = |offer: &&Offer| self.missing.contains(&offer.place) && offer.at >= oldest;
+        for offer in self.offers.iter().filter(wanted) {
             let Some(submission) = offer.submission() else {
                 // no record of ours: nothing to offer, look at the rest
                 self.missing.remove(&offer.place);
@@ -248,6 +274,7 @@ impl Outbox {
     fn hold(&mut self, seq: Seq, submission: Submission, at: UnixMillis) {
         if seq > self.walked {
             let Submission { key, record, was: _ } = submission;
+            self.acked_bytes += record.len();
             let held = Held::Submission { key, record };
             self.acked.insert(seq, Offer { place: seq, was: seq, at, held });
         }
@@ -255,12 +282,12 @@ impl Outbox {
 
     /// The channel or the log has shown everything up to here. Says whether the publisher had to wait for that.
     pub(super) fn walked(&mut self, seq: Seq) -> bool {
-        let full = self.acked.len() >= self.bounds.messages;
+        let full = self.is_full_of_acked();
         self.walked = seq;
-        if self.acked.first_key_value().is_some_and(|(first, _)| *first <= seq) {
-            self.acked = self.acked.split_off(&(seq + 1));
+        while let Some(shown) = self.acked.first_entry().filter(|first| *first.key() <= seq) {
+            self.acked_bytes -= shown.remove().held.size();
         }
-        full && self.acked.len() < self.bounds.messages
+        full && !self.is_full_of_acked()
     }
 
     /// A message is back that was at this place. If another instance brought it back, it may bring the rest too.
@@ -272,6 +299,7 @@ impl Outbox {
 
     /// A marker was walked that took these entries. They go to the front, before what an earlier marker took.
     pub(super) fn lost(&mut self, marker: Marker, entries: Vec<Arc<Entry>>) -> usize {
+        self.acked_bytes = 0;
         let acked = std::mem::take(&mut self.acked).split_off(&(marker.cut + 1));
         for offer in &mut self.offers {
             // lost a second time: no reader can tell any more whether it had it, clients can by its id
@@ -376,7 +404,7 @@ mod tests {
         outbox.failed();
         outbox.returned(102);
         assert!(matches!(outbox.next(NOW), Next::Idle));
-        assert!(outbox.is_empty());
+        assert_eq!(outbox.waiting(), 0);
     }
 
     #[test]
@@ -385,6 +413,35 @@ mod tests {
         let mut outbox = acked(1, NOW - window - 1);
         outbox.lost(LOST, Vec::new());
         assert!(matches!(outbox.next(NOW), Next::Idle));
+    }
+
+    #[test]
+    fn what_is_too_old_does_not_ride_along_behind_what_is_younger() {
+        let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap();
+        let mut outbox = acked(1, NOW - window - 1);
+        let young = Submission { was: 0, ..submission(2, 0) };
+        outbox.queue(young, NOW, Box::new(|_| ())).unwrap();
+        let in_flight = batch(&mut outbox);
+        outbox.lost(LOST, Vec::new());
+        outbox.placed(in_flight, &[Appended { seq: 1001, duplicate: false }]);
+        outbox.lost(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
+        assert_eq!(former(&batch(&mut outbox)), [1001]);
+    }
+
+    #[test]
+    fn what_the_channel_does_not_show_is_bounded_in_bytes_too() {
+        let mut outbox = outbox();
+        let mut seq = 100;
+        while let Next::Append(batch) = {
+            outbox.queue(submission(seq, 100 * 1024), NOW, Box::new(|_| ())).unwrap();
+            outbox.next(NOW)
+        } {
+            seq += 1;
+            outbox.placed(batch, &[Appended { seq, duplicate: false }]);
+        }
+        assert_eq!((seq, outbox.backlog()), (111, 1), "11 of 100 KiB reach the bound of 1 MiB");
+        assert!(outbox.walked(105), "the publisher has waited for that");
+        assert!(matches!(outbox.next(NOW), Next::Append(_)));
     }
 
     #[test]

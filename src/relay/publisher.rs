@@ -68,7 +68,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
 impl Publisher {
     /// One round trip. The batch stays in the outbox until the log has it.
     async fn append(&mut self, base: u64, batch: Batch) {
-        let result = self.shared.backend.append(base, &batch.submissions).await;
+        let capacity = self.shared.ring.capacity();
+        let result = self.shared.backend.append(base, capacity, &batch.submissions).await;
         if result.is_ok() {
             self.recover();
         }

@@ -11,7 +11,6 @@ mod subscription;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -25,7 +24,7 @@ use fred::{
         pki_types::{CertificateDer, pem::PemObject},
     },
     types::{
-        Builder, ConnectHandle, Key, MultipleKeys, RespVersion, Value,
+        Builder, Key, MultipleKeys, RespVersion, Value,
         config::{Config, ReconnectError, ReconnectPolicy, TcpConfig, TlsConfig, TlsConnector, UnresponsiveConfig},
         scripts::Script,
     },
@@ -36,11 +35,12 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 
+use tokio::time::{sleep, timeout};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::{debug, error, warn};
+
 use super::{Backend, BackendError, CENSUS_LEASE, Event, Position, Receipt, Report, Snapshot, Submission, Tally};
-use crate::{
-    protocol::{DEDUPE_WINDOW, Seq},
-    ring::Retention,
-};
+use crate::protocol::{DEDUPE_WINDOW, Seq};
 use subscription::Subscription;
 
 /// Longest wait for a reply; afterwards the caller tries again.
@@ -51,10 +51,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const UNRESPONSIVE: Duration = Duration::from_secs(3);
 /// Pushes that may wait for the subscriber before it lags.
 const CHANNEL: usize = 8192;
-/// What the stream and the dedupe key cost beside the record, in bytes.
-const OVERHEAD: u64 = 200;
+/// Longest wait for a connection before a call gives up.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Pause before a client whose router has ended is started again.
+const RESTART: Duration = Duration::from_secs(1);
 
-/// Where the log is, and how much of it is kept.
+/// Where the log is.
 #[derive(Clone)]
 pub struct RedisConfig {
     /// `redis://`, `rediss://`, `redis-sentinel://`, `redis-cluster://`, with user and password if need be.
@@ -63,19 +65,13 @@ pub struct RedisConfig {
     pub prefix: String,
     /// PEM file of the authority that signed the server's certificate. Default: those of the operating system.
     pub ca: Option<PathBuf>,
-    /// How much of the log Redis keeps.
-    pub retention: Retention,
 }
 
 impl fmt::Debug for RedisConfig {
     /// Without the URL, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, prefix, ca, retention } = self;
-        f.debug_struct("RedisConfig")
-            .field("prefix", prefix)
-            .field("ca", ca)
-            .field("retention", retention)
-            .finish_non_exhaustive()
+        let Self { url: _, prefix, ca } = self;
+        f.debug_struct("RedisConfig").field("prefix", prefix).field("ca", ca).finish_non_exhaustive()
     }
 }
 
@@ -102,12 +98,9 @@ pub enum RedisError {
 pub struct Redis {
     names: Names,
     scripts: Scripts,
-    retention: Retention,
     commands: Client,
     subscriber: SubscriberClient,
-    connections: [ConnectHandle; 2],
-    /// Recent mean size of a record, in bytes.
-    mean: AtomicU64,
+    _connected: [AbortOnDropHandle<()>; 2],
     clustered: bool,
 }
 
@@ -188,35 +181,28 @@ impl Redis {
         Ok(Self {
             names: Names::new(&config.prefix),
             scripts: Scripts::new(clustered),
-            retention: config.retention,
-            connections: [commands.connect(), subscriber.connect()],
+            _connected: [keep_connected(commands.clone()), keep_connected(subscriber.clone())],
             commands,
             subscriber,
-            mean: AtomicU64::new(256),
             clustered,
         })
     }
 
-    /// How many entries the stream may have so that it stays within both bounds.
-    fn max_length(&self, batch: &[Submission]) -> u64 {
-        let count = u64::try_from(batch.len()).unwrap_or(u64::MAX).max(1);
-        let bytes = batch.iter().map(|submission| submission.record.len()).sum::<usize>();
-        let here = u64::try_from(bytes).unwrap_or(u64::MAX) / count;
-        // a moving mean over some hundred messages; two batches at once do not happen
-        let weight = count.min(64);
-        let mean = (self.mean.load(Ordering::Relaxed) * (256 - weight) + here * weight) / 256;
-        self.mean.store(mean, Ordering::Relaxed);
-        let by_bytes = u64::try_from(self.retention.bytes).unwrap_or(u64::MAX) / (mean + OVERHEAD);
-        u64::try_from(self.retention.messages).unwrap_or(u64::MAX).min(by_bytes).max(1)
+    /// Waits a moment for the connection. What is asked for without one would wait in fred's queue, and be sent when
+    /// nobody waits for the answer any more.
+    async fn connected(&self) -> Result<(), BackendError> {
+        let connected = timeout(PATIENCE, self.commands.wait_for_connect()).await;
+        connected.map_err(|_| BackendError("there is no connection to Redis".to_owned()))?.map_err(BackendError::from)
     }
 
-    async fn try_append(&self, epoch: Seq, batch: &[Submission]) -> Result<Receipt, BackendError> {
+    async fn try_append(&self, epoch: Seq, capacity: usize, batch: &[Submission]) -> Result<Receipt, BackendError> {
+        self.connected().await?;
         let Names { log, meta, dedupe, channel, .. } = &self.names;
         let mut keys: Vec<Key> = vec![log.into(), meta.into()];
         keys.extend(batch.iter().map(|submission| Key::from(format!("{dedupe}{}", submission.key))));
         let mut arguments: Vec<Value> = vec![
             channel.clone().into(),
-            self.max_length(batch).to_string().into(),
+            capacity.to_string().into(),
             DEDUPE_WINDOW.as_millis().to_string().into(),
             epoch.to_string().into(),
         ];
@@ -230,6 +216,7 @@ impl Redis {
     }
 
     async fn try_sync(&self, position: Position) -> Result<Snapshot, BackendError> {
+        self.connected().await?;
         let Names { log, meta, channel, .. } = &self.names;
         let arguments: Vec<String> = vec![
             channel.clone(),
@@ -243,6 +230,7 @@ impl Redis {
     }
 
     async fn try_announce(&self, payload: Bytes) -> Result<(), BackendError> {
+        self.connected().await?;
         let channel = self.names.channel.as_str();
         let _heard: u64 = if self.clustered {
             self.commands.spublish(channel, payload).await?
@@ -253,6 +241,7 @@ impl Redis {
     }
 
     async fn try_report(&self, report: &Report) -> Result<Tally, BackendError> {
+        self.connected().await?;
         let Names { instances, census, channel, .. } = &self.names;
         let arguments: Vec<String> = vec![
             channel.clone(),
@@ -268,8 +257,13 @@ impl Redis {
 }
 
 impl Backend for Redis {
-    fn append<'a>(&'a self, epoch: Seq, batch: &'a [Submission]) -> BoxFuture<'a, Result<Receipt, BackendError>> {
-        self.try_append(epoch, batch).boxed()
+    fn append<'a>(
+        &'a self,
+        epoch: Seq,
+        capacity: usize,
+        batch: &'a [Submission],
+    ) -> BoxFuture<'a, Result<Receipt, BackendError>> {
+        self.try_append(epoch, capacity, batch).boxed()
     }
 
     fn sync(&self, position: Position) -> BoxFuture<'_, Result<Snapshot, BackendError>> {
@@ -294,18 +288,10 @@ impl Backend for Redis {
             // the process ends, or this backend does: what a server out of reach thinks of it does not matter
             let (commands, subscriber) = join(self.commands.quit(), self.subscriber.quit()).await;
             if let Err(error) = commands.and(subscriber) {
-                tracing::debug!(%error, "the goodbye to Redis failed");
+                debug!(%error, "the goodbye to Redis failed");
             }
         }
         .boxed()
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        for connection in &self.connections {
-            connection.abort();
-        }
     }
 }
 
@@ -313,6 +299,23 @@ impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis").field("channel", &self.names.channel).finish_non_exhaustive()
     }
+}
+
+/// Keeps a client connected until it quits or the handle is dropped.
+///
+/// fred's router reconnects for ever, but ends for good at what it takes for an error of the configuration, as an
+/// unexpected answer of a Sentinel or of a cluster's node can be; without it every call would fail from then on.
+fn keep_connected(client: impl ClientLike + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(TaskTracker::new().spawn(async move {
+        loop {
+            match AbortOnDropHandle::new(client.connect()).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => warn!(%error, "the connection to Redis is given up by its driver: starting again"),
+                Err(error) => error!(%error, "the driver of the connection to Redis has failed: starting again"),
+            }
+            sleep(RESTART).await;
+        }
+    }))
 }
 
 fn builder(server: Config) -> Builder {

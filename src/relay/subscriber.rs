@@ -36,7 +36,7 @@ pub(super) async fn run(walker: Walker, mut events: BoxStream<'static, Event>) {
             subscriber.begin();
         }
         tokio::select! {
-            () = shared.closed.cancelled() => return,
+            () = shared.closed.cancelled() => break,
             Some(event) = events.next() => subscriber.on_event(&event),
             result = ended(&mut subscriber.syncing) => {
                 subscriber.syncing = None;
@@ -48,6 +48,10 @@ pub(super) async fn run(walker: Walker, mut events: BoxStream<'static, Event>) {
                 shared.health.check();
             }
         }
+    }
+    if let Some(syncing) = subscriber.syncing {
+        // nobody wants its outcome any more, but it must not be dropped
+        drop(syncing.await);
     }
 }
 

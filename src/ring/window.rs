@@ -73,6 +73,11 @@ impl Window {
         self.entries.len()
     }
 
+    pub(super) fn capacity(&self) -> usize {
+        let mean = self.bytes.checked_div(self.len()).unwrap_or(0).max(1);
+        self.retention.messages.min(self.retention.bytes / mean).max(1)
+    }
+
     pub(super) fn rooms(&self) -> usize {
         self.rooms.len()
     }

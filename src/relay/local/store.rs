@@ -12,18 +12,15 @@ use tokio::time::Instant;
 use super::super::{Appended, BackendError, LogEntry, Position, Receipt, Snapshot, Submission, sequencer, wire};
 use crate::{
     protocol::{DEDUPE_WINDOW, Seq},
-    ring::{Marker, Retention},
+    ring::Marker,
 };
 
 /// Lost ranges that dedupe keys are checked against.
 const LOST: usize = 32;
-/// What an entry costs beside its record, in bytes.
-const OVERHEAD: usize = 64;
 
+#[derive(Default)]
 pub(in crate::relay) struct Store {
-    retention: Retention,
     log: VecDeque<LogEntry>,
-    bytes: usize,
     /// Marker of the open epoch; None: there is none.
     open: Option<Marker>,
     seq: Seq,
@@ -39,35 +36,16 @@ impl LogEntry {
             Self::Marker(marker) => marker.base,
         }
     }
-
-    const fn size(&self) -> usize {
-        match self {
-            Self::Message { record, .. } => record.len() + OVERHEAD,
-            Self::Marker(_) => OVERHEAD,
-        }
-    }
 }
 
 impl Store {
-    pub(in crate::relay) fn new(retention: Retention) -> Self {
-        Self {
-            retention,
-            log: VecDeque::new(),
-            bytes: 0,
-            open: None,
-            seq: 0,
-            lost: VecDeque::new(),
-            seen: HashMap::new(),
-            expiries: VecDeque::new(),
-        }
-    }
-
-    pub(super) fn forget(&mut self) {
-        *self = Self::new(self.retention);
-    }
-
-    /// Appends a batch. Returns what the channel has to carry, if anything was new.
-    pub(in crate::relay) fn append(&mut self, epoch: Seq, batch: &[Submission]) -> (Receipt, Option<Bytes>) {
+    /// Appends a batch and keeps `capacity` entries. Returns what the channel has to carry, if anything was new.
+    pub(in crate::relay) fn append(
+        &mut self,
+        epoch: Seq,
+        capacity: usize,
+        batch: &[Submission],
+    ) -> (Receipt, Option<Bytes>) {
         if self.open.is_none_or(|marker| marker.base != epoch) {
             return (Receipt::Fenced, None);
         }
@@ -83,6 +61,7 @@ impl Store {
                 new.push(submission);
             }
         }
+        self.log.drain(..self.log.len().saturating_sub(capacity));
         let payload = (!new.is_empty()).then(|| wire::messages(epoch, first, new.into_iter()));
         (Receipt::Placed(receipt), payload)
     }
@@ -90,7 +69,7 @@ impl Store {
     fn add(&mut self, submission: &Submission) {
         let Submission { key, record, was } = submission.clone();
         self.seq += 1;
-        self.push(LogEntry::Message { seq: self.seq, was, record });
+        self.log.push_back(LogEntry::Message { seq: self.seq, was, record });
         self.expiries.push_back((Instant::now() + DEDUPE_WINDOW, Arc::clone(&key), self.seq));
         self.seen.insert(key, self.seq);
     }
@@ -104,7 +83,7 @@ impl Store {
             .ok_or_else(|| BackendError("the clock or the position is absurd".into()))?;
         let cut = self.log.back().map_or(0, LogEntry::seq);
         let marker = Marker { base, cut, low: position.low.unwrap_or(base) };
-        self.push(LogEntry::Marker(marker));
+        self.log.push_back(LogEntry::Marker(marker));
         self.lost.push_back(marker);
         if self.lost.len() > LOST {
             self.lost.pop_front();
@@ -121,14 +100,6 @@ impl Store {
         Snapshot { base, cut, seq: self.seq, entries }
     }
 
-    fn push(&mut self, entry: LogEntry) {
-        self.bytes += entry.size();
-        self.log.push_back(entry);
-        while self.log.len() > 1 && (self.log.len() > self.retention.messages || self.bytes > self.retention.bytes) {
-            self.bytes -= self.log.pop_front().map_or(0, |entry| entry.size());
-        }
-    }
-
     #[cfg(test)]
     pub(in crate::relay) const fn log(&self) -> &VecDeque<LogEntry> {
         &self.log
@@ -137,7 +108,6 @@ impl Store {
     /// The log is this from now on.
     #[cfg(test)]
     pub(in crate::relay) fn replace(&mut self, log: VecDeque<LogEntry>) {
-        self.bytes = log.iter().map(LogEntry::size).sum();
         self.log = log;
     }
 
