@@ -118,9 +118,18 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<ExitCode> {
         "listening: open http://{address}"
     );
 
-    info!(signal = signals.next().await, "stopping");
+    let cause = tokio::select! {
+        signal = signals.next() => {
+            info!(signal, "stopping");
+            ExitCode::SUCCESS
+        }
+        () = shutdown.failed() => {
+            error!("a part of this instance has failed: it stops, and its clients go on elsewhere");
+            ExitCode::FAILURE
+        }
+    };
     tokio::select! {
-        code = stop(&node, config, &shutdown) => Ok(code),
+        code = stop(&node, config, &shutdown) => Ok(if cause == ExitCode::SUCCESS { code } else { cause }),
         signal = signals.next() => {
             warn!(signal, connections = node.members().len(), "a second signal: ending at once");
             Ok(ExitCode::FAILURE)

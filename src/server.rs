@@ -156,7 +156,7 @@ async fn accept(
     };
     let address = client_address(peer.ip(), &headers, &app.trusted_proxies);
     let response = upgrade.response();
-    app.shutdown.clone().spawn(async move {
+    app.shutdown.clone().spawn_expendable(async move {
         let Some(socket) = upgrade.socket(MAX_FRAME_BYTES).await else { return };
         admit(app, socket, address).await;
         drop(place);

@@ -60,7 +60,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
         match accepted {
             Ok((stream, peer)) => {
                 let conversation = talk(stream, peer, router.clone(), shutdown.clone());
-                shutdown.spawn(async move {
+                shutdown.spawn_expendable(async move {
                     conversation.await;
                     drop(place);
                 });
