@@ -35,8 +35,9 @@ use crate::{
     telemetry,
 };
 
-/// How long a cursor above everything known here may wait for the log.
-const RESYNC_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a cursor above everything known here may wait for the log: longer than it takes to notice a dead connection
+/// to Redis and to make another one.
+const RESYNC_DEADLINE: Duration = Duration::from_secs(6);
 /// The shortest pause between two `count` frames.
 const COUNT_PAUSE: Duration = Duration::from_millis(250);
 /// Connections for which the pause between two `count` frames grows by [`COUNT_PAUSE`].
