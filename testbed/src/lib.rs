@@ -33,7 +33,7 @@ use tokio::{
 
 pub use proxy::{Flow, Proxy};
 pub use redis::Redis;
-pub use server::{Server, command};
+pub use server::{Server, command, example};
 
 /// Long enough for a busy machine; a test that works never waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);

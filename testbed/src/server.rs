@@ -1,6 +1,7 @@
 //! The real binary as a child process.
 
 use std::{
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -27,7 +28,20 @@ pub struct Server {
 
 /// A command for the binary, with none of the caller's `HUBBUB_…` variables.
 pub fn command(flags: &[&str]) -> Command {
-    let mut command = Command::new(binaries().join("hubbub"));
+    command_of(&hubbub(), flags)
+}
+
+fn hubbub() -> PathBuf {
+    binaries().join("hubbub")
+}
+
+/// An example of the workspace, built with the tests.
+pub fn example(name: &str) -> PathBuf {
+    binaries().join("examples").join(name)
+}
+
+fn command_of(program: &Path, flags: &[&str]) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HUBBUB_") {
             command.env_remove(name);
@@ -52,19 +66,29 @@ impl Server {
 
     /// An instance that listens but may not be ready.
     pub async fn spawn(flags: &[&str]) -> Self {
+        Self::spawn_program(&hubbub(), flags).await
+    }
+
+    /// The same of another program, which takes the same flags and logs the same line `listening`.
+    pub async fn spawn_program(program: &Path, flags: &[&str]) -> Self {
         let admin = if flags.contains(&"--admin-listen") { &[][..] } else { &["--admin-listen", "127.0.0.1:0"] };
-        Self::spawn_without_admin(&[admin, flags].concat()).await
+        Self::launch(program, &[admin, flags].concat()).await
     }
 
     /// An instance that chooses its admin address itself.
     pub async fn spawn_without_admin(flags: &[&str]) -> Self {
+        Self::launch(&hubbub(), flags).await
+    }
+
+    async fn launch(program: &Path, flags: &[&str]) -> Self {
         const DEFAULTS: [(&str, &str); 4] =
             [("--listen", "127.0.0.1:0"), ("--log-format", "json"), ("--log", "info"), ("--max-per-address", "100000")];
         let defaults = DEFAULTS.into_iter().filter(|(flag, _)| !flags.contains(flag));
         let mut all: Vec<&str> = defaults.flat_map(<[&str; 2]>::from).collect();
         all.extend(flags);
 
-        let mut child = command(&all).spawn().unwrap();
+        let spawned = command_of(program, &all).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("{} cannot be started: {error}", program.display()));
         let (lines, log) = watch::channel(Vec::new());
         let out = collect(child.stdout.take().unwrap(), lines.clone());
         let err = collect(child.stderr.take().unwrap(), lines);
