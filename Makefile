@@ -95,3 +95,11 @@ compose-test: ## chat through the compose stack while an instance stops
 .PHONY: bench
 bench: ## the benchmarks
 	cargo bench --workspace --locked
+
+.PHONY: audit-census
+audit-census: ## the connection counter while clients and instances come and go
+	cargo bench --locked --bench cluster -- census
+
+.PHONY: audit-herd
+audit-herd: ## 2000 clients that come back at once when their instance dies
+	cargo bench --locked --bench cluster -- herd

@@ -1,0 +1,201 @@
+//! Three instances, their clients, and how many there really are.
+
+use std::{sync::Arc, time::Duration};
+
+use hubbub::{protocol::Count, telemetry};
+use hubbub_testbed::{Redis, Server, http};
+use parking_lot::Mutex;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::guest::{Bounds, Guest};
+
+/// Instances when none is missing.
+pub(super) const INSTANCES: usize = 3;
+/// How often everyone is asked.
+const TICK: Duration = Duration::from_millis(20);
+
+/// The cluster and its clients. What changes it returns when that was done.
+pub(super) struct Stage {
+    redis: Redis,
+    places: [Option<Place>; INSTANCES],
+    bounds: Arc<Mutex<Bounds>>,
+}
+
+struct Place {
+    server: Server,
+    guests: Vec<Guest>,
+}
+
+impl Stage {
+    /// Three instances with a client each.
+    pub(super) async fn open() -> Self {
+        let (bounds, redis) = (Arc::default(), Redis::start().await);
+        let mut stage = Self { redis, places: [const { None }; INSTANCES], bounds };
+        for place in 0..INSTANCES {
+            stage.start(place).await;
+        }
+        stage
+    }
+
+    /// The indices of the instances there are.
+    pub(super) fn running(&self) -> Vec<usize> {
+        (0..INSTANCES).filter(|place| self.places[*place].is_some()).collect()
+    }
+
+    /// The index of the instance with most clients.
+    pub(super) fn fullest(&self) -> usize {
+        let guests = |index: &usize| self.places[*index].as_ref().map(|place| place.guests.len());
+        (0..INSTANCES).max_by_key(guests).unwrap()
+    }
+
+    /// Clients of all instances.
+    pub(super) fn clients(&self) -> usize {
+        self.present().map(|place| place.guests.len()).sum()
+    }
+
+    /// What everyone should tell.
+    pub(super) fn truth(&self) -> u64 {
+        telemetry::count(self.clients())
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().flatten()
+    }
+
+    fn place(&mut self, index: usize) -> &mut Place {
+        self.places[index].as_mut().unwrap()
+    }
+
+    /// So many clients connect.
+    pub(super) async fn connect(&mut self, index: usize, party: usize) -> Instant {
+        self.bounds.lock().high += telemetry::count(party);
+        let bounds = Arc::clone(&self.bounds);
+        let place = self.place(index);
+        let address = place.server.address().to_owned();
+        for _ in 0..party {
+            place.guests.push(Guest::enter(&address, Arc::clone(&bounds)).await);
+        }
+        Instant::now()
+    }
+
+    /// So many clients say goodbye; the last one stays, to tell.
+    pub(super) async fn leave(&mut self, index: usize, party: usize) -> Instant {
+        for guest in self.part_with(index, party) {
+            guest.leave().await;
+        }
+        Instant::now()
+    }
+
+    /// So many clients vanish.
+    pub(super) fn cut(&mut self, index: usize, party: usize) -> Instant {
+        drop(self.part_with(index, party));
+        Instant::now()
+    }
+
+    fn part_with(&mut self, index: usize, party: usize) -> Vec<Guest> {
+        let guests = &mut self.place(index).guests;
+        let going: Vec<Guest> = guests.drain(1..guests.len().min(party + 1)).collect();
+        self.bounds.lock().low -= telemetry::count(going.len());
+        going
+    }
+
+    /// An instance dies, and its clients lose it.
+    pub(super) async fn kill(&mut self, index: usize) -> Instant {
+        let mut place = self.remove(index);
+        place.server.kill().await;
+        Instant::now()
+    }
+
+    /// An instance is told to stop, and drains.
+    pub(super) async fn terminate(&mut self, index: usize) -> Instant {
+        let Place { mut server, guests } = self.remove(index);
+        server.terminate().await;
+        for guest in guests {
+            guest.ended().await;
+        }
+        let done = Instant::now();
+        let status = server.ended().await;
+        if !status.success() {
+            self.bounds.lock().wrong.push(format!("an instance that was told to stop ended with {status}"));
+        }
+        done
+    }
+
+    fn remove(&mut self, index: usize) -> Place {
+        let place = self.places[index].take().unwrap();
+        self.bounds.lock().low -= telemetry::count(place.guests.len());
+        place
+    }
+
+    /// Starts the first instance that is missing, and gives it a client.
+    pub(super) async fn start_missing(&mut self) -> Instant {
+        let missing = self.places.iter().position(Option::is_none);
+        self.start(missing.unwrap()).await
+    }
+
+    /// Starts an instance, and gives it a client that tells.
+    pub(super) async fn start(&mut self, index: usize) -> Instant {
+        let server = Server::on(&self.redis, &["--drain-window", "500ms"]).await;
+        self.places[index] = Some(Place { server, guests: Vec::new() });
+        self.connect(index, 1).await
+    }
+
+    /// Waits until everyone tells the truth, for at most `hopeless`. Returns how long after `since` that was, and if it
+    /// was after `limit`, what was told then.
+    pub(super) async fn settled(
+        &self,
+        since: Instant,
+        limit: Duration,
+        hopeless: Duration,
+    ) -> (Duration, Option<String>) {
+        let mut late = None;
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let told = self.told_wrong().await;
+            let took = since.elapsed();
+            let Some(told) = told else {
+                let mut bounds = self.bounds.lock();
+                (bounds.low, bounds.high) = (self.truth(), self.truth());
+                return (took, late);
+            };
+            if took >= limit {
+                late.get_or_insert(told);
+            }
+            if took >= hopeless {
+                return (took, late);
+            }
+        }
+    }
+
+    /// The first one who does not tell the truth.
+    async fn told_wrong(&self) -> Option<String> {
+        let instances = telemetry::count(self.running().len());
+        let truth = Count { connections: self.truth(), instances, settling: false };
+        for place in self.present() {
+            for guest in &place.guests {
+                if guest.is_over() || guest.count() != truth {
+                    return Some(format!("a client (over: {}) was told {:?}", guest.is_over(), guest.count()));
+                }
+            }
+            let stats = http::get(place.server.address(), "/v1/stats").await.json();
+            let all = stats["connections"]["all"].as_u64();
+            self.bounds.lock().check("GET /v1/stats", all.unwrap_or(u64::MAX));
+            let here = (stats["connections"]["instance"].as_u64(), all, stats["instances"].as_u64());
+            let guests = telemetry::count(place.guests.len());
+            if here != (Some(guests), Some(truth.connections), Some(truth.instances)) {
+                return Some(format!("an instance with {guests} of {} clients told {stats}", truth.connections));
+            }
+        }
+        None
+    }
+
+    /// What was told that never should have been.
+    pub(super) fn take_wrong(&self) -> Vec<String> {
+        let over = self.present().flat_map(|place| &place.guests).filter(|guest| guest.is_over()).count();
+        let mut wrong = std::mem::take(&mut self.bounds.lock().wrong);
+        wrong.extend((over > 0).then(|| format!("{over} clients were closed")));
+        wrong
+    }
+}
