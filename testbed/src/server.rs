@@ -157,7 +157,8 @@ impl Server {
             let rest = line.strip_prefix(name)?;
             rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok()).flatten()
         });
-        values.sum()
+        // the sum of nothing would be -0
+        values.fold(0.0, std::ops::Add::add)
     }
 
     /// Resident memory, in bytes.
