@@ -12,7 +12,7 @@
 )]
 
 mod census;
-
+mod herd;
 mod outcome;
 
 use std::process::ExitCode;
@@ -33,12 +33,15 @@ struct Cli {
 enum Audit {
     /// The connection counter, through random comings and goings of clients and instances.
     Census(census::Options),
+    /// Many clients that come back at once when their instance dies.
+    Herd(herd::Options),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().audit {
         Audit::Census(options) => census::run(&options).await,
+        Audit::Herd(options) => herd::run(&options).await,
     };
     outcome.print();
     if outcome.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

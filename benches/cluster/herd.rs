@@ -1,0 +1,162 @@
+//! Many clients that come back at once when their instance dies.
+//!
+//! All of them are on one of three instances, while others talk through the two that will stay. The instance is killed;
+//! the clients go to the other two with their cursors. They must be live again within 5 s, having missed, repeated and
+//! swapped nothing; and what they missed must come from the rings: Redis is hardly asked.
+
+mod load;
+mod member;
+mod meter;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use clap::Args;
+use hubbub::{
+    protocol::{RoomId, Seq},
+    telemetry::RESUMES,
+};
+use hubbub_testbed::{PATIENCE, Redis, Server, eventually};
+use tokio::time::{Instant, sleep};
+
+use crate::outcome::{Outcome, median_and_max, row};
+use load::Load;
+use member::Member;
+use meter::Work;
+
+/// The promise: how long until the last client is live again.
+const LIMIT: Duration = Duration::from_secs(5);
+/// An instance asks the log so often although nothing seems missing.
+const SYNCS_A_SECOND: f64 = 2.0;
+/// Reads of the log that the return of a whole herd may cost beside these.
+const EXTRA_READS: f64 = 36.0;
+/// What of Redis' work is shown.
+const COMMANDS: [&str; 5] = ["evalsha", "xrange", "xadd", "publish", "ping"];
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Clients of the instance that is killed.
+    #[arg(long, default_value_t = 2000)]
+    clients: usize,
+
+    /// Rooms they are in, one each.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=32))]
+    rooms: u16,
+
+    /// Messages a second, over all rooms.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rate: u32,
+
+    /// Seconds of load before the kill and after the return.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+}
+
+/// Runs the audit.
+pub(crate) async fn run(options: &Options) -> Outcome {
+    // a descriptor for each client; what the limit does not allow fails loudly
+    let _raised = rlimit::increase_nofile_limit(u64::MAX);
+    let redis = Redis::start().await;
+    let flags = ["--publish-rate", "10000", "--publish-burst", "10000"];
+    let (mut victim, left, right) =
+        tokio::join!(Server::on(&redis, &flags), Server::on(&redis, &flags), Server::on(&redis, &flags));
+    let rooms: Vec<RoomId> = (0..options.rooms).map(|n| format!("room-{n}").parse().unwrap()).collect();
+    let ways = [Server::addresses(&[&victim, &left, &right]), Server::addresses(&[&victim, &right, &left])];
+    let members = gather(options.clients, &ways, &rooms).await;
+
+    let load = Load::start(&[left.address(), right.address()], &rooms, options.rate).await;
+    let time = Duration::from_secs(options.seconds);
+    let (steady, ()) = meter::during(&redis, sleep(time)).await;
+    let (meanwhile, returned) = meter::during(&redis, lose(&mut victim, &members)).await;
+    sleep(time).await;
+    let said = load.stop().await;
+    heard_all(&members, &said).await;
+
+    let (ring, reset) = (resumes(&left, &right, "ring").await, resumes(&left, &right, "reset").await);
+    judge(options, &members, &said, &Run { steady, meanwhile, returned, ring, reset })
+}
+
+/// So many clients, live at the first address of their ways, and spread over the rooms.
+async fn gather(clients: usize, ways: &[Vec<String>], rooms: &[RoomId]) -> Vec<Member> {
+    let began = Instant::now();
+    let room = |n: usize| rooms[n / ways.len() % rooms.len()].clone();
+    let members: Vec<Member> = (0..clients).map(|n| Member::spawn(ways[n % ways.len()].clone(), room(n))).collect();
+    all_live_since(&members, began).await;
+    members
+}
+
+/// Kills the instance. Returns how long after that each client was live again.
+async fn lose(victim: &mut Server, members: &[Member]) -> Vec<Duration> {
+    let killed = Instant::now();
+    victim.kill().await;
+    all_live_since(members, killed).await
+}
+
+/// Cursors that these instances served from this source.
+async fn resumes(left: &Server, right: &Server, source: &str) -> f64 {
+    let labels = format!("source=\"{source}\"");
+    left.metric(RESUMES, &labels).await + right.metric(RESUMES, &labels).await
+}
+
+/// What was measured beside the messages.
+struct Run {
+    steady: Work,
+    meanwhile: Work,
+    /// Time from the kill until each client was live again.
+    returned: Vec<Duration>,
+    ring: f64,
+    reset: f64,
+}
+
+/// Waits until all are live on a connection made after `moment`. Returns how long after it each was.
+async fn all_live_since(members: &[Member], moment: Instant) -> Vec<Duration> {
+    let since = |member: &Member| member.record().live_since?.checked_duration_since(moment);
+    eventually(PATIENCE * 2, || async { members.iter().map(since).collect() }).await.0
+}
+
+/// Waits until everyone has the last message of its room, or nothing new comes to those who have not.
+async fn heard_all(members: &[Member], said: &BTreeMap<RoomId, Vec<Seq>>) {
+    let lacks = |member: &Member| member.record().heard.last() < said[&member.room].last();
+    let mut before = usize::MAX;
+    loop {
+        let lacking = members.iter().filter(|member| lacks(member)).count();
+        if lacking == 0 || lacking == before {
+            return;
+        }
+        before = lacking;
+        sleep(LIMIT).await;
+    }
+}
+
+fn judge(options: &Options, members: &[Member], said: &BTreeMap<RoomId, Vec<Seq>>, run: &Run) -> Outcome {
+    let Run { steady, meanwhile, returned, ring, reset } = run;
+    let (median, max) = median_and_max(returned);
+    let mut broken: Vec<String> = members.iter().filter_map(|member| member.broken(&said[&member.room])).collect();
+    if returned.iter().any(|time| *time > LIMIT) {
+        broken.push(format!("the last client was live again after {max}, not within {LIMIT:?}"));
+    }
+    if *reset > 0.0 {
+        broken.push(format!("{reset} cursors were reset"));
+    }
+    // two instances are left
+    let extra = meanwhile.calls("xrange") - 2.0 * SYNCS_A_SECOND * meanwhile.lasted.as_secs_f64();
+    if extra > EXTRA_READS {
+        broken.push(format!("{extra:.0} reads of the log beside the periodic ones"));
+    }
+    let deliveries: usize = members.iter().map(|member| member.record().heard.len()).sum();
+    let messages: usize = said.values().map(Vec::len).sum();
+    let mut table = vec![
+        row([&"measure", &"value"]),
+        row([&"clients, rooms, messages a second", &format!("{}, {}, {}", members.len(), said.len(), options.rate)]),
+        row([&"messages said, messages heard", &format!("{messages}, {deliveries}")]),
+        row([&"live again after the kill: median, last", &format!("{median}, {max}")]),
+        row([&"cursors served from the ring, reset", &format!("{ring}, {reset}")]),
+        row([&"reads of the log beside the periodic ones", &format!("{:.0}", extra.max(0.0))]),
+    ];
+    for command in COMMANDS {
+        let (before, during) = (steady.a_second(command), meanwhile.a_second(command));
+        let calls = meanwhile.calls(command);
+        let cell = format!("{before:.0}, {during:.0} ({calls} in {:.1} s)", meanwhile.lasted.as_secs_f64());
+        table.push(row([&format!("{command} a second: before, during the return"), &cell]));
+    }
+    Outcome { table, broken }
+}

@@ -1,0 +1,72 @@
+//! One of the herd.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use hubbub::protocol::{RoomId, Seq};
+use hubbub_client::{Backoff, Client, Config, Event, Violations};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+/// Impatient: what is measured is the server.
+const BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(1) };
+
+/// What a client saw.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// Places of the messages, in the order in which they came.
+    pub(super) heard: Vec<Seq>,
+    /// Since when it is live.
+    pub(super) live_since: Option<Instant>,
+    resets: usize,
+    violations: Violations,
+}
+
+/// A client in a task, in one room.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) room: RoomId,
+    record: Arc<Mutex<Record>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Member {
+    /// Goes from one address to the next.
+    pub(super) fn spawn(addresses: Vec<String>, room: RoomId) -> Self {
+        let config =
+            Config { backoff: BACKOFF, ..Config::new(addresses, "Member".parse().unwrap(), vec![room.clone()]) };
+        let record = Arc::<Mutex<Record>>::default();
+        let task = TaskTracker::new().spawn(live(Client::new(config), Arc::clone(&record)));
+        Self { room, record, _task: AbortOnDropHandle::new(task) }
+    }
+
+    pub(super) fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock()
+    }
+
+    /// What it should have seen otherwise: `said` are the places of all messages of its room.
+    pub(super) fn broken(&self, said: &[Seq]) -> Option<String> {
+        let Record { heard, resets, violations, .. } = &*self.record();
+        if heard == said && *resets == 0 && *violations == Violations::default() {
+            return None;
+        }
+        let (expected, got) = (BTreeSet::from_iter(said), BTreeSet::from_iter(heard));
+        let (missed, alien) = (expected.difference(&got).count(), got.difference(&expected).count());
+        let room = &self.room;
+        Some(format!("a client of {room}: missed {missed}, never said {alien}, {violations:?}, {resets} resets"))
+    }
+}
+
+async fn live(mut client: Client, record: Arc<Mutex<Record>>) {
+    while let Some(event) = client.next_event().await {
+        let mut record = record.lock();
+        record.violations = client.violations();
+        match event {
+            Event::Message(message) => record.heard.push(message.seq),
+            Event::Live => record.live_since = Some(Instant::now()),
+            Event::Disconnected { .. } => record.live_since = None,
+            Event::Reset { .. } => record.resets += 1,
+            _ => (),
+        }
+    }
+}
