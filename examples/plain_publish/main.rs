@@ -4,6 +4,8 @@
 //!
 //! It takes the server's flags, and heeds those of addresses, Redis, prefix, instance and log filter.
 
+mod relay;
+
 use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
 
 use anyhow::Context;
@@ -15,83 +17,54 @@ use axum::{
     routing::get,
 };
 use clap::Parser;
-use fred::{
-    clients::{Client, SubscriberClient},
-    interfaces::{ClientLike, EventInterface, PubsubInterface},
-    types::{
-        Builder, RespVersion, Value,
-        config::{Config, ReconnectPolicy, UnresponsiveConfig},
-    },
-};
 use hubbub::{
-    config::{AdminListen, Cli},
+    config::{AdminListen, Config},
     protocol::{
-        Ack, ClientFrame, CloseReason, ConnectionId, Count, DEDUPE_WINDOW, ErrorCode, Frame, HEARTBEAT_INTERVAL,
-        HELLO_TIMEOUT, Hello, Limits, MAX_FRAME_BYTES, Message, Publish, Record, Refusal, RelayState, ResetReason,
-        RoomId, Seq, ServerFrame, Session, UnixMillis, User, VERSION, Welcome,
+        Ack, ClientFrame, CloseReason, ConnectionId, DEDUPE_WINDOW, ErrorCode, Frame, HEARTBEAT_INTERVAL,
+        HELLO_TIMEOUT, Hello, Limits, MAX_FRAME_BYTES, Publish, Record, Refusal, RelayState, ResetReason, RoomId, Seq,
+        ServerFrame, Session, User, VERSION, Welcome,
     },
     server::{listener, upgrade::Upgrade},
     shutdown::Shutdown,
     socket::{Ending, Inbound, Socket},
     telemetry,
 };
-use parking_lot::Mutex;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::broadcast::{self, error::RecvError},
+    sync::broadcast,
     time::{interval, timeout},
 };
-use tracing::{info, warn};
+use tracing::info;
 
-/// Messages that a connection, or this instance, may be behind; above, some are lost.
-const BEHIND: usize = 8192;
+use relay::{Listener, Relay, Said};
+
 /// How long the last connections may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// The server's flags.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(flatten)]
+    config: Config,
+}
 
 /// This instance. Cloning shares it.
 #[derive(Clone)]
 struct App {
     instance: Arc<str>,
-    channel: Arc<str>,
-    redis: Client,
-    heard: Arc<Mutex<Heard>>,
+    relay: Relay,
     shutdown: Shutdown,
-}
-
-/// What came through the channel. One lock, so that who begins to listen knows from where on.
-struct Heard {
-    /// Place of the last message; 0 before the first subscription stands.
-    seq: Seq,
-    said: broadcast::Sender<Arc<Said>>,
-    /// Connections so far.
-    connections: u64,
-}
-
-/// A message, encoded once for everyone.
-struct Said {
-    seq: Seq,
-    room: RoomId,
-    frame: Frame,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let config = Cli::parse().serve;
+    let Cli { config } = Cli::parse();
     telemetry::log_json(&config.log)?;
     let url = config.redis_url()?.context("a relay needs --redis-url")?;
-    let (redis, subscriber) = connect(url.reveal())?;
     let mut terminated = signal(SignalKind::terminate())?;
-
-    let (said, _) = broadcast::channel(BEHIND);
-    let (shutdown, heard) = (Shutdown::default(), Heard { seq: 0, said, connections: 0 });
-    let app = App {
-        instance: config.instance_name().into(),
-        channel: format!("{}:plain", config.prefix).into(),
-        redis,
-        heard: Arc::new(Mutex::new(heard)),
-        shutdown: shutdown.clone(),
-    };
-    shutdown.spawn_until_started(listen(subscriber, app.clone()));
+    let shutdown = Shutdown::default();
+    let relay = Relay::start(url.reveal(), &config.prefix, &shutdown)?;
+    let app = App { instance: config.instance_name().into(), relay, shutdown: shutdown.clone() };
     let routes = Router::new()
         .route("/ws", get(accept))
         .route("/health/live", get(|| async { "alive" }))
@@ -114,103 +87,21 @@ async fn main() -> anyhow::Result<()> {
     shutdown.finish(LAST_WORDS).await.map_err(|tasks| anyhow::anyhow!("{tasks} tasks did not end"))
 }
 
-/// One connection to speak and one to hear. They come back by themselves, and notice as the server does that they are dead.
-fn connect(url: &str) -> anyhow::Result<(Client, SubscriberClient)> {
-    let mut server = Config::from_url(url)?;
-    server.version = RespVersion::RESP3;
-    server.fail_fast = false;
-    let mut builder = Builder::from_config(server);
-    builder
-        .with_connection_config(|connection| {
-            // a PUBLISH that the library repeats would be heard twice
-            connection.max_command_attempts = 1;
-            connection.unresponsive =
-                UnresponsiveConfig { max_timeout: Some(Duration::from_secs(3)), interval: Duration::from_secs(1) };
-        })
-        .with_performance_config(|performance| {
-            performance.default_command_timeout = Duration::from_secs(5);
-            performance.broadcast_channel_capacity = BEHIND;
-        })
-        .set_policy(ReconnectPolicy::new_exponential(0, 50, 1000, 2));
-    let (redis, subscriber) = (builder.build()?, builder.build_subscriber_client()?);
-    drop((redis.connect(), subscriber.connect()));
-    Ok((redis, subscriber))
-}
-
-/// Hears the channel, and subscribes after every reconnect.
-async fn listen(subscriber: SubscriberClient, app: App) {
-    let (mut messages, mut reconnects) = (subscriber.message_rx(), subscriber.reconnect_rx());
-    let (mut ticks, mut stands) = (interval(Duration::from_millis(500)), false);
-    loop {
-        tokio::select! {
-            Ok(_) = reconnects.recv() => stands = subscribe(&subscriber, &app).await,
-            _ = ticks.tick() => if !stands && subscriber.is_connected() {
-                stands = subscribe(&subscriber, &app).await;
-            } else if stands {
-                // a connection that only listens would not notice its own death
-                drop(subscriber.ping::<Value>(None).await);
-            },
-            message = messages.recv() => match message {
-                Ok(message) => app.heard.lock().take(message.value.as_bytes().unwrap_or_default()),
-                Err(RecvError::Lagged(lost)) => warn!(lost, "the channel was too fast"),
-                Err(RecvError::Closed) => return,
-            },
-        }
-    }
-}
-
-/// True: the subscription stands.
-async fn subscribe(subscriber: &SubscriberClient, app: &App) -> bool {
-    let asked = subscriber.subscribe(&*app.channel).await;
-    // its answer comes behind that of the subscription
-    let stands = asked.is_ok() && subscriber.ping::<Value>(None).await.is_ok();
-    if stands {
-        app.heard.lock().next_seq();
-    }
-    stands
-}
-
-impl Heard {
-    /// The clock in microseconds, and always above the last place.
-    fn next_seq(&mut self) -> Seq {
-        self.seq = now().as_micros().try_into().unwrap_or(Seq::MAX).max(self.seq + 1);
-        self.seq
-    }
-
-    fn take(&mut self, record: &[u8]) {
-        let record = match serde_json::from_slice::<Record>(record) {
-            Ok(record) => record,
-            Err(error) => return warn!(%error, "no message of ours"),
-        };
-        let (seq, room) = (self.next_seq(), record.room.clone());
-        let frame = Frame::json(&ServerFrame::Message(Message { seq, record, was: None }));
-        // nobody listens: nobody misses it
-        drop(self.said.send(Arc::new(Said { seq, room, frame })));
-    }
-
-    /// What is said from now on, after which place, and which connection of how many this is.
-    fn listen(&mut self) -> (broadcast::Receiver<Arc<Said>>, Seq, u64, Count) {
-        let said = self.said.subscribe();
-        self.connections += 1;
-        let connections = telemetry::count(self.said.receiver_count());
-        (said, self.seq, self.connections, Count { connections, instances: 1, settling: false })
-    }
-}
-
+/// Since 1970.
 fn now() -> Duration {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
-fn unix_millis() -> UnixMillis {
-    now().as_millis().try_into().unwrap_or(UnixMillis::MAX)
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 async fn ready(State(app): State<App>) -> StatusCode {
-    if app.heard.lock().seq == 0 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+    if app.relay.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
 async fn accept(State(app): State<App>, upgrade: Upgrade) -> Response {
-    if app.heard.lock().seq == 0 {
+    if !app.relay.is_ready() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     let (response, tasks) = (upgrade.response(), app.shutdown.clone());
@@ -229,7 +120,7 @@ async fn converse(socket: &mut Socket, app: &App) -> Result<Infallible, Ending> 
     let Hello { name, session, rooms, resume } = hello.map_err(|_| Ending::Ours(CloseReason::HelloTimeout))??;
     let (given, session) = (session.is_none(), session.unwrap_or_else(Session::random));
     let user = User { id: session.user_id(), name };
-    let (said, seq, number, count) = app.heard.lock().listen();
+    let Listener { said, seq, number, count } = app.relay.listen();
     tell(
         socket,
         &ServerFrame::Welcome(Box::new(Welcome {
@@ -240,8 +131,8 @@ async fn converse(socket: &mut Socket, app: &App) -> Result<Infallible, Ending> 
             session: given.then_some(session),
             seq,
             resumed: false,
-            heartbeat_ms: HEARTBEAT_INTERVAL.as_millis().try_into().unwrap_or(u64::MAX),
-            dedupe_ms: DEDUPE_WINDOW.as_millis().try_into().unwrap_or(u64::MAX),
+            heartbeat_ms: millis(HEARTBEAT_INTERVAL),
+            dedupe_ms: millis(DEDUPE_WINDOW),
             limits: Limits::V1,
             count,
             relay: RelayState::Live,
@@ -349,13 +240,13 @@ impl Seat<'_> {
         if !self.rooms.contains(&room) {
             return Err(Refusal::new(ErrorCode::NotJoined, format!("join the room {room} first")));
         }
-        let at = unix_millis();
-        let record = Record { room, id: id.clone(), from: self.user.clone(), body, at };
-        let record = serde_json::to_vec(&record).unwrap_or_default();
-        let published = self.app.redis.publish::<u64, _, _>(&*self.app.channel, record.as_slice()).await;
+        let accepted_at = millis(now());
+        let record = Record { room, id: id.clone(), from: self.user.clone(), body, at: accepted_at };
+        let published = self.app.relay.publish(&record).await;
         published.map_err(|error| Refusal::new(ErrorCode::Overloaded, error.to_string()).retry_after_ms(200))?;
+        // a place of its own: nobody knows which one those who hear it give it
         let seq = now().as_micros().try_into().unwrap_or(Seq::MAX);
         let instance = self.app.instance.to_string();
-        Ok(Ack { id, seq, duplicate: false, instance, accepted_at: at, logged_at: unix_millis() })
+        Ok(Ack { id, seq, duplicate: false, instance, accepted_at, logged_at: millis(now()) })
     }
 }

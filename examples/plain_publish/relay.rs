@@ -1,0 +1,172 @@
+//! The usual relay: PUBLISH to speak, SUBSCRIBE to hear.
+
+use std::{sync::Arc, time::Duration};
+
+use fred::{
+    clients::{Client, SubscriberClient},
+    error::Error,
+    interfaces::{ClientLike, EventInterface, PubsubInterface},
+    types::{
+        Builder, RespVersion, Value,
+        config::{Config, ReconnectPolicy, UnresponsiveConfig},
+    },
+};
+use hubbub::{
+    protocol::{Count, Frame, Message, Record, RoomId, Seq, ServerFrame},
+    shutdown::Shutdown,
+    telemetry,
+};
+use parking_lot::Mutex;
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    time::interval,
+};
+use tracing::warn;
+
+/// Messages that a connection, or this instance, may be behind; above, some are lost.
+const BEHIND: usize = 8192;
+
+/// A message, encoded once for everyone.
+pub(crate) struct Said {
+    pub(crate) seq: Seq,
+    pub(crate) room: RoomId,
+    pub(crate) frame: Frame,
+}
+
+/// What a connection gets that begins to listen.
+pub(crate) struct Listener {
+    /// What is said from now on.
+    pub(crate) said: broadcast::Receiver<Arc<Said>>,
+    /// After this place.
+    pub(crate) seq: Seq,
+    /// Which connection this is.
+    pub(crate) number: u64,
+    /// Of how many. Nobody counts those of other instances.
+    pub(crate) count: Count,
+}
+
+/// One instance's part. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Relay {
+    channel: Arc<str>,
+    redis: Client,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// What came through the channel. One lock, so that who begins to listen knows from where on.
+struct Heard {
+    /// Place of the last message; 0 before the first subscription stands.
+    seq: Seq,
+    said: broadcast::Sender<Arc<Said>>,
+    /// Connections so far.
+    connections: u64,
+}
+
+impl Relay {
+    /// Begins to connect, and hears until shutdown begins.
+    pub(crate) fn start(url: &str, prefix: &str, shutdown: &Shutdown) -> Result<Self, Error> {
+        let (redis, subscriber) = connect(url)?;
+        let (said, _) = broadcast::channel(BEHIND);
+        let heard = Arc::new(Mutex::new(Heard { seq: 0, said, connections: 0 }));
+        let relay = Self { channel: format!("{prefix}:plain").into(), redis, heard };
+        shutdown.spawn_until_started(relay.clone().hear(subscriber));
+        Ok(relay)
+    }
+
+    /// Whether a subscription has ever stood.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.heard.lock().seq > 0
+    }
+
+    /// Hears what is said from now on.
+    pub(crate) fn listen(&self) -> Listener {
+        let mut heard = self.heard.lock();
+        heard.connections += 1;
+        let said = heard.said.subscribe();
+        let connections = telemetry::count(heard.said.receiver_count());
+        let count = Count { connections, instances: 1, settling: false };
+        Listener { said, seq: heard.seq, number: heard.connections, count }
+    }
+
+    /// Ok as soon as Redis took it: that is all there is to know.
+    pub(crate) async fn publish(&self, record: &Record) -> Result<(), Error> {
+        let record = serde_json::to_vec(record).unwrap_or_default();
+        let _hearers: u64 = self.redis.publish(&*self.channel, record.as_slice()).await?;
+        Ok(())
+    }
+
+    /// Hears the channel, and subscribes after every reconnect.
+    async fn hear(self, subscriber: SubscriberClient) {
+        let (mut messages, mut reconnects) = (subscriber.message_rx(), subscriber.reconnect_rx());
+        let (mut ticks, mut stands) = (interval(Duration::from_millis(500)), false);
+        loop {
+            tokio::select! {
+                Ok(_) = reconnects.recv() => stands = self.subscribe(&subscriber).await,
+                _ = ticks.tick() => if !stands && subscriber.is_connected() {
+                    stands = self.subscribe(&subscriber).await;
+                } else if stands {
+                    // a connection that only listens would not notice its own death
+                    drop(subscriber.ping::<Value>(None).await);
+                },
+                message = messages.recv() => match message {
+                    Ok(message) => self.heard.lock().take(message.value.as_bytes().unwrap_or_default()),
+                    Err(RecvError::Lagged(lost)) => warn!(lost, "the channel was too fast"),
+                    Err(RecvError::Closed) => return,
+                },
+            }
+        }
+    }
+
+    /// True: the subscription stands.
+    async fn subscribe(&self, subscriber: &SubscriberClient) -> bool {
+        let asked = subscriber.subscribe(&*self.channel).await;
+        // its answer comes behind that of the subscription
+        let stands = asked.is_ok() && subscriber.ping::<Value>(None).await.is_ok();
+        if stands {
+            self.heard.lock().next_seq();
+        }
+        stands
+    }
+}
+
+impl Heard {
+    /// The clock in microseconds, and always above the last place.
+    fn next_seq(&mut self) -> Seq {
+        self.seq = crate::now().as_micros().try_into().unwrap_or(Seq::MAX).max(self.seq + 1);
+        self.seq
+    }
+
+    fn take(&mut self, record: &[u8]) {
+        let record = match serde_json::from_slice::<Record>(record) {
+            Ok(record) => record,
+            Err(error) => return warn!(%error, "no message of ours"),
+        };
+        let (seq, room) = (self.next_seq(), record.room.clone());
+        let frame = Frame::json(&ServerFrame::Message(Message { seq, record, was: None }));
+        // nobody listens: nobody misses it
+        drop(self.said.send(Arc::new(Said { seq, room, frame })));
+    }
+}
+
+/// One connection to speak and one to hear. They come back by themselves, and notice as the server does that they are dead.
+fn connect(url: &str) -> Result<(Client, SubscriberClient), Error> {
+    let mut server = Config::from_url(url)?;
+    server.version = RespVersion::RESP3;
+    server.fail_fast = false;
+    let mut builder = Builder::from_config(server);
+    builder
+        .with_connection_config(|connection| {
+            // a PUBLISH that the library repeats would be heard twice
+            connection.max_command_attempts = 1;
+            connection.unresponsive =
+                UnresponsiveConfig { max_timeout: Some(Duration::from_secs(3)), interval: Duration::from_secs(1) };
+        })
+        .with_performance_config(|performance| {
+            performance.default_command_timeout = Duration::from_secs(5);
+            performance.broadcast_channel_capacity = BEHIND;
+        })
+        .set_policy(ReconnectPolicy::new_exponential(0, 50, 1000, 2));
+    let (redis, subscriber) = (builder.build()?, builder.build_subscriber_client()?);
+    drop((redis.connect(), subscriber.connect()));
+    Ok((redis, subscriber))
+}
