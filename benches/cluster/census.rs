@@ -48,11 +48,21 @@ enum Step {
     Start,
     KillAndStart,
     TerminateAndStart,
+    /// Some of the others, one after the other without a rest.
+    Several,
 }
 
 impl Step {
-    const ALL: [Self; 7] =
-        [Self::Connect, Self::Leave, Self::Cut, Self::Kill, Self::Start, Self::KillAndStart, Self::TerminateAndStart];
+    const ALL: [Self; 8] = [
+        Self::Connect,
+        Self::Leave,
+        Self::Cut,
+        Self::Kill,
+        Self::Start,
+        Self::KillAndStart,
+        Self::TerminateAndStart,
+        Self::Several,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -63,6 +73,7 @@ impl Step {
             Self::Start => "an instance starts",
             Self::KillAndStart => "SIGKILL, started again at once",
             Self::TerminateAndStart => "SIGTERM, started again",
+            Self::Several => "several of these at once",
         }
     }
 }
@@ -107,6 +118,7 @@ fn choose(stage: &Stage, random: &mut StdRng) -> Step {
             Step::Start => stage.running().len() < stage::INSTANCES,
             // somebody has to stay and tell
             Step::Kill | Step::KillAndStart | Step::TerminateAndStart => stage.running().len() > 1,
+            Step::Several => true,
         };
         if possible {
             return step;
@@ -134,5 +146,20 @@ async fn act(stage: &mut Stage, step: Step, random: &mut StdRng) -> Instant {
             stage.terminate(place).await;
             stage.start(place).await
         }
+        Step::Several => several(stage, random).await,
     }
+}
+
+/// Two to four steps without a rest. Returns when the last of them was taken.
+async fn several(stage: &mut Stage, random: &mut StdRng) -> Instant {
+    let mut left = random.random_range(2..=4);
+    let mut done = Instant::now();
+    while left > 0 {
+        let step = choose(stage, random);
+        if step != Step::Several {
+            done = done.max(Box::pin(act(stage, step, random)).await);
+            left -= 1;
+        }
+    }
+    done
 }

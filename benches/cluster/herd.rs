@@ -8,18 +8,15 @@ mod load;
 mod member;
 mod meter;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
-use hubbub::{
-    protocol::{RoomId, Seq},
-    telemetry::RESUMES,
-};
+use hubbub::{protocol::RoomId, telemetry::RESUMES};
 use hubbub_testbed::{PATIENCE, Redis, Server, eventually};
 use tokio::time::{Instant, sleep};
 
 use crate::outcome::{Outcome, median_and_max, row};
-use load::Load;
+use load::{Load, Said};
 use member::Member;
 use meter::Work;
 
@@ -113,9 +110,9 @@ async fn all_live_since(members: &[Member], moment: Instant) -> Vec<Duration> {
     eventually(PATIENCE * 2, || async { members.iter().map(since).collect() }).await.0
 }
 
-/// Waits until everyone has the last message of its room, or nothing new comes to those who have not.
-async fn heard_all(members: &[Member], said: &BTreeMap<RoomId, Vec<Seq>>) {
-    let lacks = |member: &Member| member.record().heard.last() < said[&member.room].last();
+/// Waits until everyone has as many messages as were said in its room, or no more come.
+async fn heard_all(members: &[Member], said: &Said) {
+    let lacks = |member: &Member| member.record().heard.len() < said[&member.room].len();
     let mut before = usize::MAX;
     loop {
         let lacking = members.iter().filter(|member| lacks(member)).count();
@@ -127,7 +124,7 @@ async fn heard_all(members: &[Member], said: &BTreeMap<RoomId, Vec<Seq>>) {
     }
 }
 
-fn judge(options: &Options, members: &[Member], said: &BTreeMap<RoomId, Vec<Seq>>, run: &Run) -> Outcome {
+fn judge(options: &Options, members: &[Member], said: &Said, run: &Run) -> Outcome {
     let Run { steady, meanwhile, returned, ring, reset } = run;
     let (median, max) = median_and_max(returned);
     let mut broken: Vec<String> = members.iter().filter_map(|member| member.broken(&said[&member.room])).collect();

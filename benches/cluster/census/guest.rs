@@ -18,6 +18,11 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
+    /// So many go. While others came at the same time, it is not known who is counted already.
+    pub(super) fn allow_fewer(&mut self, going: u64) {
+        self.low = self.low.saturating_sub(going);
+    }
+
     /// Notes it if this must not be told.
     pub(super) fn check(&mut self, who: &str, connections: u64) {
         let Self { low, high, .. } = *self;

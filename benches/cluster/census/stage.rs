@@ -95,7 +95,7 @@ impl Stage {
     fn part_with(&mut self, index: usize, party: usize) -> Vec<Guest> {
         let guests = &mut self.place(index).guests;
         let going: Vec<Guest> = guests.drain(1..guests.len().min(party + 1)).collect();
-        self.bounds.lock().low -= telemetry::count(going.len());
+        self.bounds.lock().allow_fewer(telemetry::count(going.len()));
         going
     }
 
@@ -123,7 +123,7 @@ impl Stage {
 
     fn remove(&mut self, index: usize) -> Place {
         let place = self.places[index].take().unwrap();
-        self.bounds.lock().low -= telemetry::count(place.guests.len());
+        self.bounds.lock().allow_fewer(telemetry::count(place.guests.len()));
         place
     }
 

@@ -14,14 +14,17 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Places of the messages of each room.
-type Said = BTreeMap<RoomId, Vec<Seq>>;
+/// The messages of each room, in order.
+pub(super) type Said = BTreeMap<RoomId, Vec<(Seq, MessageId)>>;
+
+/// A message that is acked.
+type Acked = (RoomId, (Seq, MessageId));
 
 /// Talkers, one at each address.
 pub(super) struct Load {
     rooms: Vec<RoomId>,
     enough: CancellationToken,
-    talkers: Vec<JoinHandle<Vec<(RoomId, Seq)>>>,
+    talkers: Vec<JoinHandle<Vec<Acked>>>,
 }
 
 impl Load {
@@ -44,18 +47,18 @@ impl Load {
         self.enough.cancel();
         let mut said: Said = self.rooms.into_iter().map(|room| (room, Vec::new())).collect();
         for talker in self.talkers {
-            for (room, seq) in within(talker).await.unwrap() {
-                said.entry(room).or_default().push(seq);
+            for (room, message) in within(talker).await.unwrap() {
+                said.entry(room).or_default().push(message);
             }
         }
-        for seqs in said.values_mut() {
-            seqs.sort_unstable();
+        for messages in said.values_mut() {
+            messages.sort_unstable();
         }
         said
     }
 }
 
-async fn talk(mut client: Client, rooms: Vec<RoomId>, pace: Duration, enough: CancellationToken) -> Vec<(RoomId, Seq)> {
+async fn talk(mut client: Client, rooms: Vec<RoomId>, pace: Duration, enough: CancellationToken) -> Vec<Acked> {
     let mut ticks = interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut turns = rooms.iter().cycle();
@@ -68,7 +71,7 @@ async fn talk(mut client: Client, rooms: Vec<RoomId>, pace: Duration, enough: Ca
                 unacked.insert(client.publish(room, "a message of some words").unwrap(), room.clone());
             }
             event = client.next_event() => match event.unwrap() {
-                Event::Acked { id, seq, .. } => said.extend(unacked.remove(&id).map(|room| (room, seq))),
+                Event::Acked { id, seq, .. } => said.extend(unacked.remove(&id).map(|room| (room, (seq, id)))),
                 Event::Failed { id, reason } => panic!("{id} was not taken: {reason:?}"),
                 _ => (),
             },

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use hubbub::protocol::{RoomId, Seq};
+use hubbub::protocol::{MessageId, RoomId, Seq};
 use hubbub_client::{Backoff, Client, Config, Event, Violations};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
@@ -14,8 +14,8 @@ const BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap: Durati
 /// What a client saw.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    /// Places of the messages, in the order in which they came.
-    pub(super) heard: Vec<Seq>,
+    /// The messages, in the order in which they came.
+    pub(super) heard: Vec<(Seq, MessageId)>,
     /// Since when it is live.
     pub(super) live_since: Option<Instant>,
     resets: usize,
@@ -44,16 +44,19 @@ impl Member {
         self.record.lock()
     }
 
-    /// What it should have seen otherwise: `said` are the places of all messages of its room.
-    pub(super) fn broken(&self, said: &[Seq]) -> Option<String> {
+    /// What it should have seen otherwise: `said` is everything that was said in its room, in order.
+    pub(super) fn broken(&self, said: &[(Seq, MessageId)]) -> Option<String> {
         let Record { heard, resets, violations, .. } = &*self.record();
         if heard == said && *resets == 0 && *violations == Violations::default() {
             return None;
         }
-        let (expected, got) = (BTreeSet::from_iter(said), BTreeSet::from_iter(heard));
-        let (missed, alien) = (expected.difference(&got).count(), got.difference(&expected).count());
+        let ids = |messages: &[(Seq, MessageId)]| messages.iter().map(|(_, id)| id.clone()).collect::<BTreeSet<_>>();
+        let (missed, again) = (ids(said).difference(&ids(heard)).count(), heard.len() - ids(heard).len());
         let room = &self.room;
-        Some(format!("a client of {room}: missed {missed}, never said {alien}, {violations:?}, {resets} resets"))
+        let elsewhere = heard.iter().filter(|message| said.binary_search(message).is_err()).count();
+        Some(format!(
+            "a client of {room} missed {missed}, had {again} again and {elsewhere} in other places: {violations:?}, {resets} resets"
+        ))
     }
 }
 
@@ -62,7 +65,7 @@ async fn live(mut client: Client, record: Arc<Mutex<Record>>) {
         let mut record = record.lock();
         record.violations = client.violations();
         match event {
-            Event::Message(message) => record.heard.push(message.seq),
+            Event::Message(message) => record.heard.push((message.seq, message.record.id)),
             Event::Live => record.live_since = Some(Instant::now()),
             Event::Disconnected { .. } => record.live_since = None,
             Event::Reset { .. } => record.resets += 1,
