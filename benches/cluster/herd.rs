@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use hubbub::{protocol::RoomId, telemetry::RESUMES};
-use hubbub_testbed::{PATIENCE, Redis, Server, eventually};
+use hubbub_testbed::{PATIENCE, Redis, Server, eventually, signal};
 use tokio::time::{Instant, sleep};
 
 use crate::outcome::{Outcome, median_and_max, row};
@@ -46,6 +46,10 @@ pub(crate) struct Options {
     /// Seconds of load before the kill and after the return.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+
+    /// Milliseconds for which one of the other instances stands still before the kill, so that cursors are ahead of it.
+    #[arg(long, default_value_t = 0)]
+    standstill: u64,
 }
 
 /// Runs the audit.
@@ -63,7 +67,8 @@ pub(crate) async fn run(options: &Options) -> Outcome {
     let load = Load::start(&[left.address(), right.address()], &rooms, options.rate).await;
     let time = Duration::from_secs(options.seconds);
     let (steady, ()) = meter::during(&redis, sleep(time)).await;
-    let (meanwhile, returned) = meter::during(&redis, lose(&mut victim, &members)).await;
+    let standstill = Duration::from_millis(options.standstill);
+    let (meanwhile, returned) = meter::during(&redis, lose(&mut victim, &right, standstill, &members)).await;
     sleep(time).await;
     let said = load.stop().await;
     heard_all(&members, &said).await;
@@ -81,10 +86,17 @@ async fn gather(clients: usize, ways: &[Vec<String>], rooms: &[RoomId]) -> Vec<M
     members
 }
 
-/// Kills the instance. Returns how long after that each client was live again.
-async fn lose(victim: &mut Server, members: &[Member]) -> Vec<Duration> {
+/// Kills the instance, while another one has stood still for some time. Returns how long after that each client was live
+/// again.
+async fn lose(victim: &mut Server, other: &Server, standstill: Duration, members: &[Member]) -> Vec<Duration> {
+    if !standstill.is_zero() {
+        signal(other.pid(), "STOP").await;
+        sleep(standstill).await;
+    }
     let killed = Instant::now();
     victim.kill().await;
+    // to one that stands still or not
+    signal(other.pid(), "CONT").await;
     all_live_since(members, killed).await
 }
 
