@@ -5,7 +5,11 @@
 //! masks, fragments, UTF-8, control frames. What it wants to say (pongs) goes into the same outbox as whole frames, so
 //! that nothing tears a frame apart.
 
+#[cfg(test)]
+mod hostile;
 mod link;
+#[cfg(test)]
+mod peer;
 
 use std::{
     future::poll_fn,
@@ -61,13 +65,7 @@ impl Socket {
         let socket = SockRef::from(&stream);
         // without it the socket works, with memory that is the system's choice
         let _refused = socket.set_send_buffer_size(SEND_BUFFER);
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(0)
-            .max_message_size(Some(max_message))
-            .max_frame_size(Some(max_message));
-        let codec = WebSocketContext::from_partially_read(read_ahead.to_vec(), Role::Server, Some(config));
-        Self { codec, link: Arc::new(Link::new(stream)) }
+        Self { codec: codec(read_ahead, max_message), link: Arc::new(Link::new(stream)) }
     }
 
     /// The write side, for those who write beside this task.
@@ -145,19 +143,16 @@ impl Socket {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Inbound, Ending>> {
         let budget = ready!(coop::poll_proceed(cx));
         loop {
-            let ending = match self.codec.read(&mut Wire(&self.link)) {
-                Ok(tungstenite::Message::Close(frame)) => Ending::Theirs(frame.map(|frame| frame.code.into())),
-                Ok(message) => {
+            let ending = match read(&mut self.codec, &mut Wire(&self.link)) {
+                Some(Ok(message)) => {
                     budget.made_progress();
-                    return Poll::Ready(Ok(message.into()));
+                    return Poll::Ready(Ok(message));
                 }
-                Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match ready!(self.link.poll_read_ready(cx)) {
-                        Ok(()) => continue,
-                        Err(_) => Ending::Lost,
-                    }
-                }
-                Err(error) => Ending::from(error),
+                Some(Err(ending)) => ending,
+                None => match ready!(self.link.poll_read_ready(cx)) {
+                    Ok(()) => continue,
+                    Err(_) => Ending::Lost,
+                },
             };
             return Poll::Ready(Err(self.end(ending)));
         }
@@ -167,6 +162,25 @@ impl Socket {
     fn end(&self, ending: Ending) -> Ending {
         self.link.close(ending);
         self.link.ending().unwrap_or(ending)
+    }
+}
+
+fn codec(read_ahead: &[u8], max_message: usize) -> WebSocketContext {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(Some(max_message))
+        .max_frame_size(Some(max_message));
+    WebSocketContext::from_partially_read(read_ahead.to_vec(), Role::Server, Some(config))
+}
+
+/// The next message, or how the connection ends; None when the wire has nothing more for now.
+fn read(codec: &mut WebSocketContext, wire: &mut (impl io::Read + io::Write)) -> Option<Result<Inbound, Ending>> {
+    match codec.read(wire) {
+        Ok(tungstenite::Message::Close(frame)) => Some(Err(Ending::Theirs(frame.map(|frame| frame.code.into())))),
+        Ok(message) => Some(Ok(message.into())),
+        Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) => Some(Err(error.into())),
     }
 }
 

@@ -81,7 +81,7 @@ impl Link {
     /// `ends` are the offsets in `bytes` at which the frames end. Never blocks. The caller knows from the result whether
     /// the connection's task has to be woken to flush.
     pub fn write(&self, bytes: &[u8], ends: &[usize]) -> Sent {
-        let sent = self.outbox.lock().write(&self.stream, bytes, ends);
+        let sent = self.outbox.lock().write(self.kernel(), bytes, ends);
         if sent == Sent::Closed {
             self.task.wake();
         }
@@ -90,16 +90,7 @@ impl Link {
 
     /// Writes a frame that may be left out, if the kernel takes it now. Whether the peer will have it.
     pub fn offer(&self, frame: &Frame) -> bool {
-        let sent = {
-            let mut outbox = self.outbox.lock();
-            let before = outbox.blocked_since;
-            let sent = outbox.write(&self.stream, frame.bytes(), &[frame.len()]);
-            if sent == Sent::Cut(0) && !outbox.has_waiting() {
-                // nothing is due because of it
-                outbox.blocked_since = before;
-            }
-            sent
-        };
+        let sent = self.outbox.lock().offer(self.kernel(), frame);
         if matches!(sent, Sent::Closed | Sent::Cut(1)) {
             self.task.wake();
         }
@@ -115,10 +106,7 @@ impl Link {
     }
 
     pub(super) fn queue(&self, bytes: &[u8]) {
-        let mut outbox = self.outbox.lock();
-        if outbox.ending.is_none() {
-            outbox.replies.extend_from_slice(bytes);
-        }
+        self.outbox.lock().queue(bytes);
     }
 
     /// Decides how the connection ends, unless that is decided already, and wakes its task to carry it out.
@@ -128,21 +116,7 @@ impl Link {
 
     /// The same, with a last frame in front of the close frame.
     pub fn close_after(&self, last: Option<&Frame>, ending: Ending) {
-        {
-            let mut outbox = self.outbox.lock();
-            if outbox.ending.is_some() {
-                return;
-            }
-            if let Some(frame) = last {
-                outbox.replies.extend_from_slice(frame.bytes());
-            }
-            match ending {
-                Ending::Ours(reason) => outbox.replies.extend_from_slice(Frame::close(reason).bytes()),
-                Ending::Theirs(code) => outbox.replies.extend_from_slice(Frame::close_reply(code).bytes()),
-                Ending::Lost => outbox.discard(),
-            }
-            outbox.ending = Some(ending);
-        }
+        self.outbox.lock().close_after(last, ending);
         self.task.wake();
     }
 
@@ -179,7 +153,7 @@ impl Link {
     /// Writes what waits. Ready once nothing does.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            if self.outbox.lock().flush(&self.stream)? {
+            if self.outbox.lock().flush(self.kernel())? {
                 return Poll::Ready(Ok(()));
             }
             std::task::ready!(self.stream.poll_write_ready(cx))?;
@@ -205,7 +179,12 @@ impl Link {
     /// Writes what the kernel takes of what waits, for who cannot wait himself.
     pub fn flush(&self) {
         // whatever goes wrong, nobody is left to hear of it
-        let _flushed = self.outbox.lock().flush(&self.stream);
+        let _flushed = self.outbox.lock().flush(self.kernel());
+    }
+
+    /// Takes what it has room for, and says how much that was.
+    fn kernel(&self) -> impl Fn(&[u8]) -> io::Result<usize> + Copy {
+        |bytes| self.stream.try_write(bytes)
     }
 
     /// Reads and forgets. Ready once the peer has hung up.
@@ -243,16 +222,47 @@ impl Link {
 }
 
 impl Outbox {
-    fn write(&mut self, stream: &TcpStream, bytes: &[u8], ends: &[usize]) -> Sent {
+    fn queue(&mut self, bytes: &[u8]) {
+        if self.ending.is_none() {
+            self.replies.extend_from_slice(bytes);
+        }
+    }
+
+    fn close_after(&mut self, last: Option<&Frame>, ending: Ending) {
+        if self.ending.is_some() {
+            return;
+        }
+        if let Some(frame) = last {
+            self.queue(frame.bytes());
+        }
+        match ending {
+            Ending::Ours(reason) => self.queue(Frame::close(reason).bytes()),
+            Ending::Theirs(code) => self.queue(Frame::close_reply(code).bytes()),
+            Ending::Lost => self.discard(),
+        }
+        self.ending = Some(ending);
+    }
+
+    fn offer(&mut self, kernel: impl Fn(&[u8]) -> io::Result<usize> + Copy, frame: &Frame) -> Sent {
+        let before = self.blocked_since;
+        let sent = self.write(kernel, frame.bytes(), &[frame.len()]);
+        if sent == Sent::Cut(0) && !self.has_waiting() {
+            // nothing is due because of it
+            self.blocked_since = before;
+        }
+        sent
+    }
+
+    fn write(&mut self, kernel: impl Fn(&[u8]) -> io::Result<usize> + Copy, bytes: &[u8], ends: &[usize]) -> Sent {
         if self.ending.is_some() {
             return Sent::Closed;
         }
-        match self.flush(stream) {
+        match self.flush(kernel) {
             Ok(true) => {}
             Ok(false) => return Sent::Cut(0),
             Err(_) => return self.lose(),
         }
-        match stream.try_write(bytes) {
+        match kernel(bytes) {
             Ok(written) => {
                 self.blocked_since = None;
                 if written == bytes.len() { Sent::All } else { self.cut(bytes, ends, written) }
@@ -267,9 +277,9 @@ impl Outbox {
     }
 
     /// Writes as much as the kernel takes. True when nothing waits any more.
-    fn flush(&mut self, stream: &TcpStream) -> io::Result<bool> {
+    fn flush(&mut self, kernel: impl Fn(&[u8]) -> io::Result<usize> + Copy) -> io::Result<bool> {
         while !self.torn.is_empty() {
-            match stream.try_write(&self.torn) {
+            match kernel(&self.torn) {
                 Ok(written) => {
                     bytes::Buf::advance(&mut self.torn, written);
                     self.blocked_since = None;
@@ -279,7 +289,7 @@ impl Outbox {
             }
         }
         while !self.replies.is_empty() {
-            match stream.try_write(&self.replies) {
+            match kernel(&self.replies) {
                 Ok(written) if written == self.replies.len() => {
                     self.replies = Vec::new();
                     self.blocked_since = None;
@@ -337,9 +347,172 @@ fn uptime_millis() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        cell::{Cell, RefCell},
+        collections::VecDeque,
+    };
+
     use proptest::prelude::*;
+    use tokio_tungstenite::tungstenite::Message;
 
     use super::*;
+    use crate::socket::peer;
+
+    /// What the kernel does with a write.
+    #[derive(Clone, Copy, Debug)]
+    enum Take {
+        UpTo(usize),
+        Nothing,
+        Fails,
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        /// A batch of frames with texts of these lengths, from the fan-out.
+        Write(Vec<usize>),
+        Offer(usize),
+        Reply(usize),
+        Flush,
+        Close(Option<usize>, Ending),
+    }
+
+    fn take() -> impl Strategy<Value = Take> {
+        prop_oneof![10 => (0..400_usize).prop_map(Take::UpTo), 5 => Just(Take::Nothing), 1 => Just(Take::Fails)]
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let ending = prop_oneof![
+            4 => Just(Ending::Ours(CloseReason::Drain)),
+            2 => Just(Ending::Theirs(Some(1000))),
+            1 => Just(Ending::Theirs(None)),
+            1 => Just(Ending::Lost),
+        ];
+        prop_oneof![
+            8 => prop::collection::vec(0..200_usize, 1..6).prop_map(Op::Write),
+            3 => (0..200_usize).prop_map(Op::Offer),
+            4 => (0..200_usize).prop_map(Op::Reply),
+            4 => Just(Op::Flush),
+            1 => (prop::option::of(0..200_usize), ending).prop_map(|(last, ending)| Op::Close(last, ending)),
+        ]
+    }
+
+    /// A connection whose kernel follows a script, and takes nothing when that is over.
+    struct Conversation {
+        outbox: Outbox,
+        script: RefCell<VecDeque<Take>>,
+        broken: Cell<bool>,
+        heard: RefCell<Vec<u8>>,
+        /// What the peer is to hear, by what the callers were told.
+        due: Vec<Frame>,
+        frames: usize,
+    }
+
+    impl Conversation {
+        fn new(script: Vec<Take>) -> Self {
+            let (script, heard) = (RefCell::new(script.into()), RefCell::default());
+            Self { outbox: Outbox::default(), script, broken: Cell::new(false), heard, due: Vec::new(), frames: 0 }
+        }
+
+        /// A frame like no other.
+        fn frame(&mut self, length: usize) -> Frame {
+            self.frames += 1;
+            Frame::text(&format!("{:>length$}", self.frames))
+        }
+
+        fn step(&mut self, op: &Op) {
+            match op {
+                Op::Write(lengths) => {
+                    let frames: Vec<_> = lengths.iter().map(|length| self.frame(*length)).collect();
+                    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+                    for frame in &frames {
+                        bytes.extend_from_slice(frame.bytes());
+                        ends.push(bytes.len());
+                    }
+                    let sent = self.with_kernel(|outbox, kernel| outbox.write(kernel, &bytes, &ends));
+                    self.told(sent, frames);
+                }
+                Op::Offer(length) => {
+                    let frame = self.frame(*length);
+                    let sent = self.with_kernel(|outbox, kernel| outbox.offer(kernel, &frame));
+                    self.told(sent, vec![frame]);
+                }
+                Op::Reply(length) => {
+                    let frame = self.frame(*length);
+                    self.outbox.queue(frame.bytes());
+                    self.due.extend(self.outbox.ending.is_none().then_some(frame));
+                }
+                Op::Flush => self.flush(),
+                Op::Close(last, ending) => self.close(*last, *ending),
+            }
+        }
+
+        fn told(&mut self, sent: Sent, mut frames: Vec<Frame>) {
+            match sent {
+                Sent::All => (),
+                Sent::Cut(count) => frames.truncate(count),
+                Sent::Closed => frames.clear(),
+            }
+            assert_eq!(sent == Sent::Closed, self.outbox.ending.is_some());
+            self.due.append(&mut frames);
+        }
+
+        /// As the connection's task does it.
+        fn flush(&mut self) {
+            if let Ok(done) = self.with_kernel(|outbox, kernel| outbox.flush(kernel)) {
+                assert_eq!(done, !self.outbox.has_waiting());
+            } else {
+                self.outbox.close_after(None, Ending::Lost);
+                self.outbox.discard();
+            }
+        }
+
+        fn close(&mut self, last: Option<usize>, ending: Ending) {
+            let last = last.map(|length| self.frame(length));
+            let open = self.outbox.ending.is_none();
+            self.outbox.close_after(last.as_ref(), ending);
+            if open {
+                let close = match ending {
+                    Ending::Ours(reason) => Some(Frame::close(reason)),
+                    Ending::Theirs(code) => Some(Frame::close_reply(code)),
+                    Ending::Lost => None,
+                };
+                self.due.extend(last.into_iter().filter(|_| close.is_some()));
+                self.due.extend(close);
+            }
+            assert!(self.outbox.ending.is_some());
+        }
+
+        fn with_kernel<T>(&mut self, act: impl FnOnce(&mut Outbox, &dyn Fn(&[u8]) -> io::Result<usize>) -> T) -> T {
+            let Self { outbox, script, broken, heard, .. } = self;
+            let kernel = |bytes: &[u8]| {
+                assert!(!bytes.is_empty(), "nothing to write, and yet a system call");
+                let take = script.borrow_mut().pop_front().unwrap_or(Take::Nothing);
+                broken.set(broken.get() || matches!(take, Take::Fails));
+                match take {
+                    _ if broken.get() => Err(io::ErrorKind::BrokenPipe.into()),
+                    Take::UpTo(room) => {
+                        let taken = &bytes[..room.min(bytes.len())];
+                        heard.borrow_mut().extend_from_slice(taken);
+                        Ok(taken.len())
+                    }
+                    Take::Nothing | Take::Fails => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            };
+            act(outbox, &kernel)
+        }
+
+        fn due(&self) -> Vec<u8> {
+            self.due.iter().flat_map(|frame| frame.bytes().to_vec()).collect()
+        }
+
+        fn is_lost(&self) -> bool {
+            self.broken.get() || self.outbox.ending == Some(Ending::Lost)
+        }
+    }
+
+    fn text(frame: &Frame) -> Option<Message> {
+        (frame.bytes()[0] == 0x81).then(|| Message::text(std::str::from_utf8(frame.payload()).unwrap()))
+    }
 
     #[test]
     fn a_cut_on_a_frame_boundary_tears_nothing() {
@@ -351,6 +524,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_peer_hears_whole_frames_in_order_however_the_kernel_cuts_them(
+            ops in prop::collection::vec(op(), 1..40), script in prop::collection::vec(take(), 0..80),
+        ) {
+            let mut conversation = Conversation::new(script);
+            for op in &ops {
+                conversation.step(op);
+                let (due, heard) = (conversation.due(), conversation.heard.borrow().clone());
+                prop_assert!(due.starts_with(&heard), "{op:?}");
+                let silent = conversation.is_lost() || conversation.outbox.has_waiting();
+                prop_assert!(silent || heard == due, "{op:?}: something was forgotten");
+            }
+            if !conversation.is_lost() {
+                *conversation.script.borrow_mut() = [Take::UpTo(usize::MAX); 2].into();
+                conversation.flush();
+                let heard = peer::hear(&conversation.heard.borrow());
+                let texts: Vec<_> = conversation.due.iter().filter_map(text).collect();
+                prop_assert_eq!(&heard[..texts.len()], &texts);
+                prop_assert_eq!(heard.len(), conversation.due.len());
+            }
+        }
+
         #[test]
         fn what_was_written_and_what_is_kept_end_on_a_frame_boundary(
             lengths in prop::collection::vec(1_usize..20, 1..20), cut in 0_usize..400,
