@@ -12,6 +12,8 @@
 mod announcer;
 mod backend;
 mod health;
+#[cfg(test)]
+mod interleaving;
 mod local;
 #[cfg(test)]
 mod model;

@@ -60,6 +60,8 @@ pub(super) fn survives<'a>(seq: Seq, markers: impl IntoIterator<Item = &'a Marke
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const fn marker(base: Seq, cut: Seq) -> Marker {
@@ -96,6 +98,56 @@ mod tests {
         let markers = [marker(100, 12), marker(200, 150)];
         for (seq, survived) in [(12, true), (13, false), (99, false), (100, true), (150, true), (151, false)] {
             assert_eq!(survives(seq, &markers), survived, "{seq}");
+        }
+    }
+
+    /// A log through which epochs went: each has some messages, of which the next one's marker found only so many, and
+    /// opened so far above the last.
+    fn log(epochs: &[(u64, usize, u64)]) -> Vec<Place> {
+        let (mut log, mut last) = (Vec::new(), 0);
+        for (messages, lost, leap) in epochs {
+            log.truncate(log.len().saturating_sub(*lost));
+            let base = last + leap;
+            log.push(Place::Marker(marker(base, log.last().map_or(0, place))));
+            last = base + messages;
+            log.extend((base + 1..=last).map(Place::Message));
+        }
+        log
+    }
+
+    const fn place(place: &Place) -> Seq {
+        match *place {
+            Place::Message(seq) | Place::Marker(Marker { base: seq, .. }) => seq,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_reader_takes_what_follows_and_tells_everything_else_apart(
+            epochs in prop::collection::vec((0..6_u64, 0..8_usize, 1..5_u64), 1..6),
+        ) {
+            let log = log(&epochs);
+            for (n, entry) in log.iter().enumerate() {
+                let before = n.checked_sub(1).map_or(0, |n| place(&log[n]));
+                for last in 1..place(log.last().unwrap()) + 2 {
+                    let expected = match entry {
+                        _ if last >= place(entry) => Step::Known,
+                        // whoever stands at a place that the log has lost misses nothing in front of the marker
+                        Place::Marker(_) if last >= before => Step::Next,
+                        Place::Message(_) if last == before => Step::Next,
+                        _ => Step::Gap { hole: before },
+                    };
+                    prop_assert_eq!(step(last, *entry), expected, "{} before {:?} in {:?}", last, entry, log);
+                }
+            }
+        }
+
+        #[test]
+        fn an_epoch_opens_above_all_that_anybody_can_have_seen(known in 0..1_u64 << 52, unseen in 0..1_u64 << 20, now in 0..1_u64 << 53) {
+            if let Some(base) = open_at(known, now) {
+                prop_assert!(base > known && base <= MAX_BASE);
+                prop_assert!(base > known + unseen || (now > known && base == now), "{} reaches into {}", base, known);
+            }
         }
     }
 }
