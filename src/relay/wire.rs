@@ -160,6 +160,8 @@ pub(super) fn key_of(record: &str) -> Option<std::sync::Arc<str>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::protocol::{RoomId, Session, User};
 
@@ -204,5 +206,55 @@ mod tests {
         assert_eq!(key_of(record).as_deref(), Some("u:m1"));
         let outline: Outline<'_> = serde_json::from_str(record).unwrap();
         assert_eq!((outline.room.as_ref(), outline.at), ("a", 7));
+    }
+
+    /// A record without a raw newline, as JSON has none.
+    fn record() -> impl Strategy<Value = Bytes> {
+        any::<String>().prop_map(|body| serde_json::json!({ "body": body }).to_string().into())
+    }
+
+    proptest! {
+        #[test]
+        fn any_batch_reads_back(
+            epoch in any::<Seq>(), first in 0..1_u64 << 53, batch in prop::collection::vec((any::<Seq>(), record()), 0..20),
+        ) {
+            let key: std::sync::Arc<str> = "u:m".into();
+            let submissions: Vec<_> =
+                batch.iter().map(|(was, record)| Submission { key: key.clone(), record: record.clone(), was: *was }).collect();
+            let payload = messages(epoch, first, submissions.iter());
+            let Some(Push::Messages(read)) = parse(&payload) else { panic!("no messages: {payload:?}") };
+            prop_assert_eq!((read.epoch, read.first), (epoch, first));
+            let expected: Vec<_> = (first..).zip(&batch).map(|(seq, (was, record))| (seq, *was, record.as_ref())).collect();
+            let lines: Vec<_> = read.iter().map(|(seq, was, record)| (seq, was, record.as_bytes())).collect();
+            prop_assert_eq!(lines, expected);
+        }
+
+        #[test]
+        fn any_small_payload_reads_back(
+            number in any::<u64>(), instance in "[^ \n]{1,40}", connections in any::<u64>(), instances in any::<u64>(),
+            settling in any::<bool>(), names in prop::collection::vec("[a-zA-Zé🙂 \"]{0,20}x", 0..4),
+        ) {
+            prop_assert!(matches!(parse(&epoch(number)), Some(Push::Epoch)));
+            let heard = matches!(
+                parse(&probe(&instance, number)),
+                Some(Push::Probe { instance: read, number: n }) if read == instance && n == number
+            );
+            prop_assert!(heard);
+            let tally = Tally { version: number, count: Count { connections, instances, settling } };
+            prop_assert!(matches!(parse(&count(tally)), Some(Push::Count(read)) if read == tally));
+            let from = names.iter().map(|name| User { id: Session::random().user_id(), name: name.parse().unwrap() });
+            let typing = Announcement::Typing { room: RoomId::lobby(), from: from.collect() };
+            prop_assert!(matches!(parse(&announcement(&typing)), Some(Push::Announcement(read)) if read == typing));
+        }
+
+        #[test]
+        fn no_payload_makes_the_reader_panic(
+            header in "(1 (messages|epoch|count|typing|probe)|2 x)( [0-9]{0,21}){0,4}", body in any::<Vec<u8>>(),
+        ) {
+            let payload = [header.as_bytes(), b"\n", &body].concat();
+            if let Some(Push::Messages(batch)) = parse(&payload) {
+                prop_assert!(batch.iter().take(100).all(|(seq, ..)| seq >= batch.first));
+            }
+        }
     }
 }
