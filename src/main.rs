@@ -107,7 +107,7 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<ExitCode> {
     let routes = server::router(&node, config, settings.api_key, max_connections, &shutdown);
     shutdown.spawn(listener::serve(public, routes, shutdown.clone()));
     if let Some(admin) = admin {
-        shutdown.spawn(listener::serve(admin, server::admin_router(metrics.clone()), shutdown.clone()));
+        shutdown.spawn(listener::serve(admin, server::admin_router(&node, metrics.clone()), shutdown.clone()));
     }
     shutdown.spawn_until_started(telemetry::keep_tidy(metrics));
     info!(

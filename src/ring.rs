@@ -205,7 +205,7 @@ impl Writer<'_> {
     pub(crate) fn push_marker(&mut self, marker: Marker, keep: Seq) -> Vec<Arc<Entry>> {
         let (walked, held) = (self.window.last(), self.window.low(0));
         let taken = self.window.take_lost(marker.cut, keep);
-        if walked != 0 && walked < marker.low && marker.low < marker.base {
+        if marker.outruns(walked) {
             self.window.push_hole(marker.base - 1);
         }
         self.window.push_marker(marker, held, walked);

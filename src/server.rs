@@ -51,6 +51,7 @@ use crate::{
     session::{self, PublishRate},
     shutdown::Shutdown,
     socket::Socket,
+    telemetry,
 };
 
 /// How long a request may take.
@@ -129,8 +130,13 @@ async fn method_not_allowed() -> Problem {
 }
 
 /// The routes for those who operate the instance.
-pub fn admin_router(metrics: PrometheusHandle) -> Router {
-    Router::new().route("/metrics", get(move || async move { metrics.render() }))
+pub fn admin_router(node: &Node, metrics: PrometheusHandle) -> Router {
+    let (node, ready) = (node.clone(), metrics::gauge!(telemetry::READY));
+    let scrape = async move || {
+        ready.set(f64::from(u8::from(node.readiness() == Readiness::Ready)));
+        metrics.render()
+    };
+    Router::new().route("/metrics", get(scrape))
 }
 
 /// `GET /ws`

@@ -30,15 +30,18 @@ pub const DELIVERY_LATENCY: &str = "hubbub_delivery_latency_seconds";
 pub const RELAY_ROUND_TRIP: &str = "hubbub_relay_round_trip_seconds";
 /// Gauge: 1 while the relay is live, 0 while it is degraded.
 pub const RELAY_LIVE: &str = "hubbub_relay_live";
-/// Gauge: messages the log has and this instance has not walked yet, as of the last sync.
+/// Gauge: messages that the log had more than this instance when the last sync was walked; 0 at the end of the log. Of
+/// those that stand in front of a marker not walked yet, it counts the marker only.
 pub const RELAY_BEHIND: &str = "hubbub_relay_behind_messages";
-/// Gauge: publishes that wait for their place in the log.
+/// Gauge: 1 while `/health/ready` answers 200, 0 while it answers 503.
+pub const READY: &str = "hubbub_ready";
+/// Gauge: publishes that wait for their place in the log, asked each half second.
 pub const RELAY_PENDING: &str = "hubbub_relay_pending_messages";
-/// Counter: gaps found and repaired from the log.
+/// Counter: gaps in the channel, each counted once, that the log was asked to fill.
 pub const RELAY_GAPS: &str = "hubbub_relay_gaps_total";
-/// Counter: gaps that the log could not fill.
+/// Counter: gaps that the log could not fill; each resets the connections of this instance.
 pub const RELAY_HOLES: &str = "hubbub_relay_holes_total";
-/// Counter: messages offered again after the log lost them.
+/// Counter: messages that the log lost and this instance held, to be offered again. Every instance counts what it holds.
 pub const RELAY_REOFFERED: &str = "hubbub_relay_reoffered_total";
 /// Counter: messages dropped because they had been walked already.
 pub const RELAY_DUPLICATES: &str = "hubbub_relay_duplicates_dropped_total";
@@ -120,15 +123,12 @@ fn describe_metrics() {
     );
     describe_histogram!(RELAY_ROUND_TRIP, Unit::Seconds, "A probe through the channel and back.");
     describe_gauge!(RELAY_LIVE, Unit::Count, "1 while the relay is live, 0 while it is degraded.");
-    describe_gauge!(
-        RELAY_BEHIND,
-        Unit::Count,
-        "Messages in the log that this instance had not walked at its last sync."
-    );
+    describe_gauge!(RELAY_BEHIND, Unit::Count, "Messages the log has more than this instance, as of its last sync.");
+    describe_gauge!(READY, Unit::Count, "1 while /health/ready answers 200, 0 while it answers 503.");
     describe_gauge!(RELAY_PENDING, Unit::Count, "Publishes that wait for their place in the log.");
-    describe_counter!(RELAY_GAPS, Unit::Count, "Gaps in the channel found and repaired from the log.");
+    describe_counter!(RELAY_GAPS, Unit::Count, "Gaps in the channel that the log was asked to fill.");
     describe_counter!(RELAY_HOLES, Unit::Count, "Gaps that the log could not fill; connections were reset.");
-    describe_counter!(RELAY_REOFFERED, Unit::Count, "Messages offered again after the log lost them.");
+    describe_counter!(RELAY_REOFFERED, Unit::Count, "Messages the log lost that this instance held to offer again.");
     describe_counter!(RELAY_DUPLICATES, Unit::Count, "Messages from the channel dropped because they were known.");
     describe_counter!(RELAY_APPENDED, Unit::Count, "Messages this instance appended to the log.");
     describe_counter!(RELAY_BATCHES, Unit::Count, "Batches this instance appended to the log.");

@@ -7,7 +7,10 @@ use metrics::{Gauge, gauge};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{BackendError, Event, Snapshot, walker::Walker, wire};
-use crate::telemetry::RELAY_BEHIND;
+use crate::{
+    protocol::Seq,
+    telemetry::{RELAY_BEHIND, RELAY_PENDING, count},
+};
 
 /// How often the log is asked although nothing seems missing: a lost last message leaves no later gap.
 const SYNC_INTERVAL: Duration = Duration::from_millis(500);
@@ -23,12 +26,14 @@ struct Subscriber {
     /// Number of the sync in flight or of the last one. One that takes several round trips keeps it.
     number: u64,
     behind: Gauge,
+    pending: Gauge,
 }
 
 /// Runs until the relay ends.
 pub(super) async fn run(walker: Walker, mut events: BoxStream<'static, Event>) {
     let shared = Arc::clone(&walker.shared);
-    let mut subscriber = Subscriber { walker, syncing: None, wanted: true, number: 0, behind: gauge!(RELAY_BEHIND) };
+    let (behind, pending) = (gauge!(RELAY_BEHIND), gauge!(RELAY_PENDING));
+    let mut subscriber = Subscriber { walker, syncing: None, wanted: true, number: 0, behind, pending };
     let mut tick = interval(SYNC_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -46,6 +51,8 @@ pub(super) async fn run(walker: Walker, mut events: BoxStream<'static, Event>) {
             _ = tick.tick() => {
                 subscriber.wanted = true;
                 shared.health.check();
+                // what waits for a log that does not answer grows without a success to count it after
+                subscriber.pending.set(level(count(shared.outbox.lock().backlog())));
             }
         }
     }
@@ -111,14 +118,39 @@ impl Subscriber {
                 return;
             }
         };
-        let behind = snapshot.entries.len();
-        self.behind.set(u32::try_from(behind).map_or(f64::MAX, f64::from));
-        if !self.walker.snapshot(&snapshot) {
+        let at_end = self.walker.snapshot(&snapshot);
+        let (last, _) = self.walker.shared.ring.walked();
+        self.behind.set(level(behind(&snapshot, last)));
+        if !at_end {
             self.ask();
             return;
         }
         let number = self.number;
         self.walker.shared.syncs.send_modify(|syncs| syncs.done = number);
         self.walker.shared.health.synced();
+    }
+}
+
+/// How many messages the log had more than a reader whose last entry is `last`. Places are dense within an epoch and
+/// say nothing across its marker: of what stands in front of one that was not walked yet, only the marker counts.
+fn behind(snapshot: &Snapshot, last: Seq) -> u64 {
+    snapshot.seq.saturating_sub(last.max(snapshot.base.saturating_sub(1)))
+}
+
+/// A count as a gauge takes it.
+fn level(count: u64) -> f64 {
+    u32::try_from(count).map_or(f64::MAX, f64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_is_what_the_log_has_more_and_nothing_at_its_end() {
+        let snapshot = Snapshot { base: 1000, cut: 40, seq: 1250, entries: Vec::new() };
+        for (last, messages) in [(1250, 0), (1249, 1), (1000, 250), (40, 251), (7, 251), (1300, 0), (0, 251)] {
+            assert_eq!(behind(&snapshot, last), messages, "{last}");
+        }
     }
 }

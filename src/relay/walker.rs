@@ -32,6 +32,8 @@ pub(super) struct Walker {
     as_of: (Seq, Seq),
     /// The ring has been filled from the log.
     filled: bool,
+    /// The place behind which a gap was found last. Every push that comes behind it finds the same one.
+    gap: Seq,
     gaps: Counter,
     holes: Counter,
     duplicates: Counter,
@@ -79,6 +81,7 @@ impl Walker {
             shared,
             as_of: (0, 0),
             filled: false,
+            gap: 0,
             gaps: counter!(RELAY_GAPS),
             holes: counter!(RELAY_HOLES),
             duplicates: counter!(RELAY_DUPLICATES),
@@ -104,7 +107,10 @@ impl Walker {
             return true;
         }
         if batch.epoch > epoch || batch.first > last + 1 {
-            self.gaps.increment(u64::from(batch.epoch == epoch));
+            if batch.epoch == epoch && self.gap != last {
+                self.gap = last;
+                self.gaps.increment(1);
+            }
             return false;
         }
         self.walk(batch.iter().map(|(seq, was, record)| message(seq, was, record)).collect());
@@ -157,8 +163,7 @@ impl Walker {
                     continue;
                 }
                 Step::Gap { hole } => {
-                    self.holes.increment(1);
-                    warn!(hole, "a part of the log is gone: connections are reset");
+                    self.miss(hole);
                     ring.push_hole(hole);
                 }
                 Step::Next => (),
@@ -170,6 +175,9 @@ impl Walker {
                 }
                 Prepared::Marker(marker) => {
                     let walked = ring.last();
+                    if marker.outruns(walked) {
+                        self.miss(marker.low);
+                    }
                     let entries = ring.push_marker(marker, self.as_of.1);
                     effects.push(Effect::Lost { walked, marker, entries });
                 }
@@ -182,6 +190,12 @@ impl Walker {
             drop(ring);
         }
         self.settle(last, effects);
+    }
+
+    /// Counts what cannot be had any more: the ring has a hole there.
+    fn miss(&self, hole: Seq) {
+        self.holes.increment(1);
+        warn!(hole, "a part of the log is gone: connections are reset");
     }
 
     /// Tells the outbox, then whoever waits for it.
@@ -209,5 +223,63 @@ impl Walker {
         if changed {
             self.shared.work.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+    use crate::{
+        relay::{Local, outbox::Bounds, wire},
+        ring::{Retention, Ring},
+    };
+
+    fn walker() -> Walker {
+        let bounds = Bounds { messages: 10, bytes: 1000, jitter: std::time::Duration::ZERO };
+        let ring = Arc::new(Ring::new(Retention::default()));
+        let backend = Arc::new(Local::new(Retention::default()));
+        Walker::new(Arc::new(Shared::new("a".into(), backend, ring, bounds, 1)))
+    }
+
+    fn push(walker: &mut Walker, first: Seq) -> bool {
+        let payload = format!("1 messages 100 {first} 1\n0 {{}}\n");
+        let Some(wire::Push::Messages(batch)) = wire::parse(payload.as_bytes()) else { panic!("no messages") };
+        walker.push(batch)
+    }
+
+    fn snapshot(entries: Vec<LogEntry>) -> Snapshot {
+        Snapshot { base: 100, cut: 0, seq: entries.last().map_or(0, LogEntry::seq), entries }
+    }
+
+    #[test]
+    fn a_gap_counts_once_however_much_comes_behind_it_and_so_does_each_hole() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let count = |name: &str| {
+            let page = recorder.handle().render();
+            page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok()).unwrap()
+        };
+        metrics::with_local_recorder(&recorder, || {
+            let mut walker = walker();
+            let message = |seq| LogEntry::Message { seq, was: 0, record: "{}".into() };
+            let opened = LogEntry::Marker(Marker { base: 100, cut: 0, low: 100 });
+            assert!(walker.snapshot(&snapshot(vec![opened, message(101)])));
+            for first in [103, 104, 105] {
+                assert!(!push(&mut walker, first));
+            }
+            assert_eq!((count(RELAY_GAPS), count(RELAY_HOLES)), (1, 0));
+            assert!(walker.snapshot(&snapshot((102..=105).map(message).collect())));
+            assert!(push(&mut walker, 106));
+            assert!(!push(&mut walker, 108));
+            assert_eq!((count(RELAY_GAPS), count(RELAY_HOLES)), (2, 0));
+            // the log has been trimmed beyond this instance
+            assert!(walker.snapshot(&snapshot(vec![message(108)])));
+            assert_eq!((count(RELAY_GAPS), count(RELAY_HOLES)), (2, 1));
+            // the next epoch knows that what others have read is gone for good
+            let lost = LogEntry::Marker(Marker { base: 200, cut: 108, low: 150 });
+            assert!(walker.snapshot(&snapshot(vec![lost])));
+            assert_eq!((count(RELAY_GAPS), count(RELAY_HOLES)), (2, 2));
+        });
     }
 }

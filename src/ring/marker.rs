@@ -26,6 +26,11 @@ impl Marker {
         if cursor > self.cut { cursor >= self.low } else { !self.has_hole() }
     }
 
+    /// Whether an instance that has walked up to here, and no further, lacks what this marker knows to be gone for good.
+    pub(crate) const fn outruns(&self, walked: Seq) -> bool {
+        walked != 0 && walked < self.low && self.low < self.base
+    }
+
     /// The lowest cursor that this marker lets through, as the next one to open an epoch may promise it.
     pub(crate) fn floor(&self) -> Seq {
         self.cut.max(self.low)
