@@ -67,12 +67,14 @@ test-browser: web/node_modules/.package-lock.json web/e2e/node_modules/.package-
 
 .PHONY: lint-ops
 lint-ops: export PATH := $(CURDIR)/.venv/bin:$(PATH)
-lint-ops: .venv/installed ## Dockerfile, compose, HAProxy, Fly, workflow, scripts, spelling
+lint-ops: .venv/installed ## Dockerfile, compose, HAProxy, Fly, alerts, workflow, scripts, spelling
 	hadolint Dockerfile
 	docker-compose config --quiet
 	check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	haproxy -c -f deploy/haproxy.cfg
 	python3 scripts/check-deployments.py
+	promtool check rules ops/prometheus/alerts.yml
+	promtool test rules ops/prometheus/alerts.test.yml
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	zizmor --offline --quiet .github/workflows
 	shellcheck $(SCRIPTS)

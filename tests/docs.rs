@@ -1,11 +1,15 @@
-//! `docs/protocol.md` says what the types say, and the reverse.
+//! The pages say what the types say, and the reverse; so do the alerts.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a page that cannot be read should fail the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hubbub::protocol::{
-    Ack, ClientFrame, CloseReason, ConnectionId, Count, ErrorCode, Hello, Limits, MAX_ROOMS, Message, Publish, Record,
-    Refusal, RelayState, ResetReason, Resume, RoomId, ServerFrame, Session, User, Welcome, is_reconnectable,
+use hubbub::{
+    protocol::{
+        Ack, ClientFrame, CloseReason, ConnectionId, Count, ErrorCode, Hello, Limits, MAX_ROOMS, Message, Publish,
+        Record, Refusal, RelayState, ResetReason, Resume, RoomId, ServerFrame, Session, User, Welcome,
+        is_reconnectable,
+    },
+    relay::RelayOptions,
 };
 use hubbub_testbed::{Server, http};
 use serde::Serialize;
@@ -285,5 +289,72 @@ async fn every_documented_route_is_served() {
             other => panic!("{other}"),
         };
         assert!(![404, 405].contains(&reply.status), "{method} {path}: {reply:?}");
+    }
+}
+
+const TELEMETRY: &str = include_str!("../src/telemetry.rs");
+const OPERATIONS: &str = include_str!("../docs/operations.md");
+const ALERTS: &str = include_str!("../ops/prometheus/alerts.yml");
+
+/// Every word in the text that begins like a metric of ours.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+    words.filter(|word| word.starts_with("hubbub_")).collect()
+}
+
+/// The metrics that there are: what stands between quotes in the module that names them all.
+fn named_metrics() -> BTreeSet<&'static str> {
+    let names: BTreeSet<_> = TELEMETRY.split('"').skip(1).step_by(2).flat_map(metrics).collect();
+    assert!(names.len() > 15, "{names:?}");
+    names
+}
+
+#[test]
+fn every_metric_is_in_the_table_of_metrics_and_the_reverse() {
+    let section = OPERATIONS.split("\n## ").find(|section| section.starts_with("Metrics\n")).unwrap();
+    assert_eq!(metrics(section), named_metrics());
+}
+
+#[test]
+fn the_alerts_are_made_of_metrics_that_exist() {
+    let named = named_metrics();
+    let used: Vec<_> = metrics(ALERTS).into_iter().collect();
+    assert!(used.len() > 10, "{used:?}");
+    for metric in used {
+        assert!(named.contains(metric), "no metric is called {metric}");
+    }
+}
+
+#[test]
+fn every_alert_has_a_paragraph_to_which_it_points() {
+    let field =
+        |name: &str| -> Vec<&str> { ALERTS.lines().filter_map(|line| line.trim().strip_prefix(name)).collect() };
+    let alerts = field("- alert: ");
+    assert!(!alerts.is_empty());
+    let anchors: Vec<_> = alerts.iter().map(|alert| format!("docs/operations.md#{}", alert.to_lowercase())).collect();
+    assert_eq!(field("runbook: "), anchors);
+    for part in ["summary: ", "description: ", "labels: {severity: "] {
+        assert_eq!(field(part).len(), alerts.len(), "{part}");
+    }
+    let (_, section) = OPERATIONS.split_once("\n## Alerts\n").unwrap();
+    let headings = section.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("### "));
+    assert_eq!(headings.collect::<Vec<_>>(), alerts);
+}
+
+#[test]
+fn the_alert_before_the_bound_knows_the_bound() {
+    let bound = RelayOptions::default().pending_messages;
+    assert!(ALERTS.contains(&format!("hubbub_relay_pending_messages{{job=\"hubbub\"}} > {}\n", bound * 7 / 10)));
+    assert!(ALERTS.contains(&format!("of at most {bound} publishes wait")));
+}
+
+#[tokio::test]
+async fn every_gauge_of_the_relay_is_told_from_the_start() {
+    let server = Server::start(&[]).await;
+    let page = http::get(server.admin(), "/metrics").await.body;
+    for gauge in
+        ["hubbub_ready 1", "hubbub_relay_live 1", "hubbub_relay_behind_messages 0", "hubbub_relay_pending_messages 0"]
+    {
+        assert!(page.lines().any(|line| line == gauge), "{gauge}: {page}");
     }
 }
