@@ -7,7 +7,6 @@ use std::{collections::BTreeMap, time::Duration};
 use hubbub::{
     protocol::Count,
     relay::{Backend, Local, Redis, RedisConfig, Report, Tally},
-    ring::Retention,
 };
 use hubbub_testbed::unique;
 use proptest::{
@@ -119,7 +118,7 @@ fn runtime(is_paused: bool) -> Runtime {
 proptest! {
     #[test]
     fn the_count_is_the_sum_over_the_leases_that_live(ops in prop::collection::vec(op_in_time(), 1..80)) {
-        let local = Local::new(Retention::default());
+        let local = Local::new();
         let pass = async |milliseconds| tokio::time::advance(Duration::from_millis(milliseconds)).await;
         runtime(true).block_on(compare(&local, &ops, pass))?;
     }
@@ -131,7 +130,7 @@ fn redis_counts_as_the_model_does() {
     let _inside = runtime.enter();
     let server = runtime.block_on(hubbub_testbed::Redis::start());
     let (url, prefix) = (server.url().to_owned(), unique("census"));
-    let config = RedisConfig { url, prefix, ca: None, retention: Retention::default() };
+    let config = RedisConfig { url, prefix, ca: None };
     let redis = Redis::connect(&config).unwrap();
     let mut runner = TestRunner::new(ProptestConfig { cases: 64, ..ProptestConfig::default() });
     let outcome = runner.run(&prop::collection::vec(op(), 1..60), |ops| {

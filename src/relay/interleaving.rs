@@ -129,7 +129,7 @@ impl Instance {
         let retention = Retention { messages: usize::MAX, bytes: usize::MAX };
         let bounds = Bounds { messages: 1000, bytes: 1 << 20, jitter: Duration::ZERO };
         let ring = Arc::new(Ring::new(retention));
-        let shared = Shared::new("one".into(), Arc::new(Local::new(retention)), ring, bounds, 1);
+        let shared = Shared::new("one".into(), Arc::new(Local::new()), ring, bounds, 1);
         let walker = Walker::new(Arc::new(shared));
         Self { walker, reader: Reader::default(), appending: None, syncing: None, next: 0 }
     }
@@ -182,7 +182,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let store = Store::new(Retention { messages: usize::MAX, bytes: usize::MAX });
+        let store = Store::default();
         let instances = std::array::from_fn(|_| Instance::new());
         let (channel, places, acks) = (Vec::new(), BTreeMap::new(), Arc::default());
         let mut world = Self {
@@ -248,7 +248,7 @@ impl World {
         let epoch = *walker.shared.epoch.borrow();
         let next = walker.shared.outbox.lock().next(unix_millis());
         if let Next::Append(batch) = next {
-            let (receipt, payload) = self.store.append(epoch, &batch.submissions);
+            let (receipt, payload) = self.store.append(epoch, usize::MAX, &batch.submissions);
             self.channel.extend(payload);
             if let Receipt::Placed(places) = &receipt {
                 for (submission, appended) in batch.submissions.iter().zip(places) {
@@ -341,7 +341,7 @@ impl World {
                     self.sync(instance);
                 }
                 let outbox = self.instances[instance].walker.shared.outbox.lock();
-                assert!(outbox.is_empty(), "{outbox:?} never empties, log {:?}", self.store.log());
+                assert!(outbox.waiting() == 0, "{outbox:?} never empties, log {:?}", self.store.log());
             }
         }
     }

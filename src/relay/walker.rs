@@ -239,7 +239,7 @@ mod tests {
     fn walker() -> Walker {
         let bounds = Bounds { messages: 10, bytes: 1000, jitter: std::time::Duration::ZERO };
         let ring = Arc::new(Ring::new(Retention::default()));
-        let backend = Arc::new(Local::new(Retention::default()));
+        let backend = Arc::new(Local::new());
         Walker::new(Arc::new(Shared::new("a".into(), backend, ring, bounds, 1)))
     }
 
