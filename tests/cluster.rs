@@ -1,5 +1,5 @@
 //! Several instances on one Redis act as one, also when one of them or Redis goes away.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails should fail the test")]
+#![expect(clippy::unwrap_used, reason = "a step that fails should fail the test")]
 
 mod common;
 
@@ -9,37 +9,20 @@ use std::{
 };
 
 use common::{
-    crowd::{Member, assert_complete, gather},
+    crowd::{Member, assert_complete, chatter, gather},
     frames::{enter, greet, message, publish},
 };
 use hubbub::protocol::{Count, MessageId, RelayState, RoomId};
 use hubbub_client::{Client, Config};
 use hubbub_testbed::{PATIENCE, Redis, Server, eventually, http, room, unique};
 use serde_json::json;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, interval};
 
 /// What the load in these tests needs: no limit gets in its way.
 const ROOMY: [&str; 4] = ["--publish-rate", "10000", "--publish-burst", "10000"];
 
 fn config(addresses: Vec<String>, name: &str, rooms: &[&RoomId]) -> Config {
     Config::new(addresses, name.parse().unwrap(), rooms.iter().map(|room| (*room).clone()).collect())
-}
-
-/// Publishes at this pace from these members in turn, until `done` completes. Returns how many.
-async fn chatter(members: &[Member], rooms: &[RoomId], pace: Duration, done: impl Future<Output = ()>) -> usize {
-    let mut ticks = interval(pace);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tokio::pin!(done);
-    let mut count = 0;
-    loop {
-        tokio::select! {
-            () = &mut done => return count,
-            _ = ticks.tick() => {
-                members[count % members.len()].publish(&rooms[count % rooms.len()], &format!("{count}")).await;
-                count += 1;
-            }
-        }
-    }
 }
 
 #[tokio::test]

@@ -8,7 +8,10 @@ use std::{
 use hubbub::protocol::{Ack, Count, Message, MessageId, Refusal, RelayState, RoomId, Seq};
 use hubbub_client::{Client, Config, Event, FailReason, Violations};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use hubbub_testbed::PATIENCE;
@@ -224,6 +227,28 @@ pub(crate) async fn gather(configs: impl IntoIterator<Item = Config>) -> Vec<Mem
         member.live().await;
     }
     members
+}
+
+/// Publishes at this pace from these members in turn, until `done` completes. Returns how many.
+pub(crate) async fn chatter(
+    members: &[Member],
+    rooms: &[RoomId],
+    pace: Duration,
+    done: impl Future<Output = ()>,
+) -> usize {
+    let mut ticks = interval(pace);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::pin!(done);
+    let mut count = 0;
+    loop {
+        tokio::select! {
+            () = &mut done => return count,
+            _ = ticks.tick() => {
+                members[count % members.len()].publish(&rooms[count % rooms.len()], &format!("{count}")).await;
+                count += 1;
+            }
+        }
+    }
 }
 
 /// Asserts that everything these members published was acked, and that each of them has every message of its rooms

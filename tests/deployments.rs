@@ -1,0 +1,74 @@
+//! Every kind of Redis that people run: behind Sentinel, in a cluster, with TLS and access lists, without INFO.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails should fail the test")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::crowd::{Member, assert_complete, chatter, gather};
+use hubbub::protocol::{RelayState, RoomId};
+use hubbub_client::Config;
+use hubbub_testbed::{Redis, Sentinel, Server, room};
+
+/// What the load in these tests needs: no limit gets in its way.
+const ROOMY: [&str; 4] = ["--publish-rate", "10000", "--publish-burst", "10000"];
+
+/// Two instances of this deployment.
+async fn pair(flags: &[&str]) -> [Server; 2] {
+    let flags = [&ROOMY[..], flags].concat();
+    tokio::join!(Server::start(&flags), Server::start(&flags)).into()
+}
+
+/// Clients in one room, on the two instances in turn.
+async fn crowd([a, b]: &[Server; 2], size: usize, room: &RoomId) -> Vec<Member> {
+    let configs = (0..size).map(|n| {
+        let server = if n % 2 == 0 { a } else { b };
+        Config::new(vec![server.address().into()], format!("Member {n}").parse().unwrap(), vec![room.clone()])
+    });
+    gather(configs).await
+}
+
+/// Waits until everybody has been told of an outage and of its end, and hears messages again.
+async fn carried_on(members: &[Member], outages: usize) {
+    for member in members {
+        let lived = |states: &[RelayState]| states.iter().filter(|state| **state == RelayState::Live).count();
+        member.until("live again", |record| lived(&record.states) > outages).await;
+    }
+    let seen = members[0].record().messages.len();
+    members[0].until("load again", |record| record.messages.len() > seen + 100).await;
+}
+
+/// How many messages the log lost and has again.
+async fn put_back(redis: &Redis) -> usize {
+    let fields = redis.command(&["XRANGE", "{hubbub}:log", "-", "+"]).await;
+    fields.iter().filter(|field| *field == "w").count()
+}
+
+/// No connection was lost.
+fn assert_connected(members: &[Member]) {
+    for member in members {
+        let record = member.record();
+        assert_eq!((record.closes.as_slice(), record.lives), (&[][..], 1), "a connection was lost");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failovers_to_a_replica_that_lags_lose_no_acked_message() {
+    let mut sentinel = Sentinel::start().await;
+    let servers = pair(&["--redis-url", sentinel.url()]).await;
+    let rooms = [room()];
+    let members = crowd(&servers, 20, &rooms[0]).await;
+    let failovers = async {
+        for outages in 1..=2 {
+            let seen = members[0].record().messages.len();
+            members[0].until("some load", |record| record.messages.len() > seen + 100).await;
+            sentinel.fail_over_to_lagging_replica(Duration::from_secs(1)).await;
+            carried_on(&members, outages).await;
+            let lost = put_back(sentinel.primary()).await;
+            assert!(lost >= outages * 50, "the replica lagged by only {lost} messages");
+        }
+    };
+    let published = chatter(&members, &rooms, Duration::from_millis(5), failovers).await;
+    assert_eq!(assert_complete(&members).await, published);
+    assert_connected(&members);
+}
