@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::crowd::{Member, assert_complete, chatter, gather};
 use hubbub::protocol::{RelayState, RoomId};
 use hubbub_client::Config;
-use hubbub_testbed::{Redis, Sentinel, Server, room};
+use hubbub_testbed::{Cluster, PATIENCE, Redis, Sentinel, Server, eventually, room};
 
 /// What the load in these tests needs: no limit gets in its way.
 const ROOMY: [&str; 4] = ["--publish-rate", "10000", "--publish-burst", "10000"];
@@ -69,6 +69,60 @@ async fn failovers_to_a_replica_that_lags_lose_no_acked_message() {
         }
     };
     let published = chatter(&members, &rooms, Duration::from_millis(5), failovers).await;
+    assert_eq!(assert_complete(&members).await, published);
+    assert_connected(&members);
+}
+
+/// In the slot of every key of the relay.
+const KEY: &str = "{hubbub}:log";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_may_lose_the_shard_and_its_subscribers_and_nothing_acked_is_lost() {
+    let mut cluster = Cluster::start(Duration::from_secs(1)).await;
+    let servers = pair(&["--redis-url", cluster.url()]).await;
+    let rooms = [room()];
+    let members = crowd(&servers, 20, &rooms[0]).await;
+    for member in &members {
+        member.until("counted", |record| (record.count.connections, record.count.instances) == (20, 2)).await;
+    }
+    let faults = async {
+        members[0].until("some load", |record| record.messages.len() > 100).await;
+        let killed = cluster.primary(KEY).await.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+        assert_eq!(killed, ["2"], "both instances subscribe on the shard of their keys");
+        carried_on(&members, 1).await;
+        cluster.fail_over(KEY).await;
+        carried_on(&members, 2).await;
+    };
+    let published = chatter(&members, &rooms, Duration::from_millis(5), faults).await;
+    assert_eq!(assert_complete(&members).await, published);
+    assert_connected(&members);
+    for member in &members {
+        member.until("counted", |record| (record.count.connections, record.count.instances) == (20, 2)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_hangs_is_noticed_on_the_connection_that_subscribes() {
+    let cluster = Cluster::start(Duration::from_mins(1)).await;
+    let servers = pair(&["--redis-url", cluster.url()]).await;
+    let rooms = [room()];
+    let members = crowd(&servers, 10, &rooms[0]).await;
+    let shard = cluster.primary(KEY).await;
+    eventually(PATIENCE, || async {
+        let clients = shard.command(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
+        (clients.iter().filter(|client| client.contains(" cmd=ping ")).count() == 2).then_some(())
+    })
+    .await;
+    let freeze = async {
+        members[0].until("some load", |record| record.messages.len() > 100).await;
+        shard.signal("STOP").await;
+        for member in &members {
+            member.until("told", |record| record.states.last() == Some(&RelayState::Degraded)).await;
+        }
+        shard.signal("CONT").await;
+        carried_on(&members, 1).await;
+    };
+    let published = chatter(&members, &rooms, Duration::from_millis(10), freeze).await;
     assert_eq!(assert_complete(&members).await, published);
     assert_connected(&members);
 }

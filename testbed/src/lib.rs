@@ -33,7 +33,7 @@ use tokio::{
 };
 
 pub use proxy::{Flow, Proxy};
-pub use redis::{Redis, Sentinel};
+pub use redis::{Cluster, Redis, Sentinel};
 pub use server::{Server, command, example};
 
 /// Long enough for a busy machine; a test that works never waits so long.

@@ -1,5 +1,6 @@
 //! A Redis of the test's own.
 
+mod cluster;
 mod sentinel;
 
 use std::{fs, path::PathBuf, process::Stdio};
@@ -11,6 +12,7 @@ use tokio::{
 
 use crate::{PATIENCE, eventually, scratch, signal, within};
 
+pub use cluster::Cluster;
 pub use sentinel::Sentinel;
 
 /// A Redis server in a directory of its own. Dropping it kills the process and removes the directory.

@@ -33,7 +33,7 @@ pub(super) struct Subscription {
     /// When the channel last had anything to say.
     heard_at: Instant,
     /// A ping in flight. It is never dropped before it has ended.
-    ping: Option<BoxFuture<'static, ()>>,
+    pinging: Option<BoxFuture<'static, Result<Value, Error>>>,
     tick: Interval,
 }
 
@@ -59,7 +59,7 @@ impl Subscription {
             sharded,
             stands: false,
             heard_at: Instant::now(),
-            ping: None,
+            pinging: None,
             tick,
         }
     }
@@ -89,7 +89,7 @@ impl Subscription {
             }
             Wake::Reconnected => self.subscribe().await,
             Wake::Pinged => {
-                self.ping = None;
+                self.pinging = None;
                 None
             }
             // each instance sends a probe a second, this one too: the server has forgotten the subscription
@@ -117,7 +117,7 @@ impl Subscription {
                 Ok(_) | Err(RecvError::Lagged(_)) => Wake::Reconnected,
                 Err(RecvError::Closed) => pending().await,
             },
-            () = ended(&mut self.ping) => Wake::Pinged,
+            () = ended(&mut self.pinging) => Wake::Pinged,
             _ = self.tick.tick() => Wake::Tick,
             message = self.messages.recv() => Wake::Message(message),
         }
@@ -131,23 +131,28 @@ impl Subscription {
             self.client.subscribe(self.channel.as_str()).await
         };
         self.heard_at = Instant::now();
-        self.stands = subscribed.is_ok() && self.client.ping::<Value>(None).await.is_ok();
+        self.stands = subscribed.is_ok() && self.ping().await.is_ok();
         self.stands.then_some(Event::Reconnected)
     }
 
+    /// With the channel as its text, which in a cluster leads it to the node that the subscription is on.
+    fn ping(&self) -> BoxFuture<'static, Result<Value, Error>> {
+        let (client, channel) = (self.client.clone(), self.channel.clone());
+        async move { client.ping(Some(channel)).await }.boxed()
+    }
+
     fn begin_ping(&mut self) {
-        if self.ping.is_none() {
-            let client = self.client.clone();
-            // its failure shows as an error of the connection
-            self.ping = Some(async move { drop(client.ping::<Value>(None).await) }.boxed());
+        if self.pinging.is_none() {
+            self.pinging = Some(self.ping());
         }
     }
 }
 
-/// Completes when the ping does. Cancel safe: the ping stays where it is.
-async fn ended(ping: &mut Option<BoxFuture<'static, ()>>) {
-    match ping {
-        Some(ping) => ping.await,
+/// Completes when the ping does; that it failed shows as an error of the connection. Cancel safe: the ping stays where
+/// it is.
+async fn ended(pinging: &mut Option<BoxFuture<'static, Result<Value, Error>>>) {
+    match pinging {
+        Some(ping) => drop(ping.await),
         None => pending().await,
     }
 }
