@@ -102,7 +102,7 @@ impl Health {
         let mut signs = self.signs.lock();
         signs.synced = true;
         signs.answered.get_or_insert_with(Instant::now);
-        self.judge(&mut signs, "the channel does not carry");
+        self.check_signs(&mut signs);
     }
 
     /// A sync failed.
@@ -128,10 +128,7 @@ impl Health {
 
     /// Time has passed.
     pub(super) fn check(&self) {
-        let mut signs = self.signs.lock();
-        if signs.logged.is_some() || signs.is_live() {
-            self.judge(&mut signs, "the channel does not carry");
-        }
+        self.check_signs(&mut self.signs.lock());
     }
 
     /// A probe is on its way.
@@ -145,6 +142,13 @@ impl Health {
         signs.heard = Some(Instant::now());
         if let Some((_, sent)) = signs.probe.take_if(|(sent, _)| *sent == number) {
             self.round_trip.record(sent.elapsed().as_secs_f64());
+        }
+    }
+
+    /// A start is no outage: before the first success or failure there is nothing to judge.
+    fn check_signs(&self, signs: &mut Signs) {
+        if signs.logged.is_some() || signs.is_live() {
+            self.judge(signs, "the channel does not carry");
         }
     }
 
