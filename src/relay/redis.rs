@@ -5,12 +5,14 @@
 //! by fred's own timeouts and none by ours. And its resubscribing helpers end for ever at the first lag, so the
 //! subscription is a loop of ours ([`subscription`]).
 
+mod advice;
 mod decode;
 mod subscription;
 
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::Once,
     time::Duration,
 };
 
@@ -102,6 +104,8 @@ pub struct Redis {
     subscriber: SubscriberClient,
     _connected: [AbortOnDropHandle<()>; 2],
     clustered: bool,
+    /// Warns when the server does not name its process.
+    anonymous: Once,
 }
 
 struct Names {
@@ -141,18 +145,18 @@ impl Scripts {
             // in a cluster the channel lives where the keys do
             Script::from_lua(if clustered { text.replace("'PUBLISH'", "'SPUBLISH'") } else { text })
         };
-        let state = include_str!("redis/state.lua");
+        let (process, state) = (include_str!("redis/process.lua"), include_str!("redis/state.lua"));
         Self {
-            append: script(&[state, include_str!("redis/append.lua")]),
-            sync: script(&[state, include_str!("redis/sync.lua")]),
-            census: script(&[include_str!("redis/census.lua")]),
+            append: script(&[process, state, include_str!("redis/append.lua")]),
+            sync: script(&[process, state, include_str!("redis/sync.lua")]),
+            census: script(&[process, include_str!("redis/census.lua")]),
         }
     }
 }
 
 impl From<Error> for BackendError {
     fn from(error: Error) -> Self {
-        Self(error.to_string())
+        Self(advice::explain(&error))
     }
 }
 
@@ -185,6 +189,7 @@ impl Redis {
             commands,
             subscriber,
             clustered,
+            anonymous: Once::new(),
         })
     }
 
@@ -226,6 +231,13 @@ impl Redis {
         ];
         let keys = vec![log.as_str(), meta.as_str()];
         let reply: Value = self.scripts.sync.evalsha_with_reload(&self.commands, keys, arguments).await?;
+        if decode::is_anonymous(&reply) {
+            self.anonymous.call_once(|| {
+                tracing::warn!(
+                    "Redis hides its run_id, or denies INFO: what a restart or a failover loses may be noticed too late"
+                );
+            });
+        }
         decode::snapshot(reply)
     }
 

@@ -10,7 +10,7 @@ local channel, me, number, connections, lease = ARGV[1], ARGV[2], tonumber(ARGV[
 local function text(n) return string.format('%.0f', n) end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '-'
+local run = process()
 local m = redis.call('HMGET', KEYS[2], 'version', 'told', 'born', 'beat', 'run')
 local version, told, born, beat = tonumber(m[1] or '0'), m[2], tonumber(m[3] or '0'), tonumber(m[4] or '0')
 

@@ -44,6 +44,12 @@ fn try_snapshot(reply: Value) -> Option<Snapshot> {
     Some(Snapshot { base, cut, seq, entries })
 }
 
+/// Whether the reply of sync.lua cannot name the server process.
+pub(super) fn is_anonymous(reply: &Value) -> bool {
+    let Value::Array(parts) = reply else { return false };
+    parts.last().and_then(Value::as_str).is_some_and(|process| process == "-")
+}
+
 /// An entry as XRANGE gives it: its id, then its fields and values in turn.
 fn entry(entry: Value) -> Option<LogEntry> {
     let mut parts = entry.into_array().into_iter();

@@ -6,7 +6,7 @@
 --                run: the server process that the epoch belongs to; lost: the latest lost ranges, "cut:base cut:base ..".
 --
 -- An epoch belongs to one server process. Another one (restart, failover) may have lost the tail of the log even when
--- data came back; its run_id tells, for no file and no replica carries that over.
+-- data came back.
 --
 -- A place has 16 digits, and Lua's own conversion to text keeps 14: every number that becomes text goes through text().
 
@@ -23,7 +23,7 @@ local function top(log)
 end
 
 local function state(log, meta)
-  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '-'
+  local run = process()
   local known = redis.call('HMGET', meta, 'base', 'seq', 'cut', 'run', 'lost')
   local last = top(log)
   return {

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval},
 };
 
-use super::super::Event;
+use super::{super::Event, advice::explain};
 
 /// How often the connection is asked for a sign of life. One that only listens would never notice its own death.
 const PING_INTERVAL: Duration = Duration::from_millis(500);
@@ -109,7 +109,7 @@ impl Subscription {
             // an error is older than the reconnect that follows it
             biased;
             error = self.errors.recv() => match error {
-                Ok((error, _)) => Wake::Failed(error.to_string()),
+                Ok((error, _)) => Wake::Failed(explain(&error)),
                 Err(RecvError::Lagged(_)) => Wake::Failed("many errors".to_owned()),
                 Err(RecvError::Closed) => pending().await,
             },

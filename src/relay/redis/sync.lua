@@ -2,7 +2,7 @@
 -- KEYS: 1 log, 2 meta
 -- ARGV: 1 channel, 2 the reader's last place (0: none), 3 the lowest cursor that what it holds can complete ("-": it holds
 --       nothing), 4 how many entries it takes
--- Returns {base, last place, cut of the open epoch, entries}, numbers as text.
+-- Returns {base, last place, cut of the open epoch, entries, server process}, numbers as text.
 
 local log, meta = KEYS[1], KEYS[2]
 local channel, last, low, count = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
@@ -29,4 +29,4 @@ local entries = {}
 if last < state.seq then
   entries = redis.call('XRANGE', log, text(last + 1) .. '-0', '+', 'COUNT', count)
 end
-return { text(state.base), text(state.seq), text(state.cut), entries }
+return { text(state.base), text(state.seq), text(state.cut), entries, state.run }
