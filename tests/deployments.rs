@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::crowd::{Member, assert_complete, chatter, gather};
 use hubbub::protocol::{RelayState, RoomId};
 use hubbub_client::Config;
-use hubbub_testbed::{Cluster, PATIENCE, Redis, Sentinel, Server, eventually, room};
+use hubbub_testbed::{Cluster, PATIENCE, Redis, Sentinel, Server, command, eventually, room, within};
 
 /// What the load in these tests needs: no limit gets in its way.
 const ROOMY: [&str; 4] = ["--publish-rate", "10000", "--publish-burst", "10000"];
@@ -19,13 +19,56 @@ async fn pair(flags: &[&str]) -> [Server; 2] {
     tokio::join!(Server::start(&flags), Server::start(&flags)).into()
 }
 
+/// The password of the user in the documentation.
+const PASSWORD: &str = "a-long-secret";
+
+/// A line of docs/operations.md that begins so, without that beginning.
+fn documented(beginning: &str) -> String {
+    let page = include_str!("../docs/operations.md");
+    page.lines().find_map(|line| line.strip_prefix(beginning)).unwrap().replace("SECRET", PASSWORD)
+}
+
+/// The documented user of a deployment that needs these commands more, created on this server.
+async fn admit(redis: &Redis, more: &str) {
+    let rules = documented("    user hubbub ") + " " + documented(more).trim_matches('`');
+    let words: Vec<&str> = ["ACL", "SETUSER", "hubbub"].into_iter().chain(rules.split(' ')).collect();
+    assert_eq!(redis.command(&words).await, ["OK"]);
+}
+
+/// A URL with the documented user in it.
+fn as_user(url: &str) -> String {
+    url.replacen("://", &format!("://hubbub:{PASSWORD}@"), 1)
+}
+
+async fn secured() -> Redis {
+    let users = ["default", "hubbub"].map(|name| format!("user {name} {}", documented(&format!("    user {name} "))));
+    Redis::secured(&users.each_ref().map(String::as_str)).await
+}
+
 /// Clients in one room, on the two instances in turn.
-async fn crowd([a, b]: &[Server; 2], size: usize, room: &RoomId) -> Vec<Member> {
+async fn crowd([a, b]: [&Server; 2], size: usize, room: &RoomId) -> Vec<Member> {
     let configs = (0..size).map(|n| {
         let server = if n % 2 == 0 { a } else { b };
         Config::new(vec![server.address().into()], format!("Member {n}").parse().unwrap(), vec![room.clone()])
     });
     gather(configs).await
+}
+
+/// A message of each instance reaches both.
+async fn assert_talk(servers: &[Server; 2]) {
+    let room = room();
+    let members = crowd(servers.each_ref(), 2, &room).await;
+    for member in &members {
+        member.publish(&room, "hello").await;
+    }
+    assert_eq!(assert_complete(&members).await, 2);
+}
+
+/// The instance cannot use its Redis, and the log says why in these words.
+async fn assert_refused(server: &Server, words: &str) {
+    let fields = server.logged("relay.degraded").await;
+    assert!(fields["reason"].as_str().unwrap().contains(words), "{fields}");
+    assert_eq!(server.readiness().await, 503);
 }
 
 /// Waits until everybody has been told of an outage and of its end, and hears messages again.
@@ -57,7 +100,7 @@ async fn failovers_to_a_replica_that_lags_lose_no_acked_message() {
     let mut sentinel = Sentinel::start().await;
     let servers = pair(&["--redis-url", sentinel.url()]).await;
     let rooms = [room()];
-    let members = crowd(&servers, 20, &rooms[0]).await;
+    let members = crowd(servers.each_ref(), 20, &rooms[0]).await;
     let failovers = async {
         for outages in 1..=2 {
             let seen = members[0].record().messages.len();
@@ -73,6 +116,130 @@ async fn failovers_to_a_replica_that_lags_lose_no_acked_message() {
     assert_connected(&members);
 }
 
+#[tokio::test]
+async fn behind_sentinel_the_documented_user_is_enough() {
+    let sentinel = Sentinel::start().await;
+    for node in sentinel.nodes() {
+        admit(node, "* behind Sentinel: ").await;
+    }
+    let sentry = ["ACL", "SETUSER", "sentry", "on", ">other-secret", "+@all"];
+    assert_eq!(sentinel.watcher().command(&sentry).await, ["OK"]);
+    let url = as_user(sentinel.url());
+    let authenticated = format!("{url}&sentinelUsername=sentry&sentinelPassword=other-secret");
+    assert_talk(&[Server::start(&["--redis-url", &url]).await, Server::start(&["--redis-url", &authenticated]).await])
+        .await;
+}
+
+#[tokio::test]
+async fn in_a_cluster_the_documented_user_is_enough() {
+    let cluster = Cluster::start(Duration::from_mins(1)).await;
+    for node in cluster.nodes() {
+        admit(node, "* in Redis Cluster: ").await;
+    }
+    assert_talk(&pair(&["--redis-url", &as_user(cluster.url())]).await).await;
+}
+
+#[tokio::test]
+async fn in_another_database_the_documented_user_is_enough() {
+    let redis = Redis::start().await;
+    admit(&redis, "* if the URL names a database: ").await;
+    assert_talk(&pair(&["--redis-url", &format!("{}/1", as_user(redis.url()))]).await).await;
+    assert_eq!(redis.command(&["DBSIZE"]).await, ["0"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_tls_the_documented_user_needs_all_its_commands_and_no_other() {
+    let mut redis = secured().await;
+    let url = redis.url_as("hubbub", PASSWORD);
+    let authority = redis.authority();
+    let [mut a, b] =
+        pair(&["--redis-url", &url, "--redis-ca", authority.to_str().unwrap(), "--drain-window", "0s"]).await;
+    let servers = [&a, &b];
+    let rooms = [room()];
+    let members = crowd(servers, 10, &rooms[0]).await;
+    let faults = async {
+        members[0].until("some load", |record| record.messages.len() > 100).await;
+        for kind in ["pubsub", "normal"] {
+            redis.command(&["CLIENT", "KILL", "TYPE", kind]).await;
+        }
+        carried_on(&members, 1).await;
+        let before = redis.command(&["XINFO", "STREAM", KEY]).await;
+        redis.stop().await;
+        redis.resume().await;
+        redis.command(&["CONFIG", "RESETSTAT"]).await;
+        let after = redis.command(&["XRANGE", KEY, &last_id(&before), "+", "COUNT", "1"]).await;
+        assert_eq!(after.first(), Some(&last_id(&before)), "the log did not survive the restart");
+        carried_on(&members, 2).await;
+        redis.command(&["FLUSHALL"]).await;
+        let seen = members[0].record().messages.len();
+        members[0].until("load again", |record| record.messages.len() > seen + 100).await;
+    };
+    let published = chatter(&members, &rooms, Duration::from_millis(5), faults).await;
+    assert_eq!(assert_complete(&members).await, published);
+    assert_connected(&members);
+
+    for server in servers {
+        assert!(server.log().iter().all(|line| !line.contains(PASSWORD)));
+    }
+    a.terminate().await;
+    assert!(a.ended().await.success());
+    let refused = redis.command(&["ACL", "LOG"]).await;
+    assert!(refused.iter().all(|line| line != "command" && line != "key" && line != "channel"), "{refused:?}");
+    let used = redis.command(&["INFO", "commandstats"]).await;
+    for granted in documented("    user hubbub ").split(' ').filter_map(|rule| rule.strip_prefix('+')) {
+        assert!(used.iter().any(|line| line.starts_with(&format!("cmdstat_{granted}:"))), "{granted} is not used");
+    }
+}
+
+/// The last id of a stream that XINFO describes.
+fn last_id(info: &[String]) -> String {
+    info.iter().skip_while(|field| *field != "last-generated-id").nth(1).unwrap().clone()
+}
+
+#[tokio::test]
+async fn the_authorities_of_the_system_count_unless_one_is_named() {
+    let redis = secured().await;
+    let url = redis.url_as("hubbub", PASSWORD);
+    let (authority, flags) = (redis.authority(), ["--redis-url", &url, "--admin-listen", "127.0.0.1:0"]);
+    Server::spawn_in(&[("SSL_CERT_FILE", authority.to_str().unwrap())], &flags).await.ready().await;
+
+    let stranger = Server::spawn(&flags).await;
+    assert_refused(&stranger, "--redis-ca").await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_named_and_never_shown() {
+    let redis = secured().await;
+    let url = redis.url_as("hubbub", "mistyped-secret");
+    let authority = redis.authority();
+    let server = Server::spawn(&["--redis-url", &url, "--redis-ca", authority.to_str().unwrap()]).await;
+    assert_refused(&server, "refuses the user or the password").await;
+    assert!(server.log().iter().all(|line| !line.contains("mistyped-secret")));
+
+    let help = within(command(&["--help"]).env("HUBBUB_REDIS_URL", &url).output()).await.unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.contains("HUBBUB_REDIS_URL") && !help.contains("mistyped-secret"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_info_works_and_is_warned_of_once() {
+    let mut redis = Redis::with(&["rename-command INFO \"\""]).await;
+    let servers = pair(&["--redis-url", redis.url()]).await;
+    let rooms = [room()];
+    let members = crowd(servers.each_ref(), 10, &rooms[0]).await;
+    let restart = async {
+        members[0].until("some load", |record| record.messages.len() > 100).await;
+        redis.stop().await;
+        redis.resume().await;
+        carried_on(&members, 1).await;
+    };
+    let published = chatter(&members, &rooms, Duration::from_millis(5), restart).await;
+    assert_eq!(assert_complete(&members).await, published);
+    for server in &servers {
+        assert_eq!(server.log().iter().filter(|line| line.contains("run_id")).count(), 1);
+    }
+}
+
 /// In the slot of every key of the relay.
 const KEY: &str = "{hubbub}:log";
 
@@ -81,7 +248,7 @@ async fn a_cluster_may_lose_the_shard_and_its_subscribers_and_nothing_acked_is_l
     let mut cluster = Cluster::start(Duration::from_secs(1)).await;
     let servers = pair(&["--redis-url", cluster.url()]).await;
     let rooms = [room()];
-    let members = crowd(&servers, 20, &rooms[0]).await;
+    let members = crowd(servers.each_ref(), 20, &rooms[0]).await;
     for member in &members {
         member.until("counted", |record| (record.count.connections, record.count.instances) == (20, 2)).await;
     }
@@ -106,7 +273,7 @@ async fn a_shard_that_hangs_is_noticed_on_the_connection_that_subscribes() {
     let cluster = Cluster::start(Duration::from_mins(1)).await;
     let servers = pair(&["--redis-url", cluster.url()]).await;
     let rooms = [room()];
-    let members = crowd(&servers, 10, &rooms[0]).await;
+    let members = crowd(servers.each_ref(), 10, &rooms[0]).await;
     let shard = cluster.primary(KEY).await;
     eventually(PATIENCE, || async {
         let clients = shard.command(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;

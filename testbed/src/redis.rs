@@ -1,6 +1,7 @@
 //! A Redis of the test's own.
 
 mod cluster;
+mod secured;
 mod sentinel;
 
 use std::{fs, path::PathBuf, process::Stdio};
@@ -23,6 +24,8 @@ pub struct Redis {
     url: String,
     directory: PathBuf,
     settings: Vec<String>,
+    /// What `redis-cli` needs beside the port.
+    access: Vec<String>,
 }
 
 impl Redis {
@@ -38,22 +41,27 @@ impl Redis {
 
     /// With more lines in its configuration file. They win over the defaults, which keep nothing.
     pub async fn with(settings: &[&str]) -> Self {
+        Self::prepared(|redis| redis.configure(settings)).await
+    }
+
+    async fn prepared(prepare: impl Fn(&mut Self)) -> Self {
         // Another process may take the port between the choice and the start; then another port is chosen.
         for _ in 0..10 {
             let mut redis = Self::absent().await;
-            redis.configure(settings);
+            prepare(&mut redis);
             if redis.try_resume().await {
                 return redis;
             }
         }
-        panic!("no Redis could be started with {settings:?}")
+        panic!("no Redis could be started")
     }
 
     /// A port for a Redis that does not run yet.
     pub async fn absent() -> Self {
         let directory = scratch("redis");
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        Self { child: None, port, url: format!("redis://127.0.0.1:{port}"), directory, settings: Vec::new() }
+        let url = format!("redis://127.0.0.1:{port}");
+        Self { child: None, port, url, directory, settings: Vec::new(), access: Vec::new() }
     }
 
     /// `redis://…`
@@ -90,7 +98,9 @@ impl Redis {
     /// The answer to a command, one line an item.
     pub async fn command(&self, words: &[&str]) -> Vec<String> {
         let port = self.port.to_string();
-        let output = within(Command::new("redis-cli").args(["-p", &port]).args(words).output()).await.unwrap();
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &port]).args(&self.access).args(words);
+        let output = within(command.output()).await.unwrap();
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).filter(|line| !line.is_empty()).collect()
     }
 

@@ -72,23 +72,30 @@ impl Server {
     /// The same of another program, which takes the same flags and logs the same line `listening`.
     pub async fn spawn_program(program: &Path, flags: &[&str]) -> Self {
         let admin = if flags.contains(&"--admin-listen") { &[][..] } else { &["--admin-listen", "127.0.0.1:0"] };
-        Self::launch(program, &[admin, flags].concat()).await
+        Self::launch(command_of(program, &[]), &[admin, flags].concat()).await
     }
 
     /// An instance that chooses its admin address itself.
     pub async fn spawn_without_admin(flags: &[&str]) -> Self {
-        Self::launch(&hubbub(), flags).await
+        Self::launch(command(&[]), flags).await
     }
 
-    async fn launch(program: &Path, flags: &[&str]) -> Self {
+    /// As that, with these environment variables.
+    pub async fn spawn_in(environment: &[(&str, &str)], flags: &[&str]) -> Self {
+        let mut command = command(&[]);
+        command.envs(environment.iter().copied());
+        Self::launch(command, flags).await
+    }
+
+    async fn launch(mut command: Command, flags: &[&str]) -> Self {
         const DEFAULTS: [(&str, &str); 4] =
             [("--listen", "127.0.0.1:0"), ("--log-format", "json"), ("--log", "info"), ("--max-per-address", "100000")];
         let defaults = DEFAULTS.into_iter().filter(|(flag, _)| !flags.contains(flag));
         let mut all: Vec<&str> = defaults.flat_map(<[&str; 2]>::from).collect();
         all.extend(flags);
 
-        let spawned = command_of(program, &all).spawn();
-        let mut child = spawned.unwrap_or_else(|error| panic!("{} cannot be started: {error}", program.display()));
+        let spawned = command.args(all).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
         let (lines, log) = watch::channel(Vec::new());
         let out = collect(child.stdout.take().unwrap(), lines.clone());
         let err = collect(child.stderr.take().unwrap(), lines);

@@ -54,6 +54,11 @@ impl Cluster {
         &self.url
     }
 
+    /// All nodes, primaries and replicas.
+    pub fn nodes(&self) -> impl Iterator<Item = &Redis> {
+        self.nodes.iter()
+    }
+
     /// The node that owns the slot of this key.
     pub async fn primary(&self, key: &str) -> &Redis {
         &self.nodes[self.owner(key).await]

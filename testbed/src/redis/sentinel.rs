@@ -45,6 +45,16 @@ impl Sentinel {
         &self.primary
     }
 
+    /// The Sentinel itself.
+    pub fn watcher(&self) -> &Redis {
+        &self.watcher
+    }
+
+    /// The servers that hold the data.
+    pub fn nodes(&self) -> impl Iterator<Item = &Redis> {
+        [&self.primary, &self.replica].into_iter()
+    }
+
     /// Kills the primary when the replica has missed what was written for as long as `lag`, and waits until the replica
     /// has been promoted. The old primary comes back as a replica, so that this can be done again.
     ///
