@@ -234,7 +234,7 @@ impl Redis {
         if decode::is_anonymous(&reply) {
             self.anonymous.call_once(|| {
                 tracing::warn!(
-                    "Redis hides its run_id, or denies INFO: what a restart or a failover loses may be noticed too late"
+                    "Redis denies INFO (allow +info) or hides its run_id: what a restart or failover loses may be noticed late"
                 );
             });
         }
