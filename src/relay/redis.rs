@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use fred::{
     clients::{Client, SubscriberClient},
-    error::Error,
+    error::{Error, ErrorKind},
     interfaces::{ClientLike, PubsubInterface},
     rustls::{
         ClientConfig, RootCertStore,
@@ -86,6 +86,9 @@ pub enum RedisError {
     /// The URL is of something else.
     #[error("a Redis URL begins with redis://, rediss://, redis-cluster://, redis-sentinel:// or valkey://")]
     Scheme,
+    /// The certificate authorities of the operating system cannot be used.
+    #[error("cannot use the certificate authorities of this system (SSL_CERT_FILE, if it is set): {0}")]
+    System(String),
     /// The file of the certificate authority cannot be used.
     #[error("cannot use the certificate authority {path}: {reason}")]
     Authority {
@@ -171,7 +174,10 @@ impl Redis {
         if !matches!(scheme.split('-').next(), Some("redis" | "rediss" | "valkey" | "valkeys")) {
             return Err(RedisError::Scheme);
         }
-        let invalid = |error: Error| RedisError::Url(error.details().to_owned());
+        let invalid = |error: Error| match error.kind() {
+            ErrorKind::Tls => RedisError::System(error.details().to_owned()),
+            _ => RedisError::Url(error.details().to_owned()),
+        };
         let mut server = Config::from_url(&config.url).map_err(invalid)?;
         server.version = RespVersion::RESP3;
         server.fail_fast = false;

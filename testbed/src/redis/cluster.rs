@@ -75,6 +75,18 @@ impl Cluster {
         .await;
     }
 
+    /// Lets a replica take over the slot of this key from a primary that lives on, as maintenance does.
+    pub async fn hand_over(&self, key: &str) {
+        let before = self.owner(key).await;
+        for node in &self.nodes {
+            let role = node.command(&["ROLE"]).await;
+            if role.contains(&"slave".to_owned()) && role.contains(&self.nodes[before].port.to_string()) {
+                assert_eq!(node.command(&["CLUSTER", "FAILOVER"]).await, ["OK"]);
+            }
+        }
+        eventually(CHANGE, || async { self.find_owner(key).await.filter(|after| *after != before) }).await;
+    }
+
     async fn owner(&self, key: &str) -> usize {
         eventually(CHANGE, || self.find_owner(key)).await.0
     }

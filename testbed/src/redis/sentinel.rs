@@ -9,7 +9,7 @@ use crate::eventually;
 
 /// What Sentinel calls the pair.
 const NAME: &str = "hubbub";
-/// A failover takes about 3 s; Sentinel tries again after twice its `failover-timeout`.
+/// A failover takes about 4 s; Sentinel tries again after twice its `failover-timeout`.
 const FAILOVER: Duration = Duration::from_mins(1);
 /// A primary sends its data at once, without waiting for more replicas.
 const AT_ONCE: &str = "repl-diskless-sync-delay 0";
@@ -58,7 +58,7 @@ impl Sentinel {
     /// Kills the primary when the replica has missed what was written for as long as `lag`, and waits until the replica
     /// has been promoted. The old primary comes back as a replica, so that this can be done again.
     ///
-    /// A lag of more than 10 s makes Sentinel refuse the replica.
+    /// A lag of more than 20 s makes Sentinel refuse the replica.
     pub async fn fail_over_to_lagging_replica(&mut self, lag: Duration) {
         // To stop it alone would lose nothing: the data would wait in its socket.
         self.replica.signal("STOP").await;
@@ -103,7 +103,7 @@ fn follow(primary: &Redis) -> String {
 async fn watch(primary: &Redis) -> Redis {
     Redis::with(&[
         &format!("sentinel monitor {NAME} 127.0.0.1 {} 1", primary.port),
-        &format!("sentinel down-after-milliseconds {NAME} 1000"),
+        &format!("sentinel down-after-milliseconds {NAME} 2000"),
         &format!("sentinel failover-timeout {NAME} 3000"),
     ])
     .await
