@@ -296,3 +296,24 @@ async fn a_shard_that_hangs_is_noticed_on_the_connection_that_subscribes() {
     assert_eq!(assert_complete(&members).await, published);
     assert_unharmed(&members);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_is_being_moved_holds_messages_back_and_ends_no_client() {
+    let cluster = Cluster::start(Duration::from_mins(1)).await;
+    let servers = pair(&["--redis-url", cluster.url()]).await;
+    let rooms = [room()];
+    let members = crowd(servers.each_ref(), 10, &rooms[0]).await;
+    let moving = async {
+        carried_on(&members).await;
+        let owner = cluster.begin_move(KEY).await;
+        owner.command(&["FLUSHALL"]).await;
+        for member in &members {
+            member.until("told", |record| record.states.last() == Some(&RelayState::Degraded)).await;
+        }
+        cluster.cancel_move(KEY).await;
+        carried_on(&members).await;
+    };
+    let published = chatter(&members, &rooms, Duration::from_millis(10), moving).await;
+    assert_eq!(assert_complete(&members).await, published);
+    assert_unharmed(&members);
+}

@@ -342,7 +342,9 @@ fn builder(server: Config) -> Builder {
         .with_connection_config(|connection| {
             connection.connection_timeout = CONNECT_TIMEOUT;
             connection.internal_command_timeout = CONNECT_TIMEOUT;
-            connection.max_command_attempts = 3;
+            // when a command runs out of attempts over an ASK, fred ends the whole client: redirections must run out first
+            connection.max_command_attempts = 10;
+            connection.max_redirections = 2;
             connection.max_command_buffer_len = 1024;
             connection.unresponsive =
                 UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE), interval: Duration::from_secs(1) };

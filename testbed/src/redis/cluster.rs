@@ -87,6 +87,32 @@ impl Cluster {
         eventually(CHANGE, || async { self.find_owner(key).await.filter(|after| *after != before) }).await;
     }
 
+    /// Begins to move the slot of this key to another primary, and moves nothing: the owner sends whoever asks it for a key
+    /// that it has not there. Returns the owner.
+    pub async fn begin_move(&self, key: &str) -> &Redis {
+        let slot = self.nodes[0].command(&["CLUSTER", "KEYSLOT", key]).await.remove(0);
+        let owner = self.primary(key).await;
+        let mut target = None;
+        for node in self.nodes.iter().filter(|node| node.port != owner.port) {
+            if node.command(&["ROLE"]).await[0] == "master" {
+                target = Some(node);
+            }
+        }
+        let target = target.unwrap();
+        let (from, to) = (owner.command(&["CLUSTER", "MYID"]).await, target.command(&["CLUSTER", "MYID"]).await);
+        assert_eq!(target.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from[0]]).await, ["OK"]);
+        assert_eq!(owner.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to[0]]).await, ["OK"]);
+        owner
+    }
+
+    /// Gives the move up.
+    pub async fn cancel_move(&self, key: &str) {
+        let slot = self.nodes[0].command(&["CLUSTER", "KEYSLOT", key]).await.remove(0);
+        for node in &self.nodes {
+            node.command(&["CLUSTER", "SETSLOT", &slot, "STABLE"]).await;
+        }
+    }
+
     async fn owner(&self, key: &str) -> usize {
         eventually(CHANGE, || self.find_owner(key)).await.0
     }
