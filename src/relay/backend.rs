@@ -78,10 +78,10 @@ pub struct Position {
 pub struct Snapshot {
     /// Base of the open epoch.
     pub base: Seq,
-    /// `cut` of the open epoch's marker.
-    pub cut: Seq,
     /// The last place given out.
     pub seq: Seq,
+    /// The latest markers, ascending, whether the log still has them or not.
+    pub markers: Vec<Marker>,
     /// The entries above the position, ascending.
     pub entries: Vec<LogEntry>,
 }

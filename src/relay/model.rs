@@ -196,16 +196,12 @@ impl World {
 
     /// What these instances hold and will offer again when they have read the log, if they have not done so.
     fn coming_back<'a>(&self, instances: impl IntoIterator<Item = &'a Instance>) -> Set {
-        let log = self.store.log();
-        let markers: Vec<_> = log.iter().filter_map(|entry| marker(place(entry))).collect();
-        let stands = |seq| {
-            let trimmed = log.front().is_some_and(|first| seq < first.seq());
-            let found = trimmed || log.binary_search_by_key(&seq, LogEntry::seq).is_ok();
-            found && sequencer::survives(seq, &markers)
-        };
+        let markers: Vec<_> = self.store.log().iter().filter_map(|entry| marker(place(entry))).collect();
         let lost = |instance: &Instance| {
+            let ahead = || markers.iter().filter(|marker| marker.base > instance.ring().last());
             let entries = instance.ring().history(&room(), None, None, usize::MAX).entries;
-            entries.iter().filter(|entry| !stands(entry.seq)).fold(instance.offers(), |set, entry| set | of(entry))
+            let taken = entries.iter().filter(|entry| !sequencer::survives(entry.seq, ahead()));
+            taken.fold(instance.offers(), |set, entry| set | of(entry))
         };
         instances.into_iter().map(lost).fold(0, |set, ids| set | ids)
     }

@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn behind_is_what_the_log_has_more_and_nothing_at_its_end() {
-        let snapshot = Snapshot { base: 1000, cut: 40, seq: 1250, entries: Vec::new() };
+        let snapshot = Snapshot { base: 1000, seq: 1250, markers: Vec::new(), entries: Vec::new() };
         for (last, messages) in [(1250, 0), (1249, 1), (1000, 250), (40, 251), (7, 251), (1300, 0), (0, 251)] {
             assert_eq!(behind(&snapshot, last), messages, "{last}");
         }

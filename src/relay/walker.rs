@@ -123,15 +123,20 @@ impl Walker {
         if self.as_of.0 != snapshot.base {
             self.as_of = (snapshot.base, last);
         }
-        let mut entries: Vec<_> = snapshot.entries.iter().map(prepare).collect();
-        let first = entries.first().map(Prepared::place);
-        if last < snapshot.base && matches!(first, Some(Place::Message(seq)) if seq > snapshot.base) {
-            // the log no longer has the marker of the epoch it is in
-            let marker = Marker { base: snapshot.base, cut: snapshot.cut, low: 0 };
-            if last == 0 { self.adopt(marker) } else { entries.insert(0, Prepared::Marker(marker)) }
+        let first = snapshot.entries.first().map(LogEntry::seq);
+        let empty = first.is_none();
+        // those that were trimmed before this reader came to them; what a later marker has taken is walked with that one
+        let trimmed = |marker: &&Marker| marker.base > last && Some(marker.base) < first;
+        let stands = |marker: &&Marker| sequencer::survives(marker.base, &snapshot.markers);
+        let mut markers = snapshot.markers.iter().filter(trimmed).filter(stands);
+        if last == 0 {
+            if let Some(open) = markers.next_back() {
+                self.adopt(*open);
+            }
+            self.walk(snapshot.entries.iter().map(prepare).collect());
+        } else {
+            self.walk(markers.copied().map(Prepared::Marker).chain(snapshot.entries.iter().map(prepare)).collect());
         }
-        let empty = entries.is_empty();
-        self.walk(entries);
         let (last, _) = self.shared.ring.walked();
         if empty && last < snapshot.seq {
             error!(last, log.seq = snapshot.seq, "the log says that it has entries, but does not show them");
@@ -250,7 +255,8 @@ mod tests {
     }
 
     fn snapshot(entries: Vec<LogEntry>) -> Snapshot {
-        Snapshot { base: 100, cut: 0, seq: entries.last().map_or(0, LogEntry::seq), entries }
+        let markers = vec![Marker { base: 100, cut: 0, low: 100 }];
+        Snapshot { base: 100, seq: entries.last().map_or(0, LogEntry::seq), markers, entries }
     }
 
     #[test]

@@ -15,8 +15,8 @@ use crate::{
     ring::Marker,
 };
 
-/// Lost ranges that dedupe keys are checked against.
-const LOST: usize = 32;
+/// Latest markers that are kept: for dedupe keys in lost ranges, and for readers that missed some.
+const MARKERS: usize = 32;
 
 #[derive(Default)]
 pub(in crate::relay) struct Store {
@@ -24,7 +24,7 @@ pub(in crate::relay) struct Store {
     /// Marker of the open epoch; None: there is none.
     open: Option<Marker>,
     seq: Seq,
-    lost: VecDeque<Marker>,
+    markers: VecDeque<Marker>,
     seen: HashMap<Arc<str>, Seq>,
     expiries: VecDeque<(Instant, Arc<str>, Seq)>,
 }
@@ -54,7 +54,7 @@ impl Store {
         let (mut receipt, mut new) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for submission in batch {
             let known = self.seen.get(&submission.key).copied();
-            let known = known.filter(|seq| sequencer::survives(*seq, &self.lost));
+            let known = known.filter(|seq| sequencer::survives(*seq, &self.markers));
             receipt.push(Appended { seq: known.unwrap_or(self.seq + 1), duplicate: known.is_some() });
             if known.is_none() {
                 self.add(submission);
@@ -84,9 +84,9 @@ impl Store {
         let cut = self.log.back().map_or(0, LogEntry::seq);
         let marker = Marker { base, cut, low: position.low.unwrap_or(base) };
         self.log.push_back(LogEntry::Marker(marker));
-        self.lost.push_back(marker);
-        if self.lost.len() > LOST {
-            self.lost.pop_front();
+        self.markers.push_back(marker);
+        if self.markers.len() > MARKERS {
+            self.markers.pop_front();
         }
         self.open = Some(marker);
         self.seq = base;
@@ -96,8 +96,8 @@ impl Store {
     pub(in crate::relay) fn read(&self, position: Position) -> Snapshot {
         let start = self.log.partition_point(|entry| entry.seq() <= position.last);
         let entries = self.log.range(start..).take(position.count).cloned().collect();
-        let (base, cut) = self.open.map_or((0, 0), |marker| (marker.base, marker.cut));
-        Snapshot { base, cut, seq: self.seq, entries }
+        let base = self.open.map_or(0, |marker| marker.base);
+        Snapshot { base, seq: self.seq, markers: self.markers.iter().copied().collect(), entries }
     }
 
     #[cfg(test)]

@@ -14,7 +14,7 @@ if not state.open or text(state.base) ~= epoch then return {} end
 local function known(key)
   local seq = tonumber(redis.call('GET', key) or '0')
   if seq == 0 then return 0 end
-  for cut, base in string.gmatch(state.lost, '(%d+):(%d+)') do
+  for cut, base in string.gmatch(state.markers, '(%d+):(%d+):%d+') do
     if seq > tonumber(cut) and seq < tonumber(base) then return 0 end
   end
   return seq

@@ -38,10 +38,18 @@ pub(super) fn snapshot(reply: Value) -> Result<Snapshot, BackendError> {
 
 fn try_snapshot(reply: Value) -> Option<Snapshot> {
     let mut parts = reply.into_array().into_iter();
-    let (base, seq, cut) = (number(&parts.next()?)?, number(&parts.next()?)?, number(&parts.next()?)?);
+    let (base, seq) = (number(&parts.next()?)?, number(&parts.next()?)?);
+    let markers = parts.next()?.as_str()?.split_terminator(' ').map(marker).collect::<Option<_>>()?;
     // what somebody else has written into the stream has no place in the log
     let entries = parts.next()?.into_array().into_iter().filter_map(entry).collect();
-    Some(Snapshot { base, cut, seq, entries })
+    Some(Snapshot { base, seq, markers, entries })
+}
+
+/// A marker as the meta hash has it.
+fn marker(text: &str) -> Option<Marker> {
+    let mut numbers = text.split(':').map(|number| number.parse().ok());
+    let (cut, base, low) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    Some(Marker { base, cut, low })
 }
 
 /// Whether the reply of sync.lua cannot name the server process.
@@ -112,9 +120,11 @@ mod tests {
     fn a_snapshot_reads_messages_and_markers() {
         let marker = list(vec![text("100-0"), list(vec![text("cut"), text("12"), text("low"), text("5")])]);
         let message = list(vec![text("101-0"), list(vec![text("m"), text("{}"), text("w"), text("7")])]);
-        let reply = list(vec![text("100"), text("101"), text("12"), list(vec![marker, message])]);
+        let reply = list(vec![text("100"), text("101"), text("3:9:4 12:100:5 "), list(vec![marker, message])]);
         let read = snapshot(reply).unwrap();
-        assert_eq!((read.base, read.seq, read.cut), (100, 101, 12));
+        assert_eq!((read.base, read.seq), (100, 101));
+        let (first, open) = (Marker { base: 9, cut: 3, low: 4 }, Marker { base: 100, cut: 12, low: 5 });
+        assert_eq!(read.markers, [first, open]);
         assert!(matches!(read.entries[0], LogEntry::Marker(Marker { base: 100, cut: 12, low: 5 })));
         assert!(matches!(&read.entries[1], LogEntry::Message { seq: 101, was: 7, record } if record == "{}"));
         assert!(snapshot(list(vec![text("1")])).is_err());

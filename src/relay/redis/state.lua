@@ -2,8 +2,8 @@
 --
 -- {prefix}:log   stream. Message: id <seq>-0, fields m (the record as JSON) and w (its former place, if it had one).
 --                Marker: id <base>-0, fields cut and low.
--- {prefix}:meta  hash. base: the open epoch; seq: the last place given out; cut: of the open epoch's marker;
---                run: the server process that the epoch belongs to; lost: the latest lost ranges, "cut:base cut:base ..".
+-- {prefix}:meta  hash. base: the open epoch; seq: the last place given out; run: the server process that the epoch belongs to;
+--                markers: the latest ones, ascending, "cut:base:low cut:base:low ..", which the stream may have lost or trimmed.
 --
 -- An epoch belongs to one server process. Another one (restart, failover) may have lost the tail of the log even when
 -- data came back.
@@ -24,15 +24,14 @@ end
 
 local function state(log, meta)
   local run = process()
-  local known = redis.call('HMGET', meta, 'base', 'seq', 'cut', 'run', 'lost')
+  local known = redis.call('HMGET', meta, 'base', 'seq', 'run', 'markers')
   local last = top(log)
   return {
-    open = last and known[1] and known[4] == run,
+    open = last and known[1] and known[3] == run,
     base = tonumber(known[1] or '0'),
     seq = math.max(tonumber(known[2] or '0'), last or 0),
-    cut = tonumber(known[3] or '0'),
     run = run,
-    lost = known[5] or '',
+    markers = known[4] or '',
     last = last or 0,
   }
 end
