@@ -94,4 +94,17 @@ compose-test: ## chat through the compose stack while an instance stops
 
 .PHONY: bench
 bench: ## the benchmarks
-	cargo bench --workspace --locked
+	cargo bench --workspace --locked --bench protocol
+
+.PHONY: audit
+audit: ## every fault on real processes: nothing lost, nothing twice, nothing out of order
+	cargo bench --locked --bench audit
+
+.PHONY: audit-short
+audit-short: ## a selection of the audit, in less than a minute
+	cargo test --locked --bench audit -- --short
+
+.PHONY: soak
+soak: MINUTES ?= 10
+soak: ## random faults for MINUTES=10, and whether the instances grow
+	cargo bench --locked --bench audit -- --soak $(MINUTES)

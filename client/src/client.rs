@@ -213,6 +213,20 @@ impl Client {
         }
     }
 
+    /// Hands the connection over, for its new owner to end it. None if there is none. The client comes back with another.
+    pub fn detach(&mut self) -> Option<Connection> {
+        match std::mem::replace(&mut self.link, Link::Over) {
+            Link::Open(connection) => {
+                self.disconnected(Closed { code: LOST, reason: "detached by its owner".to_owned() });
+                Some(*connection)
+            }
+            link => {
+                self.link = link;
+                None
+            }
+        }
+    }
+
     /// Says goodbye and ends the client. Waits for the server's close frame for at most a second.
     pub async fn close(mut self) {
         if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Over) {

@@ -55,6 +55,11 @@ impl Redis {
         &self.url
     }
 
+    /// `host:port`
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("redis://")
+    }
+
     /// Stops it as an operator would: it writes its file and goes.
     pub async fn stop(&mut self) {
         let mut child = self.child.take().unwrap();
@@ -67,8 +72,60 @@ impl Redis {
         assert!(self.try_resume().await, "Redis does not start on port {}", self.port);
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id().unwrap()
+    }
+
+    /// Ends it with SIGKILL.
+    pub async fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().await.unwrap();
+    }
+
+    /// Removes what it has on disk. It must not run.
+    pub fn forget(&self) {
+        for entry in fs::read_dir(&self.directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                fs::remove_dir_all(path).unwrap();
+            } else if path.extension().is_some_and(|extension| extension == "rdb") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+
+    /// Cuts this many bytes, but at most half of the file, from the end of the newest part of the append-only file, as a
+    /// power failure may. It must not run. Returns how many bytes were cut.
+    pub fn cut_append_only_file(&self, bytes: u64) -> u64 {
+        let parts = fs::read_dir(self.directory.join("appendonlydir")).unwrap();
+        let newest = parts
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
+            .max_by_key(|path| fs::metadata(path).unwrap().modified().unwrap())
+            .unwrap();
+        let length = fs::metadata(&newest).unwrap().len();
+        let cut = bytes.min(length / 2);
+        fs::OpenOptions::new().write(true).open(newest).unwrap().set_len(length - cut).unwrap();
+        cut
+    }
+
+    /// Starts it again from the file of its last `SAVE`, as if the append-only file had been lost. It must not run.
+    pub async fn resume_from_save(&mut self) {
+        fs::remove_dir_all(self.directory.join("appendonlydir")).unwrap();
+        let persistent = std::mem::replace(&mut self.persistent, false);
+        self.resume().await;
+        self.persistent = persistent;
+        self.command(&["CONFIG", "SET", "appendonly", "yes"]).await;
+    }
+
+    /// What it has printed so far, over all its starts.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("redis.log")).unwrap()
+    }
+
     async fn try_resume(&mut self) -> bool {
-        let log = fs::File::create(self.directory.join("redis.log")).unwrap();
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.directory.join("redis.log")).unwrap();
         let mut child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly"])
             .args([if self.persistent { "yes" } else { "no" }, "--dir"])

@@ -1,6 +1,7 @@
 //! The real binary as a child process.
 
 use std::{
+    path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use tokio::{
 };
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::{PATIENCE, Redis, binaries, eventually, http, signal, within};
+use crate::{PATIENCE, Redis, eventually, http, program, signal, within};
 
 /// A running instance. Dropping it kills the process.
 #[derive(Debug)]
@@ -27,7 +28,11 @@ pub struct Server {
 
 /// A command for the binary, with none of the caller's `HUBBUB_…` variables.
 pub fn command(flags: &[&str]) -> Command {
-    let mut command = Command::new(binaries().join("hubbub"));
+    command_of(&program(), flags)
+}
+
+fn command_of(program: &Path, flags: &[&str]) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HUBBUB_") {
             command.env_remove(name);
@@ -58,13 +63,18 @@ impl Server {
 
     /// An instance that chooses its admin address itself.
     pub async fn spawn_without_admin(flags: &[&str]) -> Self {
+        Self::spawn_program(&program(), flags).await
+    }
+
+    /// Another build of the server, for a comparison. It listens but may not be ready.
+    pub async fn spawn_program(program: &Path, flags: &[&str]) -> Self {
         const DEFAULTS: [(&str, &str); 4] =
             [("--listen", "127.0.0.1:0"), ("--log-format", "json"), ("--log", "info"), ("--max-per-address", "100000")];
         let defaults = DEFAULTS.into_iter().filter(|(flag, _)| !flags.contains(flag));
         let mut all: Vec<&str> = defaults.flat_map(<[&str; 2]>::from).collect();
         all.extend(flags);
 
-        let mut child = command(&all).spawn().unwrap();
+        let mut child = command_of(program, &all).spawn().unwrap();
         let (lines, log) = watch::channel(Vec::new());
         let out = collect(child.stdout.take().unwrap(), lines.clone());
         let err = collect(child.stderr.take().unwrap(), lines);
@@ -141,6 +151,11 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Open file descriptors.
+    pub fn open_descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
     /// Sends SIGTERM.
