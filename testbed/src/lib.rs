@@ -1,8 +1,9 @@
 //! What the tests, the audit and the load generator share: the real binary, a Redis of their own, and a network that
 //! fails on demand.
 //!
-//! Nothing sleeps. Callers wait for an event, or ask again until a condition holds, always under a deadline. A step that
-//! fails panics, for neither a test nor a measurement can go on without it.
+//! Nothing sleeps, except where the caller asks for a fault of some duration. Callers wait for an event, or ask again
+//! until a condition holds, always under a deadline. A step that fails panics, for neither a test nor a measurement can
+//! go on without it.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -34,7 +35,7 @@ use tokio::{
 };
 
 pub use proxy::{Flow, Proxy};
-pub use redis::Redis;
+pub use redis::{Redis, Sentinel};
 pub use server::{Server, command};
 
 /// Long enough for a busy machine; a test that works never waits so long.

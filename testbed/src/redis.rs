@@ -1,14 +1,18 @@
 //! A Redis of the test's own.
 
+mod sentinel;
+mod storage;
+
 use std::{fs, path::PathBuf, process::Stdio};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     process::{Child, Command},
 };
 
 use crate::{PATIENCE, eventually, scratch, signal, within};
+
+pub use sentinel::Sentinel;
 
 /// A Redis server in a directory of its own. Dropping it kills the process and removes the directory.
 #[derive(Debug)]
@@ -17,37 +21,38 @@ pub struct Redis {
     port: u16,
     url: String,
     directory: PathBuf,
-    persistent: bool,
+    settings: Vec<String>,
 }
 
 impl Redis {
     /// Keeps nothing on disk.
     pub async fn start() -> Self {
-        Self::new(false).await
+        Self::with(&[]).await
     }
 
     /// Keeps an append-only file, so that a restart loses nothing.
     pub async fn persistent() -> Self {
-        Self::new(true).await
+        Self::with(&["appendonly yes"]).await
+    }
+
+    /// With more lines in its configuration file. They win over the defaults, which keep nothing.
+    pub async fn with(settings: &[&str]) -> Self {
+        // Another process may take the port between the choice and the start; then another port is chosen.
+        for _ in 0..10 {
+            let mut redis = Self::absent().await;
+            redis.configure(settings);
+            if redis.try_resume().await {
+                return redis;
+            }
+        }
+        panic!("no Redis could be started with {settings:?}")
     }
 
     /// A port for a Redis that does not run yet.
     pub async fn absent() -> Self {
         let directory = scratch("redis");
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        Self { child: None, port, url: format!("redis://127.0.0.1:{port}"), directory, persistent: false }
-    }
-
-    async fn new(persistent: bool) -> Self {
-        // Another process may take the port between the choice and the start; then another port is chosen.
-        for _ in 0..10 {
-            let mut redis = Self::absent().await;
-            redis.persistent = persistent;
-            if redis.try_resume().await {
-                return redis;
-            }
-        }
-        panic!("no Redis could be started")
+        Self { child: None, port, url: format!("redis://127.0.0.1:{port}"), directory, settings: Vec::new() }
     }
 
     /// `redis://…`
@@ -55,95 +60,30 @@ impl Redis {
         &self.url
     }
 
-    /// `host:port`
-    pub fn address(&self) -> &str {
-        self.url.trim_start_matches("redis://")
+    /// Where it listens, on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Stops it as an operator would: it writes its file and goes.
     pub async fn stop(&mut self) {
-        let mut child = self.child.take().unwrap();
-        signal(child.id().unwrap(), "TERM").await;
-        within(child.wait()).await.unwrap();
+        self.signal("TERM").await;
+        within(self.child.take().unwrap().wait()).await.unwrap();
+    }
+
+    /// Ends it at once.
+    pub async fn kill(&mut self) {
+        within(self.child.take().unwrap().kill()).await.unwrap();
+    }
+
+    /// Sends it a signal, for example `STOP`.
+    pub async fn signal(&self, name: &str) {
+        signal(self.child.as_ref().unwrap().id().unwrap(), name).await;
     }
 
     /// Starts it again on the same port and directory.
     pub async fn resume(&mut self) {
         assert!(self.try_resume().await, "Redis does not start on port {}", self.port);
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap().id().unwrap()
-    }
-
-    /// Ends it with SIGKILL.
-    pub async fn kill(&mut self) {
-        let mut child = self.child.take().unwrap();
-        child.kill().await.unwrap();
-    }
-
-    /// Removes what it has on disk. It must not run.
-    pub fn forget(&self) {
-        for entry in fs::read_dir(&self.directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                fs::remove_dir_all(path).unwrap();
-            } else if path.extension().is_some_and(|extension| extension == "rdb") {
-                fs::remove_file(path).unwrap();
-            }
-        }
-    }
-
-    /// Cuts this many bytes, but at most half of the file, from the end of the newest part of the append-only file, as a
-    /// power failure may. It must not run. Returns how many bytes were cut.
-    pub fn cut_append_only_file(&self, bytes: u64) -> u64 {
-        let parts = fs::read_dir(self.directory.join("appendonlydir")).unwrap();
-        let newest = parts
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
-            .max_by_key(|path| fs::metadata(path).unwrap().modified().unwrap())
-            .unwrap();
-        let length = fs::metadata(&newest).unwrap().len();
-        let cut = bytes.min(length / 2);
-        fs::OpenOptions::new().write(true).open(newest).unwrap().set_len(length - cut).unwrap();
-        cut
-    }
-
-    /// Starts it again from the file of its last `SAVE`, as if the append-only file had been lost. It must not run.
-    pub async fn resume_from_save(&mut self) {
-        fs::remove_dir_all(self.directory.join("appendonlydir")).unwrap();
-        let persistent = std::mem::replace(&mut self.persistent, false);
-        self.resume().await;
-        self.persistent = persistent;
-        self.command(&["CONFIG", "SET", "appendonly", "yes"]).await;
-    }
-
-    /// What it has printed so far, over all its starts.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.join("redis.log")).unwrap()
-    }
-
-    async fn try_resume(&mut self) -> bool {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.directory.join("redis.log")).unwrap();
-        let mut child = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly"])
-            .args([if self.persistent { "yes" } else { "no" }, "--dir"])
-            .arg(&self.directory)
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| panic!("redis-server cannot be started, see `make setup`: {error}"));
-        let port = self.port;
-        let (answers, _) = eventually(PATIENCE, || {
-            let ended = child.try_wait().unwrap().is_some();
-            async move { (ended || ping(port).await).then_some(!ended) }
-        })
-        .await;
-        self.child = Some(child);
-        answers
     }
 
     /// The answer to a command, one line an item.
@@ -152,14 +92,43 @@ impl Redis {
         let output = within(Command::new("redis-cli").args(["-p", &port]).args(words).output()).await.unwrap();
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).filter(|line| !line.is_empty()).collect()
     }
-}
 
-async fn ping(port: u16) -> bool {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)).await else { return false };
-    let mut answer = [0; 7];
-    stream.write_all(b"PING\r\n").await.is_ok()
-        && stream.read_exact(&mut answer).await.is_ok()
-        && &answer == b"+PONG\r\n"
+    /// Lines of the configuration file for the next start.
+    fn configure(&mut self, settings: &[&str]) {
+        self.settings = settings.iter().map(|&line| line.to_owned()).collect();
+    }
+
+    async fn try_resume(&mut self) -> bool {
+        // In a file, for Sentinel and CONFIG REWRITE write into it.
+        let file = self.directory.join("redis.conf");
+        let defaults = [&format!("port {}", self.port), "bind 127.0.0.1", "save \"\""].map(str::to_owned);
+        fs::write(&file, [&defaults, &self.settings[..]].concat().join("\n")).unwrap();
+        let log = fs::File::options().create(true).append(true).open(self.directory.join("redis.log")).unwrap();
+        let sentinel = self.settings.iter().any(|line| line.starts_with("sentinel ")).then_some("--sentinel");
+        let child = Command::new("redis-server")
+            .arg(&file)
+            .args(sentinel)
+            .current_dir(&self.directory)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("redis-server cannot be started, see `make setup`: {error}"));
+        self.answers(child).await
+    }
+
+    /// Waits until the process serves or has ended.
+    async fn answers(&mut self, mut child: Child) -> bool {
+        let (answers, _) = eventually(PATIENCE, || {
+            let ended = child.try_wait().unwrap().is_some();
+            let redis = &*self;
+            async move { (ended || redis.command(&["PING"]).await == ["PONG"]).then_some(!ended) }
+        })
+        .await;
+        self.child = Some(child);
+        answers
+    }
 }
 
 impl Drop for Redis {
