@@ -1,20 +1,20 @@
 //! What can go wrong, and how each of it is done and undone.
 
-use std::{fmt, time::Duration};
+mod clients;
+mod instance;
+mod link;
+mod redis;
 
-use anyhow::{Result, ensure};
+use std::fmt;
+
+use anyhow::Result;
 use clap::ValueEnum;
-use hubbub_testbed::{Flow, Redis, signal};
 use rand::{RngExt, rngs::StdRng};
-use tokio::time::sleep;
 
 use crate::{
     crowd::Crowd,
-    world::{Holder, Instance, World},
+    world::{Holder, Instance, Storage, World},
 };
-
-/// Bytes a power failure takes from the append-only file at most.
-const CUT_BYTES: u64 = 300_000;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,6 +41,8 @@ pub(crate) enum Fault {
     DeleteLog,
     /// Redis stands still for 6 s.
     Freeze,
+    /// A Sentinel makes a replica the primary that has missed the last 2 s. Alone only.
+    Failover,
     /// Redis closes a subscriber that reads too slowly.
     OutputBuffer,
     /// The connections between an instance and Redis fall silent for 8 s, while new ones work.
@@ -79,6 +81,14 @@ impl Fault {
         self.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default()
     }
 
+    /// The world it needs.
+    pub(crate) const fn storage(self) -> Storage {
+        match self {
+            Self::Failover => Storage::Sentinel,
+            _ => Storage::Redis,
+        }
+    }
+
     /// Whose memory it takes away.
     pub(crate) const fn takes(self) -> Option<Holder> {
         match self {
@@ -88,7 +98,8 @@ impl Fault {
             | Self::RestartOldRdb
             | Self::Flushall
             | Self::DeleteMeta
-            | Self::DeleteLog => Some(Holder::Log),
+            | Self::DeleteLog
+            | Self::Failover => Some(Holder::Log),
             Self::InstanceKill | Self::InstanceTerm => Some(Holder::Instance),
             _ => None,
         }
@@ -112,108 +123,28 @@ impl Fault {
         }
     }
 
+    #[expect(clippy::cognitive_complexity, reason = "a line for each kind")]
     async fn act(self, scene: &Scene<'_>, rng: &mut StdRng) -> Result<()> {
         let world = scene.world;
         match self {
-            Self::KillPubsub
-            | Self::KillNormal
-            | Self::Pause
-            | Self::Flushall
-            | Self::DeleteMeta
-            | Self::DeleteLog
-            | Self::Freeze => self.disturb(&*world.redis.lock().await).await,
+            Self::KillPubsub => redis::command(world, &["CLIENT", "KILL", "TYPE", "pubsub"]).await,
+            Self::KillNormal => redis::command(world, &["CLIENT", "KILL", "TYPE", "normal"]).await,
+            Self::Flushall => redis::command(world, &["FLUSHALL"]).await,
+            Self::DeleteMeta => redis::command(world, &["DEL", "{hubbub}:meta"]).await,
+            Self::DeleteLog => redis::command(world, &["DEL", "{hubbub}:log"]).await,
+            Self::Pause => redis::pause(world).await,
+            Self::Freeze => redis::freeze(world).await,
+            Self::Failover => redis::fail_over(world).await,
             Self::RestartAof | Self::RestartEmpty | Self::RestartCutAof | Self::RestartOldRdb => {
-                self.restart(&mut *world.redis.lock().await).await
+                redis::restart(world, self).await
             }
-            Self::OutputBuffer => overflow(scene, rng).await,
-            Self::HalfOpen | Self::CutLink | Self::SlowLink => {
-                let _alone = world.link.lock().await;
-                self.disturb_link(one(world, rng), world, rng).await;
-                Ok(())
-            }
-            Self::InstanceKill => kill(one(world, rng), world).await,
-            Self::InstanceTerm => roll(world).await,
-            Self::InstanceStop => {
-                stop(one(world, rng), world).await;
-                Ok(())
-            }
-            Self::CutMidFrame => {
-                cut_mid_frame(world, rng).await;
-                Ok(())
-            }
-            Self::SlowReaders => {
-                slow_down(world, rng).await;
-                Ok(())
-            }
-        }
-    }
-
-    /// What is done to a Redis that goes on.
-    async fn disturb(self, redis: &Redis) -> Result<()> {
-        let command: &[&str] = match self {
-            Self::KillPubsub => &["CLIENT", "KILL", "TYPE", "pubsub"],
-            Self::KillNormal => &["CLIENT", "KILL", "TYPE", "normal"],
-            Self::Pause => &["CLIENT", "PAUSE", "2000"],
-            Self::Flushall => &["FLUSHALL"],
-            Self::DeleteMeta => &["DEL", "{hubbub}:meta"],
-            Self::DeleteLog => &["DEL", "{hubbub}:log"],
-            _ => {
-                signal(redis.pid(), "STOP").await;
-                sleep(Duration::from_secs(6)).await;
-                signal(redis.pid(), "CONT").await;
-                return Ok(());
-            }
-        };
-        let answer = redis.command(command).await.concat();
-        ensure!(answer == "OK" || answer.parse().is_ok_and(|count: u64| count > 0), "{command:?}: {answer}");
-        if self == Self::Pause {
-            sleep(Duration::from_secs(2)).await;
-        }
-        Ok(())
-    }
-
-    async fn restart(self, redis: &mut Redis) -> Result<()> {
-        if self == Self::RestartOldRdb {
-            redis.command(&["SAVE"]).await;
-            sleep(Duration::from_secs(2)).await;
-        }
-        redis.kill().await;
-        match self {
-            Self::RestartOldRdb => {
-                redis.resume_from_save().await;
-                return Ok(());
-            }
-            Self::RestartEmpty => redis.forget(),
-            Self::RestartCutAof => ensure!(redis.cut_append_only_file(CUT_BYTES) > 0, "there was nothing to cut"),
-            _ => {}
-        }
-        redis.resume().await;
-        Ok(())
-    }
-
-    async fn disturb_link(self, instance: &Instance, world: &World, rng: &mut StdRng) {
-        let back = &instance.back;
-        world.note(format!("{self}: {}", instance.name));
-        match self {
-            Self::HalfOpen => {
-                back.freeze();
-                sleep(Duration::from_secs(8)).await;
-                back.thaw();
-            }
-            Self::CutLink => {
-                back.cut();
-                sleep(Duration::from_secs(3)).await;
-                back.restore();
-            }
-            _ => {
-                let flow =
-                    if rng.random() { Flow::Delayed(Duration::from_millis(50)) } else { Flow::Throttled(100_000) };
-                back.set(flow);
-                back.set_from_client(flow);
-                sleep(Duration::from_secs(4)).await;
-                back.set(Flow::Free);
-                back.set_from_client(Flow::Free);
-            }
+            Self::OutputBuffer => link::overflow(scene, rng).await,
+            Self::HalfOpen | Self::CutLink | Self::SlowLink => link::disturb(world, self, rng).await,
+            Self::InstanceKill => instance::kill(world, rng).await,
+            Self::InstanceTerm => instance::roll(world).await,
+            Self::InstanceStop => instance::stop(world, rng).await,
+            Self::CutMidFrame => clients::cut_mid_frame(world, rng).await,
+            Self::SlowReaders => clients::slow_down(world, rng).await,
         }
     }
 }
@@ -221,82 +152,4 @@ impl Fault {
 /// Any instance.
 fn one<'a>(world: &'a World, rng: &mut StdRng) -> &'a Instance {
     &world.instances[rng.random_range(0..world.instances.len())]
-}
-
-/// Stalls a link while Redis has much to say and little patience.
-async fn overflow(scene: &Scene<'_>, rng: &mut StdRng) -> Result<()> {
-    const DROPPED: &str = "overcoming of output buffer limits";
-    let Scene { world, crowd } = scene;
-    let redis = world.redis.lock().await;
-    let _alone = world.link.lock().await;
-    let instance = one(world, rng);
-    world.note(format!("output-buffer: {}", instance.name));
-    let limit = |value| ["CONFIG", "SET", "client-output-buffer-limit", value];
-    let before = redis.log().matches(DROPPED).count();
-    redis.command(&limit("pubsub 65536 32768 1")).await;
-    crowd.speak(Some(7000));
-    instance.back.set(Flow::Stalled);
-    let mut patience = 100;
-    while redis.log().matches(DROPPED).count() == before && patience > 0 {
-        sleep(Duration::from_millis(100)).await;
-        patience -= 1;
-    }
-    let dropped = redis.log().matches(DROPPED).count() > before;
-    crowd.speak(None);
-    instance.back.set(Flow::Free);
-    redis.command(&limit("pubsub 33554432 8388608 60")).await;
-    ensure!(dropped, "Redis kept the slow subscriber");
-    Ok(())
-}
-
-async fn kill(instance: &Instance, world: &World) -> Result<()> {
-    let mut server = instance.server.lock().await;
-    world.note(format!("SIGKILL: {}", instance.name));
-    server.kill().await;
-    sleep(Duration::from_secs(1)).await;
-    instance.restart(&mut server).await
-}
-
-async fn roll(world: &World) -> Result<()> {
-    for instance in &world.instances {
-        let mut server = instance.server.lock().await;
-        world.note(format!("SIGTERM: {}", instance.name));
-        server.terminate().await;
-        let status = server.ended().await;
-        ensure!(status.success(), "{} ended with {status}", instance.name);
-        instance.restart(&mut server).await?;
-    }
-    Ok(())
-}
-
-async fn stop(instance: &Instance, world: &World) {
-    let server = instance.server.lock().await;
-    world.note(format!("SIGSTOP: {}", instance.name));
-    signal(server.pid(), "STOP").await;
-    sleep(Duration::from_secs(5)).await;
-    signal(server.pid(), "CONT").await;
-}
-
-async fn cut_mid_frame(world: &World, rng: &mut StdRng) {
-    for _ in 0..6 {
-        for instance in &world.instances {
-            for front in [&instance.front, &instance.slow_front] {
-                front.set(Flow::CutAfter(rng.random_range(1..20_000)));
-            }
-        }
-        sleep(Duration::from_millis(500)).await;
-    }
-    for instance in &world.instances {
-        instance.front.set(Flow::Free);
-        instance.slow_front.set(Flow::Free);
-    }
-}
-
-async fn slow_down(world: &World, rng: &mut StdRng) {
-    let flow = if rng.random() { Flow::Stalled } else { Flow::Throttled(2000) };
-    world.note(format!("slow-readers: {flow:?}"));
-    let set = |flow| world.instances.iter().for_each(|instance| instance.slow_front.set(flow));
-    set(flow);
-    sleep(Duration::from_secs(3)).await;
-    set(Flow::Free);
 }

@@ -22,7 +22,7 @@ use crate::{
     crowd::Size,
     fault::Fault,
     trial::{Outcome, Setting},
-    world::Blueprint,
+    world::{Blueprint, Storage},
 };
 
 /// How long the faults of a mixture begin.
@@ -39,6 +39,7 @@ const RETENTION: usize = 100_000;
 
 /// Proves on real processes that every acked message reaches every receiver once and in order, through every fault.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[command(name = "audit", max_term_width = 100)]
 struct Cli {
     /// Only these kinds of fault, separated by commas. Without --mixtures, each alone.
@@ -98,7 +99,7 @@ async fn main() -> Result<ExitCode> {
         list();
         return Ok(ExitCode::SUCCESS);
     }
-    let outcomes = cli.run().await?;
+    let outcomes = Box::pin(cli.run()).await?;
     report::print(&outcomes);
     if let Some(path) = &cli.json {
         report::write(path, cli.seed, &outcomes)?;
@@ -126,7 +127,7 @@ impl Cli {
         let (times, duration) = if self.short { (self.times.min(1), SHORT_MIXTURE) } else { (self.times, MIXTURE) };
         if times > 0 {
             for fault in self.faults() {
-                outcomes.push(progress(setting.alone(fault, times).await?));
+                outcomes.push(progress(Box::pin(setting.alone(fault, times)).await?));
             }
         }
         for nth in 0..self.mixtures() {
@@ -139,7 +140,7 @@ impl Cli {
         let Self { instances, senders, receivers, rooms, rate, seed, .. } = *self;
         let program = self.program.clone().unwrap_or_else(hubbub_testbed::program);
         let retention = if self.soak.is_some() { SOAK_RETENTION } else { RETENTION };
-        let blueprint = Blueprint { program, instances, retention };
+        let blueprint = Blueprint { program, storage: Storage::Redis, instances, retention };
         Setting { blueprint, size: Size { senders, receivers, rooms, rate }, seed }
     }
 

@@ -41,8 +41,7 @@ pub(crate) fn print(outcomes: &[Outcome]) {
 
 fn line(cells: &[String; 13]) -> String {
     let [name, rest @ ..] = cells;
-    let rest = rest.iter().map(|cell| format!("{cell:>11}")).collect::<String>();
-    format!("{name:<16}{rest}")
+    rest.iter().fold(format!("{name:<16}"), |line, cell| format!("{line}{cell:>11}"))
 }
 
 fn row(outcome: &Outcome) -> [String; 13] {
@@ -97,7 +96,9 @@ fn explain(outcome: &Outcome) {
             case.at.as_secs_f64(),
             case.circumstances
         );
-        around.iter().for_each(|line| println!("      {line}"));
+        for line in around {
+            println!("      {line}");
+        }
     }
     let more = outcome.around.len().saturating_sub(SHOWN);
     if more > 0 {

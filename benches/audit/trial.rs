@@ -13,7 +13,7 @@ use crate::{
     fault::{Fault, Scene},
     schedule::{self, Injection, seeded},
     soak,
-    world::{Blueprint, World},
+    world::{Blueprint, Holder, Storage, World},
 };
 
 /// Load without a fault, before the first one.
@@ -64,7 +64,7 @@ impl Setting {
         let name = fault.to_string();
         let mut rng = seeded(self.seed, &name);
         let repeat = format!("--only {name} --times {times} --seed {}", self.seed);
-        self.trial(&name, repeat, &mut rng, async |scene, rng| {
+        self.trial(&name, repeat, fault.storage(), &mut rng, async |scene, rng| {
             let mut found = Found::default();
             for _ in 0..times {
                 found.took(fault.happen(scene, StdRng::from_rng(rng)).await);
@@ -80,7 +80,8 @@ impl Setting {
     pub(crate) async fn mixture(&self, faults: &[Fault], duration: Duration, nth: u64) -> Result<Outcome> {
         let seed = self.seed + nth;
         let repeat = format!("--times 0 --mixtures 1 --seed {seed}");
-        self.trial(&format!("mixture {seed}"), repeat, &mut seeded(seed, "mixture"), async |scene, rng| {
+        let mut rng = seeded(seed, "mixture");
+        self.trial(&format!("mixture {seed}"), repeat, Storage::Redis, &mut rng, async |scene, rng| {
             let injections = schedule::mixture(faults, duration, PACE, rng);
             let mut found = Found::default();
             found.took(all(scene, injections).await);
@@ -93,8 +94,8 @@ impl Setting {
     /// Many kinds at once in one world, while its processes are watched for growth.
     pub(crate) async fn soak(&self, faults: &[Fault], duration: Duration) -> Result<Outcome> {
         let repeat = format!("--soak {} --seed {}", duration.as_secs() / 60, self.seed);
-        self.trial("soak", repeat, &mut seeded(self.seed, "soak"), async |scene, rng| {
-            let injections = schedule::mixture(faults, duration, PACE * 2, rng);
+        self.trial("soak", repeat, Storage::Redis, &mut seeded(self.seed, "soak"), async |scene, rng| {
+            let injections = schedule::mixture(&mostly_lasting(faults), duration, PACE * 2, rng);
             let mut found = Found::default();
             let mut growth = soak::Growth::default();
             tokio::select! {
@@ -112,14 +113,15 @@ impl Setting {
         &self,
         name: &str,
         repeat: String,
+        storage: Storage,
         rng: &mut StdRng,
         happenings: impl AsyncFnOnce(&Scene<'_>, &mut StdRng) -> Found,
     ) -> Result<Outcome> {
-        let world = World::start(&self.blueprint).await?;
+        let world = World::start(&Blueprint { storage, ..self.blueprint.clone() }).await?;
         let crowd = Crowd::gather(self.size, &world, rng).await?;
         sleep(CALM).await;
         let scene = Scene { world: &world, crowd: &crowd };
-        let Found { recoveries, troubles } = happenings(&scene, rng).await;
+        let Found { recoveries, troubles } = Box::pin(happenings(&scene, rng)).await;
         let mut verdict = crowd.verdict(SETTLING_LIMIT, COMPLETING_LIMIT).await;
         verdict.cases.sort_by_key(|case| case.at);
         let around = verdict.cases.iter().map(|case| (case.clone(), around(&world, case))).collect();
@@ -148,6 +150,12 @@ impl Found {
             self.troubles.push(format!("{error:#}"));
         }
     }
+}
+
+/// With those that end an instance, and so its series of samples, far less often than the others.
+fn mostly_lasting(faults: &[Fault]) -> Vec<Fault> {
+    let often = |fault: &Fault| if fault.takes() == Some(Holder::Instance) { 1 } else { 4 };
+    faults.iter().flat_map(|fault| std::iter::repeat_n(*fault, often(fault))).collect()
 }
 
 /// All of them, each at its time.

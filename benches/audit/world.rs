@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
-use hubbub_testbed::{Flow, Proxy, Redis, Server, scratch};
+use anyhow::{Context, Result, bail};
+use hubbub_testbed::{Flow, Proxy, Redis, Sentinel, Server, scratch};
 use parking_lot::Mutex as Sync;
 use tokio::{
     sync::Mutex,
@@ -18,10 +18,26 @@ use tokio::{
 /// How far a loss of data and the end of an instance lie apart: what both have lost is out of reach.
 const APART: Duration = Duration::from_secs(5);
 
+/// What keeps the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// One Redis with an append-only file, and a proxy between it and each instance.
+    Redis,
+    /// A primary and a replica under a Sentinel, which tells the instances where to connect.
+    Sentinel,
+}
+
+/// The processes that keep the log.
+pub(crate) enum Store {
+    Redis(Box<Redis>),
+    Sentinel(Box<Sentinel>),
+}
+
 /// What a world is made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Blueprint {
     pub(crate) program: PathBuf,
+    pub(crate) storage: Storage,
     pub(crate) instances: usize,
     /// Messages that the log keeps.
     pub(crate) retention: usize,
@@ -36,10 +52,10 @@ pub(crate) enum Holder {
     Instance,
 }
 
-/// One Redis, some instances, and proxies on every link.
+/// What keeps the log, some instances, and proxies on the links.
 pub(crate) struct World {
-    /// Whoever does something to Redis holds it for as long.
-    pub(crate) redis: Mutex<Redis>,
+    /// Whoever does something to it holds it for as long.
+    pub(crate) store: Mutex<Store>,
     pub(crate) instances: Vec<Instance>,
     /// One instance at a time is cut off from Redis.
     pub(crate) link: Mutex<()>,
@@ -53,7 +69,7 @@ pub(crate) struct World {
 /// One instance on its address, whichever process runs there.
 pub(crate) struct Instance {
     pub(crate) name: String,
-    /// Between it and Redis.
+    /// Between it and Redis; leads nowhere if a Sentinel shows the way.
     pub(crate) back: Proxy,
     /// Between most clients and it.
     pub(crate) front: Proxy,
@@ -68,14 +84,14 @@ pub(crate) struct Instance {
 
 impl World {
     pub(crate) async fn start(blueprint: &Blueprint) -> Result<Self> {
-        let redis = Redis::persistent().await;
+        let store = Store::start(blueprint.storage).await;
         let directory = scratch("audit");
         let mut instances = Vec::new();
         for number in 0..blueprint.instances {
-            instances.push(Instance::start(number, redis.address(), blueprint, &directory).await?);
+            instances.push(Instance::start(number, &store, blueprint, &directory).await?);
         }
         Ok(Self {
-            redis: Mutex::new(redis),
+            store: Mutex::new(store),
             instances,
             link: Mutex::default(),
             lost: Mutex::default(),
@@ -117,8 +133,8 @@ impl World {
 
     /// Ends all processes. Keeps their logs; says where.
     pub(crate) async fn end(self) -> Result<PathBuf> {
-        let redis = self.redis.into_inner();
-        fs::write(self.directory.join("redis.log"), redis.log()).context("the log of Redis")?;
+        let store = self.store.into_inner();
+        fs::write(self.directory.join("redis.log"), store.primary().log()).context("the log of Redis")?;
         for instance in self.instances {
             let mut server = instance.server.lock().await;
             server.kill().await;
@@ -128,12 +144,57 @@ impl World {
     }
 }
 
+impl Store {
+    async fn start(storage: Storage) -> Self {
+        match storage {
+            Storage::Redis => Self::Redis(Box::new(Redis::persistent().await)),
+            Storage::Sentinel => Self::Sentinel(Box::new(Sentinel::start().await)),
+        }
+    }
+
+    /// The server that takes writes.
+    pub(crate) fn primary(&self) -> &Redis {
+        match self {
+            Self::Redis(redis) => redis,
+            Self::Sentinel(sentinel) => sentinel.primary(),
+        }
+    }
+
+    /// The Redis that is alone.
+    ///
+    /// # Errors
+    ///
+    /// It is not.
+    pub(crate) fn alone(&mut self) -> Result<&mut Redis> {
+        match self {
+            Self::Redis(redis) => Ok(redis),
+            Self::Sentinel(_) => bail!("this world has a Sentinel"),
+        }
+    }
+
+    /// The Sentinel.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub(crate) fn sentinel(&mut self) -> Result<&mut Sentinel> {
+        match self {
+            Self::Sentinel(sentinel) => Ok(sentinel),
+            Self::Redis(_) => bail!("this world has no Sentinel"),
+        }
+    }
+}
+
 impl Instance {
-    async fn start(number: usize, redis: &str, blueprint: &Blueprint, directory: &Path) -> Result<Self> {
-        let back = Proxy::to(redis, Flow::Free).await;
+    async fn start(number: usize, store: &Store, blueprint: &Blueprint, directory: &Path) -> Result<Self> {
+        let back = Proxy::to(&format!("127.0.0.1:{}", store.primary().port()), Flow::Free).await;
+        let url = match store {
+            Store::Redis(_) => format!("redis://{}", back.address()),
+            Store::Sentinel(sentinel) => sentinel.url().to_owned(),
+        };
         let name = format!("instance-{number}");
         let mut flags = [
-            ["--redis-url", &format!("redis://{}", back.address())],
+            ["--redis-url", &url],
             ["--instance", &name],
             ["--log-retention", &blueprint.retention.to_string()],
             ["--admin-listen", "127.0.0.1:0"],

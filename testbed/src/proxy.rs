@@ -173,9 +173,8 @@ async fn shape(
     loop {
         let flow = flow_of(&terms.borrow_and_update());
         let room = match flow {
-            Flow::Free => buffer.len(),
             Flow::Delayed(_) if delayed.bytes >= DELAYED_BYTES => 0,
-            Flow::Delayed(_) => buffer.len(),
+            Flow::Free | Flow::Delayed(_) => buffer.len(),
             Flow::CutAfter(bytes) if passed >= bytes => return,
             Flow::CutAfter(bytes) => buffer.len().min(bytes - passed),
             Flow::Throttled(bytes_a_second) => {
