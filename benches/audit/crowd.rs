@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use hubbub::protocol::{MessageId, Publish, RoomId};
+use hubbub::protocol::{DEDUPE_WINDOW, MessageId, Publish, RoomId};
 use hubbub_client::{Client, Config, Event, Violations};
 use hubbub_testbed::ledger::{Breach, Delivery, Fate, Mark, Reading, Sent, Verdict};
 use parking_lot::Mutex;
@@ -39,13 +39,15 @@ pub(crate) struct Size {
     pub(crate) receivers: usize,
     pub(crate) rooms: usize,
     /// Messages a second, of all senders together.
-    pub(crate) rate: f64,
+    pub(crate) rate: u32,
 }
 
 /// What the clients share.
 struct Ledger {
     started: Instant,
     rooms: Vec<RoomId>,
+    /// Messages that a client remembers: those that may come again.
+    memory: usize,
     sent: Mutex<Sent>,
     readings: Vec<Mutex<Reading>>,
     talking: watch::Sender<bool>,
@@ -67,6 +69,7 @@ impl Crowd {
         let ledger = Arc::new(Ledger {
             started: Instant::now() - world.now(),
             rooms: (0..size.rooms).map(|_| hubbub_testbed::room()).collect(),
+            memory: usize::try_from(DEDUPE_WINDOW.as_secs() * u64::from(size.rate))?,
             sent: Mutex::new(Sent::by(size.senders)),
             readings: (0..)
                 .zip(&seats)
@@ -93,7 +96,7 @@ impl Crowd {
         for number in 0..size.senders {
             let rooms = BTreeSet::from([number % size.rooms, rng.random_range(0..size.rooms)]);
             let client = ledger.client(&format!("sender {number}"), addresses(world, number, false), &rooms)?;
-            let pace = Duration::from_secs_f64(f64::from(u32::try_from(size.senders)?) / size.rate);
+            let pace = Duration::from_secs_f64(f64::from(u32::try_from(size.senders)?) / f64::from(size.rate));
             let sender =
                 Sender { number, client, ledger: Arc::clone(&ledger), rooms: rooms.into_iter().collect(), pace };
             tasks.push(AbortOnDropHandle::new(tracker.spawn(sender.run(StdRng::from_rng(rng)))));
@@ -178,6 +181,7 @@ impl Ledger {
     fn client(&self, name: &str, addresses: Vec<String>, rooms: &BTreeSet<usize>) -> Result<Client> {
         let rooms = rooms.iter().filter_map(|room| self.rooms.get(*room).cloned()).collect();
         let mut config = Config::new(addresses, name.parse().context("the name of a client")?, rooms);
+        config.remembered_messages = self.memory;
         config.backoff.cap = Duration::from_millis(500);
         Ok(Client::new(config))
     }
@@ -300,7 +304,10 @@ impl Receiver {
             }
             _ => {}
         }
-        let now = self.client.violations();
+        let (now, returned) = (self.client.violations(), self.client.returned());
+        if returned > 0 {
+            self.reading(|reading, _| reading.returned(returned));
+        }
         if now != self.known {
             self.reading(|reading, _| {
                 reading.found(Breach::Duplicated, now.duplicated - self.known.duplicated);

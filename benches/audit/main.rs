@@ -76,8 +76,8 @@ struct Cli {
     #[arg(long, default_value_t = 6, value_name = "N")]
     rooms: usize,
     /// Messages a second, of all senders together.
-    #[arg(long, default_value_t = 400.0, value_name = "N/S")]
-    rate: f64,
+    #[arg(long, default_value_t = 400, value_name = "N/S", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
     /// Another build of the server [default: the one that cargo has just built].
     #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,

@@ -12,10 +12,11 @@ use crate::trial::Outcome;
 /// Cases that are shown of a trial.
 const SHOWN: usize = 5;
 
-const HEAD: [&str; 13] = [
+const HEAD: [&str; 14] = [
     "fault",
     "acked",
     "deliveries",
+    "again",
     "lost",
     "twice",
     "order",
@@ -39,12 +40,12 @@ pub(crate) fn print(outcomes: &[Outcome]) {
     }
 }
 
-fn line(cells: &[String; 13]) -> String {
+fn line(cells: &[String; 14]) -> String {
     let [name, rest @ ..] = cells;
-    rest.iter().fold(format!("{name:<16}"), |line, cell| format!("{line}{cell:>11}"))
+    rest.iter().fold(format!("{name:<16}"), |line, cell| format!("{line}{cell:>10}"))
 }
 
-fn row(outcome: &Outcome) -> [String; 13] {
+fn row(outcome: &Outcome) -> [String; 14] {
     let verdict = &outcome.verdict;
     let count = |breach| verdict.count(breach).to_string();
     let (median, worst) = recovery(outcome);
@@ -52,6 +53,7 @@ fn row(outcome: &Outcome) -> [String; 13] {
         outcome.name.clone(),
         verdict.acked.to_string(),
         verdict.deliveries.to_string(),
+        verdict.returned.to_string(),
         count(Breach::Lost),
         count(Breach::Duplicated),
         count(Breach::Reordered),
@@ -126,6 +128,7 @@ fn trial(outcome: &Outcome) -> Value {
         "clean": outcome.is_clean(),
         "acked": verdict.acked,
         "deliveries": verdict.deliveries,
+        "returned": verdict.returned,
         "lost": verdict.count(Breach::Lost),
         "duplicated": verdict.count(Breach::Duplicated),
         "reordered": verdict.count(Breach::Reordered),

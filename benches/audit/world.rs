@@ -18,6 +18,9 @@ use tokio::{
 /// How far a loss of data and the end of an instance lie apart: what both have lost is out of reach.
 const APART: Duration = Duration::from_secs(5);
 
+/// What the kernel holds for a client that may become slow.
+const SLOW_BUFFER_BYTES: u32 = 64 * 1024;
+
 /// What keeps the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Storage {
@@ -187,7 +190,7 @@ impl Store {
 
 impl Instance {
     async fn start(number: usize, store: &Store, blueprint: &Blueprint, directory: &Path) -> Result<Self> {
-        let back = Proxy::to(&format!("127.0.0.1:{}", store.primary().port()), Flow::Free).await;
+        let back = Proxy::wide(&format!("127.0.0.1:{}", store.primary().port())).await;
         let url = match store {
             Store::Redis(_) => format!("redis://{}", back.address()),
             Store::Sentinel(sentinel) => sentinel.url().to_owned(),
@@ -209,8 +212,8 @@ impl Instance {
         let program = blueprint.program.clone();
         let server = launch(&program, &flags).await;
         flags.extend(["--listen".to_owned(), server.address().to_owned()]);
-        let front = Proxy::to(server.address(), Flow::Free).await;
-        let slow_front = Proxy::to(server.address(), Flow::Free).await;
+        let front = Proxy::wide(server.address()).await;
+        let slow_front = Proxy::holding(server.address(), Flow::Free, SLOW_BUFFER_BYTES).await;
         let log = directory.join(&name).with_extension("log");
         Ok(Self { name, back, front, slow_front, server: Mutex::new(server), program, flags, log })
     }

@@ -43,7 +43,8 @@ pub struct Config {
     pub upgrade: Upgrade,
     /// How long to wait before connecting again.
     pub backoff: Backoff,
-    /// Messages remembered to recognise those that come again.
+    /// Messages remembered to recognise those that come again. Those of the last two minutes may, after Redis lost data.
+    /// Default 1024.
     pub remembered_messages: usize,
 }
 
@@ -99,6 +100,7 @@ pub struct Client {
     heard_at: Instant,
     ids: (u64, u64),
     violations: Violations,
+    returned: u64,
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
@@ -141,6 +143,7 @@ impl Client {
             heard_at: now,
             ids: (rand::random(), 0),
             violations: Violations::default(),
+            returned: 0,
             config,
         }
     }
@@ -252,6 +255,11 @@ impl Client {
     /// What the server did wrong so far.
     pub fn violations(&self) -> Violations {
         self.violations
+    }
+
+    /// Messages that came again because Redis had lost them, and were dropped.
+    pub fn returned(&self) -> u64 {
+        self.returned
     }
 
     /// Who the client is and where it connects.

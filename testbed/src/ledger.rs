@@ -169,6 +169,7 @@ pub struct Reading {
     highest: Vec<Option<usize>>,
     fed: BTreeMap<usize, Duration>,
     delivered: u64,
+    returned: u64,
     longest_gap: Duration,
     counts: BTreeMap<Breach, u64>,
     cases: Vec<Case>,
@@ -184,6 +185,7 @@ impl Reading {
             highest: vec![None; senders],
             fed: BTreeMap::new(),
             delivered: 0,
+            returned: 0,
             longest_gap: Duration::ZERO,
             counts: BTreeMap::new(),
             cases: Vec::new(),
@@ -226,6 +228,11 @@ impl Reading {
     /// What the client found on its own, beside what it delivered.
     pub fn found(&mut self, breach: Breach, count: u64) {
         *self.counts.entry(breach).or_default() += count;
+    }
+
+    /// So many messages have come again after Redis had lost them, and were dropped as the protocol asks.
+    pub fn returned(&mut self, count: u64) {
+        self.returned = count;
     }
 
     /// Messages delivered.
@@ -280,6 +287,8 @@ pub struct Verdict {
     pub unsettled: usize,
     /// Deliveries, over all receivers.
     pub deliveries: u64,
+    /// Messages that came again after Redis had lost them, and were dropped, over all receivers.
+    pub returned: u64,
     /// How often each promise was broken, over all receivers.
     pub counts: BTreeMap<Breach, u64>,
     /// The first cases of each receiver.
@@ -295,6 +304,7 @@ impl Verdict {
         let mut verdict = Self { acked, failed, unsettled, ..Self::default() };
         for reading in readings {
             verdict.deliveries += reading.delivered;
+            verdict.returned += reading.returned;
             verdict.longest_gap = verdict.longest_gap.max(reading.longest_gap);
             verdict.cases.extend(reading.cases.iter().cloned());
             for (breach, count) in &reading.counts {

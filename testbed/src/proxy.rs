@@ -69,19 +69,35 @@ impl Terms {
 }
 
 impl Proxy {
-    /// A proxy on a port of its own; `flow` is from the server to the client, the other direction flows freely.
+    /// A proxy on a port of its own; `flow` is from the server to the client, the other direction flows freely. The kernel
+    /// holds little for it, so that the server feels a stall soon.
     pub async fn to(target: &str, flow: Flow) -> Self {
+        Self::holding(target, flow, RECEIVE_BUFFER_BYTES).await
+    }
+
+    /// The same, with another size of what the kernel holds. Below 64 KiB a connection that falls behind crawls on
+    /// loopback, whose segments are as large as that.
+    pub async fn holding(target: &str, flow: Flow, bytes: u32) -> Self {
+        Self::over(Route { target: target.to_owned(), receive_buffer_bytes: Some(bytes) }, flow).await
+    }
+
+    /// A proxy that flows freely, and for which the kernel holds as much as for anyone.
+    pub async fn wide(target: &str) -> Self {
+        Self::over(Route { target: target.to_owned(), receive_buffer_bytes: None }, Flow::Free).await
+    }
+
+    async fn over(route: Route, flow: Flow) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let terms = Terms { from_server: flow, from_client: Flow::Free, frozen_below: 0, next: 0, open: true };
         let (terms, receiver) = watch::channel(terms);
-        let (target, numbers) = (target.to_owned(), terms.clone());
+        let numbers = terms.clone();
         let task = TaskTracker::new().spawn(async move {
             let links = Links::default();
             while let Ok((client, _)) = listener.accept().await {
                 let number = numbers.borrow().next;
                 numbers.send_modify(|terms| terms.next += 1);
-                links.add(forward(client, target.clone(), number, receiver.clone()));
+                links.add(forward(client, route.clone(), number, receiver.clone()));
             }
         });
         Self { address, terms, _task: AbortOnDropHandle::new(task) }
@@ -140,13 +156,28 @@ impl Links {
     }
 }
 
-async fn forward(client: TcpStream, target: String, number: u64, mut terms: watch::Receiver<Terms>) {
+/// Where a proxy leads.
+#[derive(Clone)]
+struct Route {
+    target: String,
+    receive_buffer_bytes: Option<u32>,
+}
+
+impl Route {
+    async fn connect(&self) -> Option<TcpStream> {
+        let socket = TcpSocket::new_v4().unwrap();
+        if let Some(bytes) = self.receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes).unwrap();
+        }
+        socket.connect(self.target.parse().unwrap()).await.ok()
+    }
+}
+
+async fn forward(client: TcpStream, route: Route, number: u64, mut terms: watch::Receiver<Terms>) {
     if !terms.borrow().open {
         return;
     }
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES).unwrap();
-    let Ok(server) = socket.connect(target.parse().unwrap()).await else { return };
+    let Some(server) = route.connect().await else { return };
     // The end of either direction cuts both, without a goodbye.
     server.set_nodelay(true).unwrap();
     client.set_nodelay(true).unwrap();
