@@ -25,6 +25,8 @@ use crate::world::World;
 
 /// How long a receiver stays connected, on average.
 const MEAN_STAY: Duration = Duration::from_secs(4);
+/// How long it stays away, at most.
+const LONGEST_ABSENCE: Duration = Duration::from_millis(1500);
 /// How long a client that says goodbye waits for the answer.
 const GOODBYE: Duration = Duration::from_millis(200);
 /// How often a condition is looked at.
@@ -279,7 +281,7 @@ impl Receiver {
                     None => return self.reading(|reading, at| reading.ended(at, "the server forbade to come back".to_owned())),
                 },
                 () = sleep_until(leaves_at), if talks => {
-                    leave(&mut self.client, &mut rng).await;
+                    self.leave(&mut rng).await;
                     leaves_at = Instant::now() + stay(&mut rng);
                 }
                 Ok(()) = talking.changed() => leaves_at = Instant::now() + stay(&mut rng),
@@ -317,19 +319,22 @@ impl Receiver {
         }
     }
 
+    /// Half of the time without a goodbye. Some are away at any moment: they have to be told of what they miss.
+    async fn leave(&mut self, rng: &mut StdRng) {
+        self.reading(|reading, _| reading.leave());
+        if rng.random() {
+            self.client.cut();
+        } else if let Some(connection) = self.client.detach() {
+            let _how_it_ended = connection.close(GOODBYE).await;
+        }
+        sleep(LONGEST_ABSENCE.mul_f64(rng.random())).await;
+        self.reading(Reading::come_back);
+    }
+
     fn reading(&self, act: impl FnOnce(&mut Reading, Duration)) {
         if let Some(reading) = self.ledger.readings.get(self.number) {
             act(&mut reading.lock(), self.ledger.now());
         }
-    }
-}
-
-/// Half of the time without a goodbye.
-async fn leave(client: &mut Client, rng: &mut StdRng) {
-    if rng.random() {
-        client.cut();
-    } else if let Some(connection) = client.detach() {
-        let _how_it_ended = connection.close(GOODBYE).await;
     }
 }
 

@@ -14,9 +14,10 @@ mod world;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 use hubbub_testbed::ledger::Breach;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     crowd::Size,
@@ -99,7 +100,14 @@ async fn main() -> Result<ExitCode> {
         list();
         return Ok(ExitCode::SUCCESS);
     }
-    let outcomes = Box::pin(cli.run()).await?;
+    // What is dropped here ends its processes.
+    let outcomes = tokio::select! {
+        outcomes = Box::pin(cli.run()) => outcomes?,
+        stopped = stopped() => {
+            stopped?;
+            bail!("stopped by a signal");
+        }
+    };
     report::print(&outcomes);
     if let Some(path) = &cli.json {
         report::write(path, cli.seed, &outcomes)?;
@@ -107,6 +115,16 @@ async fn main() -> Result<ExitCode> {
     let lost = outcomes.iter().any(|outcome| outcome.verdict.count(Breach::Lost) > 0);
     let passed = if cli.expect_loss { lost } else { outcomes.iter().all(Outcome::is_clean) };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Completes when somebody wants the audit to end.
+async fn stopped() -> Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "this is what was asked for")]

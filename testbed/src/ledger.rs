@@ -170,6 +170,7 @@ pub struct Reading {
     fed: BTreeMap<usize, Duration>,
     delivered: u64,
     returned: u64,
+    away: bool,
     longest_gap: Duration,
     counts: BTreeMap<Breach, u64>,
     cases: Vec<Case>,
@@ -186,6 +187,7 @@ impl Reading {
             fed: BTreeMap::new(),
             delivered: 0,
             returned: 0,
+            away: false,
             longest_gap: Duration::ZERO,
             counts: BTreeMap::new(),
             cases: Vec::new(),
@@ -215,6 +217,19 @@ impl Reading {
         *highest = (*highest).max(Some(mark.n));
     }
 
+    /// The receiver leaves, and stays away by its own will.
+    pub fn leave(&mut self) {
+        self.away = true;
+    }
+
+    /// It wants to be served again. What it was away for is no gap.
+    pub fn come_back(&mut self, at: Duration) {
+        self.away = false;
+        for fed in self.fed.values_mut() {
+            *fed = at;
+        }
+    }
+
     /// The server sent a `reset`.
     pub fn reset(&mut self, seq: Seq, at: Duration, circumstances: String) {
         self.note(Case { breach: Breach::Reset, receiver: self.receiver, mark: None, seq, at, circumstances });
@@ -240,14 +255,15 @@ impl Reading {
         self.delivered
     }
 
-    /// Longest time between two deliveries of one room.
+    /// Longest time between two deliveries of one room while the receiver wanted to be served.
     pub fn longest_gap(&self) -> Duration {
         self.longest_gap
     }
 
-    /// Whether a message has come that was sent when the counts of [`Sent::next`] stood so.
+    /// Whether a message has come that was sent when the counts of [`Sent::next`] stood so, or the receiver is away.
     pub fn has_news(&self, since: &[usize]) -> bool {
-        self.highest.iter().zip(since).any(|(highest, next)| highest.is_some_and(|highest| highest >= *next))
+        self.away
+            || self.highest.iter().zip(since).any(|(highest, next)| highest.is_some_and(|highest| highest >= *next))
     }
 
     /// How many acked messages of its rooms have not come.
@@ -444,6 +460,11 @@ mod tests {
         deliver(&mut reading, 2, 1, 30);
         assert_eq!(reading.longest_gap(), Duration::from_secs(1));
         assert!(reading.has_news(&[2]) && !reading.has_news(&[3]));
+        reading.leave();
+        assert!(reading.has_news(&[3]), "who is away needs none");
+        reading.come_back(Duration::from_mins(1));
+        deliver(&mut reading, 3, 1, 62);
+        assert_eq!(reading.longest_gap(), Duration::from_secs(2));
     }
 
     #[test]
