@@ -42,7 +42,7 @@ pub(crate) fn print(outcomes: &[Outcome]) {
 
 fn line(cells: &[String; 14]) -> String {
     let [name, rest @ ..] = cells;
-    rest.iter().fold(format!("{name:<16}"), |line, cell| format!("{line}{cell:>10}"))
+    rest.iter().fold(format!("{name:<16}"), |line, cell| format!("{line}{cell:>11}"))
 }
 
 fn row(outcome: &Outcome) -> [String; 14] {
