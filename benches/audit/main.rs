@@ -33,9 +33,7 @@ const SHORT_MIXTURE: Duration = Duration::from_secs(6);
 /// A sample of each family: Redis, links, instances, clients.
 const SHORT: [Fault; 5] =
     [Fault::KillPubsub, Fault::RestartCutAof, Fault::CutLink, Fault::InstanceKill, Fault::CutMidFrame];
-/// Messages that a log keeps in a soak: it is full soon, so that what grows later is a leak.
-const SOAK_RETENTION: usize = 20_000;
-/// What a log keeps otherwise: the default of the server.
+/// Messages that a log keeps: the default of the server.
 const RETENTION: usize = 100_000;
 
 /// Proves on real processes that every acked message reaches every receiver once and in order, through every fault.
@@ -157,7 +155,7 @@ impl Cli {
     fn setting(&self) -> Setting {
         let Self { instances, senders, receivers, rooms, rate, seed, .. } = *self;
         let program = self.program.clone().unwrap_or_else(hubbub_testbed::program);
-        let retention = if self.soak.is_some() { SOAK_RETENTION } else { RETENTION };
+        let retention = if self.soak.is_some() { soak::retention(rate) } else { RETENTION };
         let blueprint = Blueprint { program, storage: Storage::Redis, instances, retention };
         Setting { blueprint, size: Size { senders, receivers, rooms, rate }, seed }
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use hubbub::protocol::DEDUPE_WINDOW;
 use hubbub_testbed::growth::Series;
 use tokio::time::interval;
 
@@ -13,6 +14,13 @@ const SAMPLING: Duration = Duration::from_secs(5);
 const MEMORY_BOUND: f64 = 16.0 * 1024.0 * 1024.0;
 /// Open descriptors may rise by so many: clients that moved over from another instance.
 const DESCRIPTOR_BOUND: f64 = 40.0;
+
+/// Messages that a log keeps, at this many a second. It is full soon, so that what grows later is a leak; and it has room
+/// for everything that may be offered again at once, or a loss would push out the marker that receivers need to resume.
+pub(crate) fn retention(rate: u32) -> usize {
+    let offered = DEDUPE_WINDOW.as_secs() * u64::from(rate);
+    usize::try_from(offered + offered / 2).unwrap_or(usize::MAX)
+}
 
 /// Samples of the processes, by instance and process id: one that was started again begins anew.
 #[derive(Default)]
