@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hubbub::protocol::DEDUPE_WINDOW;
 use hubbub_testbed::growth::Series;
 use tokio::time::interval;
 
@@ -15,11 +14,13 @@ const MEMORY_BOUND: f64 = 16.0 * 1024.0 * 1024.0;
 /// Open descriptors may rise by so many: clients that moved over from another instance.
 const DESCRIPTOR_BOUND: f64 = 40.0;
 
+/// When the log is full.
+const FULL_AFTER: Duration = Duration::from_mins(3);
+
 /// Messages that a log keeps, at this many a second. It is full soon, so that what grows later is a leak; and it has room
-/// for everything that may be offered again at once, or a loss would push out the marker that receivers need to resume.
+/// for all of the last two minutes, which may be offered again at once, or a loss would push out the marker that receivers need to resume.
 pub(crate) fn retention(rate: u32) -> usize {
-    let offered = DEDUPE_WINDOW.as_secs() * u64::from(rate);
-    usize::try_from(offered + offered / 2).unwrap_or(usize::MAX)
+    usize::try_from(FULL_AFTER.as_secs() * u64::from(rate)).unwrap_or(usize::MAX)
 }
 
 /// Samples of the processes, by instance and process id: one that was started again begins anew.
@@ -43,6 +44,10 @@ impl Growth {
     }
 
     fn sample(&mut self, scene: &Scene<'_>) {
+        // Until then the log grows, as it should.
+        if scene.world.now() < FULL_AFTER {
+            return;
+        }
         for instance in &scene.world.instances {
             // A process that is being ended or started says nothing.
             let Ok(server) = instance.server.try_lock() else { continue };
