@@ -105,3 +105,16 @@ audit-census: ## the connection counter while clients and instances come and go
 .PHONY: audit-herd
 audit-herd: ## 2000 clients that come back at once when their instance dies
 	cargo bench --locked --bench cluster -- herd
+
+.PHONY: audit
+audit: ## every fault on real processes: nothing lost, nothing twice, nothing out of order
+	cargo bench --locked --bench audit
+
+.PHONY: audit-short
+audit-short: ## a selection of the audit, in less than a minute
+	cargo test --locked --bench audit -- --short
+
+.PHONY: soak
+soak: MINUTES ?= 10
+soak: ## random faults for MINUTES=10, and whether the instances grow
+	cargo bench --locked --bench audit -- --soak $(MINUTES)

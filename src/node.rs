@@ -35,9 +35,8 @@ use crate::{
     telemetry,
 };
 
-/// How long a cursor above everything known here may wait for the log: longer than it takes to notice a dead connection
-/// to Redis and to make another one.
-const RESYNC_DEADLINE: Duration = Duration::from_secs(6);
+/// How long a cursor above everything known here may wait for the log.
+const RESYNC_DEADLINE: Duration = Duration::from_secs(2);
 /// The shortest pause between two `count` frames.
 const COUNT_PAUSE: Duration = Duration::from_millis(250);
 /// Connections for which the pause between two `count` frames grows by [`COUNT_PAUSE`].
@@ -96,11 +95,6 @@ pub struct Guest {
     _permit: Permit<UserId>,
 }
 
-/// The sessions of this user hold as many connections as they may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this session holds {MAX_CONNECTIONS_PER_SESSION} connections already")]
-pub struct TooManyConnections;
-
 impl Node {
     /// Starts to serve from `ring`, which `relay` fills.
     pub fn start(instance: &str, ring: Arc<Ring>, relay: Relay, shutdown: &Shutdown) -> Self {
@@ -137,14 +131,14 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// Its session holds as many connections as it may.
-    pub async fn admit(&self, id: ConnectionId, hello: Hello, link: &Arc<Link>) -> Result<Guest, TooManyConnections> {
+    /// Why it has to go: its session holds as many connections as it may, or its cursor cannot be judged here.
+    pub async fn admit(&self, id: ConnectionId, hello: Hello, link: &Arc<Link>) -> Result<Guest, CloseReason> {
         let session = hello.session.unwrap_or_else(Session::random);
         let fresh = hello.session.is_none().then_some(session);
         let user_id = session.user_id();
-        let permit = self.shared.sessions.take(user_id.clone()).ok_or(TooManyConnections)?;
+        let permit = self.shared.sessions.take(user_id.clone()).ok_or(CloseReason::TooManyConnections)?;
         let user = User { id: user_id, name: hello.name };
-        let (seq, reset) = self.starting_point(hello.resume).await;
+        let (seq, reset) = self.starting_point(hello.resume).await?;
         let welcome = Welcome {
             version: protocol::VERSION,
             connection: id,
@@ -168,15 +162,22 @@ impl Node {
     }
 
     /// From where on a client is served, and why not from where it wished.
-    async fn starting_point(&self, resume: Option<protocol::Resume>) -> (Seq, Option<ResetReason>) {
-        let Some(protocol::Resume { seq }) = resume else { return (self.shared.ring.last(), None) };
+    async fn starting_point(
+        &self,
+        resume: Option<protocol::Resume>,
+    ) -> Result<(Seq, Option<ResetReason>), CloseReason> {
+        let Some(protocol::Resume { seq }) = resume else { return Ok((self.shared.ring.last(), None)) };
         let mut verdict = self.shared.ring.resume(seq);
         let mut source = "ring";
         if verdict == Resume::Ahead {
             // returning clients share the reads of the log: a sync that has not begun yet serves all who wait for one
-            self.shared.relay.resync(RESYNC_DEADLINE).await;
+            let walked = self.shared.relay.resync(RESYNC_DEADLINE).await;
             verdict = self.shared.ring.resume(seq);
             source = "log";
+            if verdict == Resume::Ahead && !walked {
+                // the log may well know the cursor: a reset would show again what the client has seen
+                return Err(CloseReason::TryAgainLater);
+            }
         }
         let reset = match verdict {
             Resume::Replay => None,
@@ -185,7 +186,7 @@ impl Node {
         };
         let source = if reset.is_some() { "reset" } else { source };
         metrics::counter!(telemetry::RESUMES, "source" => source).increment(1);
-        (if reset.is_some() { self.shared.ring.last() } else { seq }, reset)
+        Ok((if reset.is_some() { self.shared.ring.last() } else { seq }, reset))
     }
 
     /// Says a message. `done` runs once, when the log has given it its place.

@@ -366,6 +366,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_promised_over_one_loss_of_everything_is_promised_over_the_next() {
+        let ring = ring(ALL);
+        let say = |seq, was| {
+            let draft = Draft { frame: Frame::message(seq, r#"{"id":"m"}"#, was), was, at: 1000 };
+            ring.write(1000).push_message(seq, "a", draft);
+        };
+        say(101, 0);
+        ring.write(1000).push_marker(Marker { base: 200, cut: 0, low: 100 }, 101);
+        say(201, 101);
+        assert_eq!(ring.position(500), (201, Some(100)));
+    }
+
+    #[test]
     fn an_instance_behind_what_is_gone_for_good_resets_its_connections() {
         let ring = ring(ALL);
         say(&ring, 101, "a");

@@ -98,7 +98,7 @@ async fn converse(socket: &mut Socket, node: &Node, rate: PublishRate) -> Ending
             let (pace, asides) = (Pace::new(rate, now), Pace::new(ASIDES, now));
             Conversation { socket, node, guest, pace, asides, malformed }.run().await
         }
-        Err(_) => end(socket, CloseReason::TooManyConnections),
+        Err(reason) => end(socket, reason),
     }
 }
 

@@ -10,11 +10,11 @@ use std::{
 
 use common::{
     crowd::{Member, assert_complete, chatter, gather},
-    frames::{enter, greet, message, publish},
+    frames::{closed, enter, greet, message, open, publish, say},
 };
 use hubbub::protocol::{Count, MessageId, RelayState, RoomId};
 use hubbub_client::{Client, Config};
-use hubbub_testbed::{PATIENCE, Redis, Server, eventually, http, room, unique};
+use hubbub_testbed::{Flow, PATIENCE, Proxy, Redis, Server, eventually, http, room, unique};
 use serde_json::json;
 use tokio::time::{Instant, interval};
 
@@ -354,6 +354,37 @@ async fn clients_that_hop_between_instances_miss_nothing() {
     assert_eq!(assert_complete(&members).await, published);
     let instances: HashSet<String> = members[0].record().instances.iter().cloned().collect();
     assert_eq!(instances.len(), 2);
+}
+
+#[tokio::test]
+async fn an_instance_without_the_log_sends_a_cursor_it_does_not_know_elsewhere() {
+    let redis = Redis::start().await;
+    let link = Proxy::to(&format!("127.0.0.1:{}", redis.port()), Flow::Free).await;
+    let flags = ["--redis-url", &format!("redis://{}", link.address())];
+    let (a, b) = tokio::join!(Server::on(&redis, &[]), Server::start(&flags));
+    let relay = async |state: &str| {
+        let told = async || (http::get(b.address(), "/health/ready").await.json()["relay"] == state).then_some(());
+        eventually(PATIENCE, told).await
+    };
+    relay("live").await;
+    link.cut();
+    relay("degraded").await;
+    let room = room();
+    let (mut ann, _) = enter(a.address(), "Ann", &[&room]).await;
+    publish(&mut ann, &room, "m1", "x").await;
+    let cursor = message(&mut ann).await.seq;
+
+    // Neither served from a place before it, nor told that the log does not know it: who could tell?
+    let hello = json!({"type": "hello", "name": "Bob", "rooms": [room], "resume": {"seq": cursor}});
+    let mut bob = open(b.address()).await;
+    say(&mut bob, &hello).await;
+    let end = closed(&mut bob).await;
+    assert_eq!((end.code, end.reason.as_str()), (1013, "try_again_later"));
+
+    link.restore();
+    relay("live").await;
+    let (_bob, welcome) = greet(b.address(), &hello).await;
+    assert_eq!((welcome.resumed, welcome.seq), (true, cursor));
 }
 
 #[tokio::test]

@@ -43,7 +43,8 @@ pub struct Config {
     pub upgrade: Upgrade,
     /// How long to wait before connecting again.
     pub backoff: Backoff,
-    /// Messages remembered to recognise those that come again.
+    /// Messages remembered to recognise those that come again. Those of the last two minutes may, after Redis lost data.
+    /// Default 1024.
     pub remembered_messages: usize,
 }
 
@@ -99,6 +100,7 @@ pub struct Client {
     heard_at: Instant,
     ids: (u64, u64),
     violations: Violations,
+    returned: u64,
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
@@ -141,6 +143,7 @@ impl Client {
             heard_at: now,
             ids: (rand::random(), 0),
             violations: Violations::default(),
+            returned: 0,
             config,
         }
     }
@@ -213,6 +216,20 @@ impl Client {
         }
     }
 
+    /// Hands the connection over, for its new owner to end it. None if there is none. The client comes back with another.
+    pub fn detach(&mut self) -> Option<Connection> {
+        match std::mem::replace(&mut self.link, Link::Over) {
+            Link::Open(connection) => {
+                self.disconnected(Closed { code: LOST, reason: "detached by its owner".to_owned() });
+                Some(*connection)
+            }
+            link => {
+                self.link = link;
+                None
+            }
+        }
+    }
+
     /// Says goodbye and ends the client. Waits for the server's close frame for at most a second.
     pub async fn close(mut self) {
         if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Over) {
@@ -238,6 +255,11 @@ impl Client {
     /// What the server did wrong so far.
     pub fn violations(&self) -> Violations {
         self.violations
+    }
+
+    /// Messages that came again because Redis had lost them, and were dropped.
+    pub fn returned(&self) -> u64 {
+        self.returned
     }
 
     /// Who the client is and where it connects.

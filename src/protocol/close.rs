@@ -17,6 +17,8 @@ pub enum CloseReason {
     Internal,
     /// This instance stops; `drain` said when to come back.
     Drain,
+    /// The client has seen more than this instance, which cannot reach the log. Another one may know.
+    TryAgainLater,
     /// No `hello` in time.
     HelloTimeout,
     /// Nothing was heard from the client for too long.
@@ -33,7 +35,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of the codes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Normal,
         Self::ProtocolError,
         Self::BinaryFrame,
@@ -41,6 +43,7 @@ impl CloseReason {
         Self::FrameTooLarge,
         Self::Internal,
         Self::Drain,
+        Self::TryAgainLater,
         Self::HelloTimeout,
         Self::HeartbeatLost,
         Self::SlowConsumer,
@@ -59,6 +62,7 @@ impl CloseReason {
             Self::FrameTooLarge => (1009, "frame_too_large"),
             Self::Internal => (1011, "internal_error"),
             Self::Drain => (1012, "drain"),
+            Self::TryAgainLater => (1013, "try_again_later"),
             Self::HelloTimeout => (4000, "hello_timeout"),
             Self::HeartbeatLost => (4001, "heartbeat_lost"),
             Self::SlowConsumer => (4002, "slow_consumer"),

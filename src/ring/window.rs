@@ -194,7 +194,8 @@ impl Window {
     pub(super) fn low(&self, young: UnixMillis) -> Option<Seq> {
         let fence = self.crossings.iter().rev().find_map(|crossing| crossing.fence).unwrap_or(0);
         let aged = self.entries.partition_point(|entry| entry.stamp < young);
-        let aged = aged.checked_sub(1).and_then(|newest| self.entries.get(newest)).map_or(0, |entry| entry.seq);
+        // a marker has nothing to offer, and in front of everything it has no age either
+        let aged = self.entries.range(..aged).rev().find(|entry| entry.room().is_some()).map_or(0, |entry| entry.seq);
         (!self.entries.is_empty()).then(|| self.evicted.max(self.newest_hole()).max(fence).max(aged))
     }
 

@@ -12,7 +12,9 @@
 )]
 #![expect(clippy::missing_panics_doc, reason = "everything here panics when it fails")]
 
+pub mod growth;
 pub mod http;
+pub mod ledger;
 mod proxy;
 mod redis;
 mod server;
@@ -88,6 +90,11 @@ pub async fn signal(pid: u32, name: &str) {
     assert!(status.await.unwrap().success(), "kill -{name} {pid}");
 }
 
+/// The server that cargo has built with this.
+pub fn program() -> PathBuf {
+    binaries().join("hubbub")
+}
+
 /// Where cargo puts the binaries of the profile that this one was built with.
 fn binaries() -> PathBuf {
     let running = std::env::current_exe().unwrap();
@@ -95,8 +102,8 @@ fn binaries() -> PathBuf {
     running.ancestors().nth(2).unwrap().to_owned()
 }
 
-/// A new directory for the files of one process.
-fn scratch(what: &str) -> PathBuf {
+/// A new directory for the files of one process. It stays until somebody removes it.
+pub fn scratch(what: &str) -> PathBuf {
     let directory = binaries().with_file_name("tmp").join(unique(what));
     fs::create_dir_all(&directory).unwrap();
     directory

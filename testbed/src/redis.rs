@@ -3,6 +3,7 @@
 mod cluster;
 mod secured;
 mod sentinel;
+mod storage;
 
 use std::{fs, path::PathBuf, process::Stdio};
 

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::{PATIENCE, Redis, binaries, eventually, http, signal, within};
+use crate::{PATIENCE, Redis, binaries, eventually, http, program, signal, within};
 
 /// A running instance. Dropping it kills the process.
 #[derive(Debug)]
@@ -28,11 +28,7 @@ pub struct Server {
 
 /// A command for the binary, with none of the caller's `HUBBUB_…` variables.
 pub fn command(flags: &[&str]) -> Command {
-    command_of(&hubbub(), flags)
-}
-
-fn hubbub() -> PathBuf {
-    binaries().join("hubbub")
+    command_of(&program(), flags)
 }
 
 /// An example of the workspace, built with the tests.
@@ -66,7 +62,7 @@ impl Server {
 
     /// An instance that listens but may not be ready.
     pub async fn spawn(flags: &[&str]) -> Self {
-        Self::spawn_program(&hubbub(), flags).await
+        Self::spawn_program(&program(), flags).await
     }
 
     /// The same of another program, which takes the same flags and logs the same line `listening`.
@@ -173,6 +169,11 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Open file descriptors.
+    pub fn open_descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
     /// Sends SIGTERM.

@@ -86,6 +86,8 @@ impl Client {
             self.events.push_back(Event::Message(message));
         } else if message.was.is_none() {
             self.violations.duplicated += 1;
+        } else {
+            self.returned += 1;
         }
     }
 

@@ -1,0 +1,344 @@
+//! The senders and the receivers of a trial.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use hubbub::protocol::{DEDUPE_WINDOW, MessageId, Publish, RoomId};
+use hubbub_client::{Client, Config, Event, Violations};
+use hubbub_testbed::ledger::{Breach, Delivery, Fate, Mark, Reading, Sent, Verdict};
+use parking_lot::Mutex;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::{
+    sync::watch,
+    time::{Instant, interval_at, sleep, sleep_until},
+};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use crate::world::World;
+
+/// How long a receiver stays connected, on average.
+const MEAN_STAY: Duration = Duration::from_secs(4);
+/// How long it stays away, at most.
+const LONGEST_ABSENCE: Duration = Duration::from_millis(1500);
+/// How long a client that says goodbye waits for the answer.
+const GOODBYE: Duration = Duration::from_millis(200);
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+/// Bytes of a body, unless a fault needs more.
+const BODY_BYTES: usize = 100;
+
+/// How many of what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) senders: usize,
+    pub(crate) receivers: usize,
+    pub(crate) rooms: usize,
+    /// Messages a second, of all senders together.
+    pub(crate) rate: u32,
+}
+
+/// What the clients share.
+struct Ledger {
+    started: Instant,
+    rooms: Vec<RoomId>,
+    /// Messages that a client remembers: those that may come again.
+    memory: usize,
+    sent: Mutex<Sent>,
+    readings: Vec<Mutex<Reading>>,
+    talking: watch::Sender<bool>,
+    body_bytes: AtomicUsize,
+    /// Clients that have been live.
+    live: AtomicUsize,
+}
+
+/// All clients, each in a task of its own.
+pub(crate) struct Crowd {
+    ledger: Arc<Ledger>,
+    _tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Crowd {
+    /// Connects all of them; returns when everyone has been live.
+    pub(crate) async fn gather(size: Size, world: &World, rng: &mut StdRng) -> Result<Self> {
+        let seats: Vec<BTreeSet<usize>> = (0..size.receivers).map(|_| some(size.rooms, rng)).collect();
+        let ledger = Arc::new(Ledger {
+            started: Instant::now() - world.now(),
+            rooms: (0..size.rooms).map(|_| hubbub_testbed::room()).collect(),
+            memory: usize::try_from(DEDUPE_WINDOW.as_secs() * u64::from(size.rate))?,
+            sent: Mutex::new(Sent::by(size.senders)),
+            readings: (0..)
+                .zip(&seats)
+                .map(|(n, rooms)| Mutex::new(Reading::of(n, rooms.clone(), size.senders)))
+                .collect(),
+            talking: watch::Sender::new(false),
+            body_bytes: AtomicUsize::new(BODY_BYTES),
+            live: AtomicUsize::new(0),
+        });
+        let tracker = TaskTracker::new();
+        let mut tasks = Vec::new();
+        for (number, rooms) in seats.iter().enumerate() {
+            let client =
+                ledger.client(&format!("receiver {number}"), addresses(world, number, number % 3 == 0), rooms)?;
+            let receiver = Receiver {
+                number,
+                client,
+                ledger: Arc::clone(&ledger),
+                instance: String::new(),
+                known: Violations::default(),
+            };
+            tasks.push(AbortOnDropHandle::new(tracker.spawn(receiver.run(StdRng::from_rng(rng)))));
+        }
+        for number in 0..size.senders {
+            let rooms = BTreeSet::from([number % size.rooms, rng.random_range(0..size.rooms)]);
+            let client = ledger.client(&format!("sender {number}"), addresses(world, number, false), &rooms)?;
+            let pace = Duration::from_secs_f64(f64::from(u32::try_from(size.senders)?) / f64::from(size.rate));
+            let sender =
+                Sender { number, client, ledger: Arc::clone(&ledger), rooms: rooms.into_iter().collect(), pace };
+            tasks.push(AbortOnDropHandle::new(tracker.spawn(sender.run(StdRng::from_rng(rng)))));
+        }
+        let crowd = Self { ledger, _tasks: tasks };
+        let everyone = size.senders + size.receivers;
+        ensure!(
+            crowd.until(Duration::from_secs(30), |ledger| ledger.live.load(Ordering::Relaxed) >= everyone).await,
+            "not everyone could connect",
+        );
+        crowd.ledger.talking.send_replace(true);
+        Ok(crowd)
+    }
+
+    /// How many messages are acked, and how many are not settled.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        let sent = self.ledger.sent.lock();
+        (sent.acked(), sent.unsettled())
+    }
+
+    /// Bytes of the bodies from now on; the usual number if none is given.
+    pub(crate) fn speak(&self, bytes: Option<usize>) {
+        self.ledger.body_bytes.store(bytes.unwrap_or(BODY_BYTES), Ordering::Relaxed);
+    }
+
+    /// How long it takes until everyone has a message that is sent from now on.
+    pub(crate) async fn recovery(&self, limit: Duration) -> Option<Duration> {
+        let asked = Instant::now();
+        let next = self.ledger.sent.lock().next();
+        let recovered =
+            self.until(limit, |ledger| ledger.readings.iter().all(|reading| reading.lock().has_news(&next)));
+        recovered.await.then(|| asked.elapsed())
+    }
+
+    /// Stops the senders, and waits until everything is settled and delivered, but not for ever.
+    pub(crate) async fn verdict(&self, settling: Duration, completing: Duration) -> Verdict {
+        self.ledger.talking.send_replace(false);
+        self.until(settling, |ledger| ledger.sent.lock().unsettled() == 0).await;
+        let complete = |ledger: &Ledger| {
+            let sent = ledger.sent.lock();
+            ledger.readings.iter().all(|reading| reading.lock().missing(&sent) == 0)
+        };
+        self.until(completing, complete).await;
+        // What comes once too often may come after what was awaited.
+        sleep(Duration::from_millis(500)).await;
+        let sent = self.ledger.sent.lock();
+        let readings: Vec<_> = self.ledger.readings.iter().map(Mutex::lock).collect();
+        Verdict::on(&sent, readings.iter().map(|reading| &**reading))
+    }
+
+    async fn until(&self, limit: Duration, holds: impl Fn(&Ledger) -> bool) -> bool {
+        let deadline = Instant::now() + limit;
+        while !holds(&self.ledger) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            sleep(LOOK).await;
+        }
+        true
+    }
+}
+
+/// The way to each instance, beginning with another one for each client.
+fn addresses(world: &World, number: usize, slow: bool) -> Vec<String> {
+    let fronts = world.instances.iter().map(|instance| if slow { &instance.slow_front } else { &instance.front });
+    let mut addresses: Vec<String> = fronts.map(|front| front.address().to_owned()).collect();
+    let first = number % addresses.len().max(1);
+    addresses.rotate_left(first);
+    addresses
+}
+
+/// Half of the rooms.
+fn some(rooms: usize, rng: &mut StdRng) -> BTreeSet<usize> {
+    let mut chosen = BTreeSet::new();
+    while chosen.len() < rooms.div_ceil(2) {
+        chosen.insert(rng.random_range(0..rooms));
+    }
+    chosen
+}
+
+impl Ledger {
+    fn client(&self, name: &str, addresses: Vec<String>, rooms: &BTreeSet<usize>) -> Result<Client> {
+        let rooms = rooms.iter().filter_map(|room| self.rooms.get(*room).cloned()).collect();
+        let mut config = Config::new(addresses, name.parse().context("the name of a client")?, rooms);
+        config.remembered_messages = self.memory;
+        config.backoff.cap = Duration::from_millis(500);
+        Ok(Client::new(config))
+    }
+
+    fn room(&self, room: &RoomId) -> usize {
+        self.rooms.iter().position(|known| known == room).unwrap_or(usize::MAX)
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// A client that publishes.
+struct Sender {
+    number: usize,
+    client: Client,
+    ledger: Arc<Ledger>,
+    rooms: Vec<usize>,
+    pace: Duration,
+}
+
+impl Sender {
+    async fn run(mut self, mut rng: StdRng) {
+        let mut talking = self.ledger.talking.subscribe();
+        let mut ticks = interval_at(Instant::now() + self.pace.mul_f64(rng.random()), self.pace);
+        let mut lives = 0;
+        loop {
+            let talks = *talking.borrow_and_update();
+            tokio::select! {
+                event = self.client.next_event() => match event {
+                    Some(Event::Live) => {
+                        lives += 1;
+                        self.ledger.live.fetch_add(usize::from(lives == 1), Ordering::Relaxed);
+                    }
+                    Some(event) => self.note(event),
+                    // Its unsettled messages tell.
+                    None => return,
+                },
+                _ = ticks.tick(), if talks => self.publish(&mut rng),
+                Ok(()) = talking.changed() => ticks.reset(),
+            }
+        }
+    }
+
+    fn publish(&mut self, rng: &mut StdRng) {
+        let Some(room) = self.rooms.get(rng.random_range(0..self.rooms.len())) else { return };
+        let mark = self.ledger.sent.lock().send(self.number, *room).to_string();
+        let body = format!("{mark} {}", "x".repeat(self.ledger.body_bytes.load(Ordering::Relaxed)));
+        let name = self.ledger.rooms.get(*room).map(RoomId::as_str).unwrap_or_default();
+        // A message that is no message stays unsettled, and is seen in the verdict.
+        if let Ok(publish) = Publish::parse(&mark, name, &body) {
+            self.client.send(publish);
+        }
+    }
+
+    fn note(&self, event: Event) {
+        match event {
+            Event::Acked { id, seq, .. } => self.settle(&id, Fate::Acked(seq, self.ledger.now())),
+            Event::Failed { id, .. } => self.settle(&id, Fate::Failed),
+            _ => {}
+        }
+    }
+
+    fn settle(&self, id: &MessageId, fate: Fate) {
+        if let Ok(mark) = id.as_str().parse::<Mark>() {
+            self.ledger.sent.lock().settle(mark, fate);
+        }
+    }
+}
+
+/// A client that listens, and leaves now and then.
+struct Receiver {
+    number: usize,
+    client: Client,
+    ledger: Arc<Ledger>,
+    instance: String,
+    known: Violations,
+}
+
+impl Receiver {
+    async fn run(mut self, mut rng: StdRng) {
+        let mut talking = self.ledger.talking.subscribe();
+        let mut leaves_at = Instant::now() + stay(&mut rng);
+        let mut lives = 0;
+        loop {
+            let talks = *talking.borrow_and_update();
+            tokio::select! {
+                event = self.client.next_event() => match event {
+                    Some(Event::Live) => {
+                        lives += 1;
+                        self.ledger.live.fetch_add(usize::from(lives == 1), Ordering::Relaxed);
+                    }
+                    Some(event) => self.note(event),
+                    None => return self.reading(|reading, at| reading.ended(at, "the server forbade to come back".to_owned())),
+                },
+                () = sleep_until(leaves_at), if talks => {
+                    self.leave(&mut rng).await;
+                    leaves_at = Instant::now() + stay(&mut rng);
+                }
+                Ok(()) = talking.changed() => leaves_at = Instant::now() + stay(&mut rng),
+            }
+        }
+    }
+
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Connected { instance, .. } => self.instance = instance,
+            Event::Message(message) => {
+                let room = self.ledger.room(&message.record.room);
+                let Ok(mark) = message.record.id.as_str().parse::<Mark>() else { return };
+                self.reading(|reading, at| {
+                    let instance = self.instance.as_str();
+                    reading.deliver(Delivery { mark, room, seq: message.seq, was: message.was, at, instance });
+                });
+            }
+            Event::Reset { seq, reason } => {
+                let circumstances = format!("{reason:?} on {}", self.instance);
+                self.reading(|reading, at| reading.reset(seq, at, circumstances));
+            }
+            _ => {}
+        }
+        let (now, returned) = (self.client.violations(), self.client.returned());
+        if returned > 0 {
+            self.reading(|reading, _| reading.returned(returned));
+        }
+        if now != self.known {
+            self.reading(|reading, _| {
+                reading.found(Breach::Duplicated, now.duplicated - self.known.duplicated);
+                reading.found(Breach::Reordered, now.reordered - self.known.reordered);
+            });
+            self.known = now;
+        }
+    }
+
+    /// Half of the time without a goodbye. Some are away at any moment: they have to be told of what they miss.
+    async fn leave(&mut self, rng: &mut StdRng) {
+        self.reading(|reading, _| reading.leave());
+        if rng.random() {
+            self.client.cut();
+        } else if let Some(connection) = self.client.detach() {
+            let _how_it_ended = connection.close(GOODBYE).await;
+        }
+        sleep(LONGEST_ABSENCE.mul_f64(rng.random())).await;
+        self.reading(Reading::come_back);
+    }
+
+    fn reading(&self, act: impl FnOnce(&mut Reading, Duration)) {
+        if let Some(reading) = self.ledger.readings.get(self.number) {
+            act(&mut reading.lock(), self.ledger.now());
+        }
+    }
+}
+
+/// Exponentially distributed.
+fn stay(rng: &mut StdRng) -> Duration {
+    MEAN_STAY.mul_f64(-rng.random_range(f64::MIN_POSITIVE..1.0).ln())
+}

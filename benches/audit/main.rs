@@ -1,0 +1,187 @@
+//! The audit: real processes, every fault, and a ledger of what was acked and what arrived.
+//!
+//! `cargo bench --bench audit` runs each kind of fault alone, then mixtures. It ends with 1 if anything that was acked did
+//! not arrive exactly once and in order at every receiver of its room.
+#![expect(clippy::indexing_slicing, reason = "a step that fails should end the audit")]
+
+mod crowd;
+mod fault;
+mod report;
+mod schedule;
+mod soak;
+mod trial;
+mod world;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Result, bail};
+use clap::{Parser, ValueEnum};
+use hubbub_testbed::ledger::Breach;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    crowd::Size,
+    fault::Fault,
+    trial::{Outcome, Setting},
+    world::{Blueprint, Storage},
+};
+
+/// How long the faults of a mixture begin.
+const MIXTURE: Duration = Duration::from_secs(30);
+/// The same in a short audit.
+const SHORT_MIXTURE: Duration = Duration::from_secs(6);
+/// A sample of each family: Redis, links, instances, clients.
+const SHORT: [Fault; 5] =
+    [Fault::KillPubsub, Fault::RestartCutAof, Fault::CutLink, Fault::InstanceKill, Fault::CutMidFrame];
+/// Messages that a log keeps: the default of the server.
+const RETENTION: usize = 100_000;
+
+/// Proves on real processes that every acked message reaches every receiver once and in order, through every fault.
+#[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
+#[command(name = "audit", max_term_width = 100)]
+struct Cli {
+    /// Only these kinds of fault, separated by commas. Without --mixtures, each alone.
+    #[arg(long, value_delimiter = ',', value_name = "KIND")]
+    only: Vec<Fault>,
+    /// Says what the kinds of fault are.
+    #[arg(long)]
+    list: bool,
+    /// How often each kind happens in its own trial.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    times: usize,
+    /// Trials with random mixtures of the kinds [default: 3; 0 with --only].
+    #[arg(long, value_name = "N")]
+    mixtures: Option<u64>,
+    /// A selection that takes less than a minute.
+    #[arg(long)]
+    short: bool,
+    /// Instead: random mixtures in one world for so many minutes, while its instances are watched for growth.
+    #[arg(long, value_name = "MINUTES")]
+    soak: Option<u64>,
+    /// Decides what is random.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Instances of the server.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    instances: usize,
+    /// Clients that publish.
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    senders: usize,
+    /// Clients that listen, each in half of the rooms.
+    #[arg(long, default_value_t = 24, value_name = "N")]
+    receivers: usize,
+    /// Rooms.
+    #[arg(long, default_value_t = 6, value_name = "N")]
+    rooms: usize,
+    /// Messages a second, of all senders together.
+    #[arg(long, default_value_t = 400, value_name = "N/S", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    /// Another build of the server [default: the one that cargo has just built].
+    #[arg(long, value_name = "PATH")]
+    program: Option<PathBuf>,
+    /// Succeeds only if messages were lost: for a control run with a server that loses some.
+    #[arg(long)]
+    expect_loss: bool,
+    /// Writes the report to this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// What `cargo bench` passes; means nothing here.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    if cli.list {
+        list();
+        return Ok(ExitCode::SUCCESS);
+    }
+    // What is dropped here ends its processes.
+    let outcomes = tokio::select! {
+        outcomes = Box::pin(cli.run()) => outcomes?,
+        stopped = stopped() => {
+            stopped?;
+            bail!("stopped by a signal");
+        }
+    };
+    report::print(&outcomes);
+    if let Some(path) = &cli.json {
+        report::write(path, cli.seed, &outcomes)?;
+    }
+    let lost = outcomes.iter().any(|outcome| outcome.verdict.count(Breach::Lost) > 0);
+    let passed = if cli.expect_loss { lost } else { outcomes.iter().all(Outcome::is_clean) };
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Completes when somebody wants the audit to end.
+async fn stopped() -> Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "this is what was asked for")]
+fn list() {
+    for fault in Fault::value_variants() {
+        println!("{:<16}{}", fault.to_string(), fault.describe());
+    }
+}
+
+impl Cli {
+    async fn run(&self) -> Result<Vec<Outcome>> {
+        let setting = self.setting();
+        let mut outcomes = Vec::new();
+        if let Some(minutes) = self.soak {
+            outcomes.push(progress(setting.soak(&self.faults(), Duration::from_mins(minutes)).await?));
+            return Ok(outcomes);
+        }
+        let (times, duration) = if self.short { (self.times.min(1), SHORT_MIXTURE) } else { (self.times, MIXTURE) };
+        if times > 0 {
+            for fault in self.faults() {
+                outcomes.push(progress(Box::pin(setting.alone(fault, times)).await?));
+            }
+        }
+        for nth in 0..self.mixtures() {
+            outcomes.push(progress(setting.mixture(&self.faults(), duration, nth).await?));
+        }
+        Ok(outcomes)
+    }
+
+    fn setting(&self) -> Setting {
+        let Self { instances, senders, receivers, rooms, rate, seed, .. } = *self;
+        let program = self.program.clone().unwrap_or_else(hubbub_testbed::program);
+        let retention = if self.soak.is_some() { soak::retention(rate) } else { RETENTION };
+        let blueprint = Blueprint { program, storage: Storage::Redis, instances, retention };
+        Setting { blueprint, size: Size { senders, receivers, rooms, rate }, seed }
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        match (self.only.as_slice(), self.short) {
+            ([], true) => SHORT.to_vec(),
+            ([], false) => Fault::value_variants().to_vec(),
+            (only, _) => only.to_vec(),
+        }
+    }
+
+    fn mixtures(&self) -> u64 {
+        let default = match (self.only.is_empty(), self.short) {
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => 3,
+        };
+        self.mixtures.unwrap_or(default)
+    }
+}
+
+/// Says how a trial went, for those who wait.
+#[expect(clippy::print_stderr, reason = "the audit takes minutes")]
+fn progress(outcome: Outcome) -> Outcome {
+    let judgement = if outcome.is_clean() { "clean" } else { "NOT CLEAN" };
+    eprintln!("{:<16}{judgement}, {} acked", outcome.name, outcome.verdict.acked);
+    outcome
+}

@@ -1,0 +1,174 @@
+//! One world with its crowd, what happens to it, and what comes of it.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use anyhow::Result;
+use futures_util::future::try_join_all;
+use hubbub_testbed::ledger::{Case, Verdict};
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::time::sleep;
+
+use crate::{
+    crowd::{Crowd, Size},
+    fault::{Fault, Scene},
+    schedule::{self, Injection, seeded},
+    soak,
+    world::{Blueprint, Holder, Storage, World},
+};
+
+/// Load without a fault, before the first one.
+const CALM: Duration = Duration::from_millis(1500);
+/// Between a recovery and the next fault.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Everyone must have something new by then.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
+/// Longer than the dedupe window, after which a client gives a message up.
+const SETTLING_LIMIT: Duration = Duration::from_secs(150);
+/// What is acked must have arrived by then.
+const COMPLETING_LIMIT: Duration = Duration::from_secs(30);
+/// Between the faults of a mixture, on average.
+const PACE: Duration = Duration::from_secs(3);
+
+/// What all trials have in common.
+pub(crate) struct Setting {
+    pub(crate) blueprint: Blueprint,
+    pub(crate) size: Size,
+    pub(crate) seed: u64,
+}
+
+/// What came of a trial.
+pub(crate) struct Outcome {
+    pub(crate) name: String,
+    pub(crate) verdict: Verdict,
+    /// From the end of each fault until everyone had something new; None: they never had.
+    pub(crate) recoveries: Vec<Option<Duration>>,
+    /// What else went wrong.
+    pub(crate) troubles: Vec<String>,
+    /// What was done around each case.
+    pub(crate) around: Vec<(Case, Vec<String>)>,
+    /// The logs of the processes, if the trial is not clean.
+    pub(crate) logs: Option<PathBuf>,
+    /// The flags that repeat it.
+    pub(crate) repeat: String,
+}
+
+impl Outcome {
+    pub(crate) fn is_clean(&self) -> bool {
+        self.verdict.is_clean() && self.troubles.is_empty() && self.recoveries.iter().all(Option::is_some)
+    }
+}
+
+impl Setting {
+    /// One kind of fault, some times in a row, each time until everyone has recovered.
+    pub(crate) async fn alone(&self, fault: Fault, times: usize) -> Result<Outcome> {
+        let name = fault.to_string();
+        let mut rng = seeded(self.seed, &name);
+        let repeat = format!("--only {name} --times {times} --seed {}", self.seed);
+        self.trial(&name, repeat, fault.storage(), &mut rng, async |scene, rng| {
+            let mut found = Found::default();
+            for _ in 0..times {
+                found.took(fault.happen(scene, StdRng::from_rng(rng)).await);
+                found.recoveries.push(scene.crowd.recovery(RECOVERY_LIMIT).await);
+                sleep(PAUSE).await;
+            }
+            found
+        })
+        .await
+    }
+
+    /// Many kinds at once, for so long.
+    pub(crate) async fn mixture(&self, faults: &[Fault], duration: Duration, nth: u64) -> Result<Outcome> {
+        let seed = self.seed + nth;
+        let repeat = format!("--times 0 --mixtures 1 --seed {seed}");
+        let mut rng = seeded(seed, "mixture");
+        self.trial(&format!("mixture {seed}"), repeat, Storage::Redis, &mut rng, async |scene, rng| {
+            let injections = schedule::mixture(faults, duration, PACE, rng);
+            let mut found = Found::default();
+            found.took(all(scene, injections).await);
+            found.recoveries.push(scene.crowd.recovery(RECOVERY_LIMIT).await);
+            found
+        })
+        .await
+    }
+
+    /// Many kinds at once in one world, while its processes are watched for growth.
+    pub(crate) async fn soak(&self, faults: &[Fault], duration: Duration) -> Result<Outcome> {
+        let repeat = format!("--soak {} --seed {}", duration.as_secs() / 60, self.seed);
+        self.trial("soak", repeat, Storage::Redis, &mut seeded(self.seed, "soak"), async |scene, rng| {
+            let injections = schedule::mixture(&mostly_lasting(faults), duration, PACE * 2, rng);
+            let mut found = Found::default();
+            let mut growth = soak::Growth::default();
+            tokio::select! {
+                outcome = all(scene, injections) => found.took(outcome),
+                never = growth.watch(scene) => never,
+            }
+            found.recoveries.push(scene.crowd.recovery(RECOVERY_LIMIT).await);
+            found.troubles.extend(growth.judge());
+            found
+        })
+        .await
+    }
+
+    async fn trial(
+        &self,
+        name: &str,
+        repeat: String,
+        storage: Storage,
+        rng: &mut StdRng,
+        happenings: impl AsyncFnOnce(&Scene<'_>, &mut StdRng) -> Found,
+    ) -> Result<Outcome> {
+        let world = World::start(&Blueprint { storage, ..self.blueprint.clone() }).await?;
+        let crowd = Crowd::gather(self.size, &world, rng).await?;
+        sleep(CALM).await;
+        let scene = Scene { world: &world, crowd: &crowd };
+        let Found { recoveries, troubles } = Box::pin(happenings(&scene, rng)).await;
+        let mut verdict = crowd.verdict(SETTLING_LIMIT, COMPLETING_LIMIT).await;
+        verdict.cases.sort_by_key(|case| case.at);
+        let around = verdict.cases.iter().map(|case| (case.clone(), around(&world, case))).collect();
+        drop(crowd);
+        let directory = world.end().await?;
+        let mut outcome = Outcome { name: name.to_owned(), verdict, recoveries, troubles, around, logs: None, repeat };
+        if outcome.is_clean() {
+            fs::remove_dir_all(directory)?;
+        } else {
+            outcome.logs = Some(directory);
+        }
+        Ok(outcome)
+    }
+}
+
+/// What was seen while the faults happened.
+#[derive(Default)]
+struct Found {
+    recoveries: Vec<Option<Duration>>,
+    troubles: Vec<String>,
+}
+
+impl Found {
+    fn took(&mut self, outcome: Result<()>) {
+        if let Err(error) = outcome {
+            self.troubles.push(format!("{error:#}"));
+        }
+    }
+}
+
+/// With those that end an instance, and so its series of samples, far less often than the others.
+fn mostly_lasting(faults: &[Fault]) -> Vec<Fault> {
+    let often = |fault: &Fault| if fault.takes() == Some(Holder::Instance) { 1 } else { 4 };
+    faults.iter().flat_map(|fault| std::iter::repeat_n(*fault, often(fault))).collect()
+}
+
+/// All of them, each at its time.
+async fn all(scene: &Scene<'_>, injections: Vec<Injection>) -> Result<()> {
+    let injections = injections.into_iter().map(async |Injection { at, fault, rng }| {
+        sleep(at).await;
+        fault.happen(scene, rng).await
+    });
+    try_join_all(injections).await.map(drop)
+}
+
+/// What was done shortly before and after.
+fn around(world: &World, case: &Case) -> Vec<String> {
+    let near = Duration::from_secs(4);
+    world.journal(case.at.saturating_sub(near), case.at + near)
+}

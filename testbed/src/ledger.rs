@@ -1,0 +1,476 @@
+//! What was sent, what of it was acked, what arrived where, and what that says about the promise. Pure: time is an
+//! argument, counted from the beginning of the trial.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+    time::Duration,
+};
+
+use hubbub::protocol::Seq;
+
+/// Breaches that are kept with their circumstances; the others are only counted.
+const KEPT: usize = 20;
+
+/// Names a message: the `n`-th of a sender, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark {
+    /// Number of the sender.
+    pub sender: usize,
+    /// Number of the message among those of this sender.
+    pub n: usize,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.sender, self.n)
+    }
+}
+
+impl FromStr for Mark {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (sender, n) = text.split_once('-').ok_or(())?;
+        Ok(Self { sender: sender.parse().map_err(|_| ())?, n: n.parse().map_err(|_| ())? })
+    }
+}
+
+/// What became of a message on the sender's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing yet.
+    Unsettled,
+    /// It got this place, at this time.
+    Acked(Seq, Duration),
+    /// The client gave it up.
+    Failed,
+}
+
+/// What the senders sent.
+#[derive(Debug)]
+pub struct Sent {
+    messages: Vec<Vec<(usize, Fate)>>,
+    settled: usize,
+    acked: usize,
+}
+
+impl Sent {
+    /// Nothing yet, from so many senders.
+    pub fn by(senders: usize) -> Self {
+        Self { messages: vec![Vec::new(); senders], settled: 0, acked: 0 }
+    }
+
+    /// Takes in the next message of a sender, for a room; its name.
+    pub fn send(&mut self, sender: usize, room: usize) -> Mark {
+        let messages = &mut self.messages[sender];
+        messages.push((room, Fate::Unsettled));
+        Mark { sender, n: messages.len() - 1 }
+    }
+
+    /// A message is settled. The first fate counts.
+    pub fn settle(&mut self, mark: Mark, fate: Fate) {
+        let (_, known) = &mut self.messages[mark.sender][mark.n];
+        if *known == Fate::Unsettled {
+            *known = fate;
+            self.settled += 1;
+            self.acked += usize::from(matches!(fate, Fate::Acked(..)));
+        }
+    }
+
+    /// How many of each sender there are: what is sent from now on has a number at least as high.
+    pub fn next(&self) -> Vec<usize> {
+        self.messages.iter().map(Vec::len).collect()
+    }
+
+    /// How many were acked.
+    pub fn acked(&self) -> usize {
+        self.acked
+    }
+
+    /// How many were given up.
+    pub fn failed(&self) -> usize {
+        self.settled - self.acked
+    }
+
+    /// How many have no fate yet.
+    pub fn unsettled(&self) -> usize {
+        self.messages.iter().map(Vec::len).sum::<usize>() - self.settled
+    }
+
+    fn acked_in<'a>(&'a self, rooms: &'a BTreeSet<usize>) -> impl Iterator<Item = (Mark, Seq, Duration)> {
+        self.messages.iter().enumerate().flat_map(move |(sender, messages)| {
+            messages.iter().enumerate().filter_map(move |(n, (room, fate))| match fate {
+                Fate::Acked(seq, at) if rooms.contains(room) => Some((Mark { sender, n }, *seq, *at)),
+                _ => None,
+            })
+        })
+    }
+}
+
+/// How a promise was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Breach {
+    /// Acked, and never delivered to someone in its room.
+    Lost,
+    /// Delivered twice.
+    Duplicated,
+    /// Delivered after a later one of the same sender, or with a place below one that came before.
+    Reordered,
+    /// Of a room that the receiver is not in.
+    Misdelivered,
+    /// The server told that it cannot replay.
+    Reset,
+    /// The server forbade the client to come back.
+    Ended,
+}
+
+/// One breach, with what is known about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// What happened.
+    pub breach: Breach,
+    /// Number of the receiver.
+    pub receiver: usize,
+    /// The message, if it is about one.
+    pub mark: Option<Mark>,
+    /// Its place: the one delivered, or the one acked if it was lost.
+    pub seq: Seq,
+    /// When it was delivered, or acked if it was lost.
+    pub at: Duration,
+    /// Who served the receiver then, and what else there is to say.
+    pub circumstances: String,
+}
+
+/// A delivery, as the client showed it.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// Which message.
+    pub mark: Mark,
+    /// Its room.
+    pub room: usize,
+    /// Its place.
+    pub seq: Seq,
+    /// The place it had before Redis lost it.
+    pub was: Option<Seq>,
+    /// When.
+    pub at: Duration,
+    /// The instance that served the receiver.
+    pub instance: &'a str,
+}
+
+/// What one receiver got.
+#[derive(Debug)]
+pub struct Reading {
+    receiver: usize,
+    rooms: BTreeSet<usize>,
+    had: Vec<Vec<bool>>,
+    highest: Vec<Option<usize>>,
+    fed: BTreeMap<usize, Duration>,
+    delivered: u64,
+    returned: u64,
+    away: bool,
+    longest_gap: Duration,
+    counts: BTreeMap<Breach, u64>,
+    cases: Vec<Case>,
+}
+
+impl Reading {
+    /// Nothing yet, from so many senders.
+    pub fn of(receiver: usize, rooms: BTreeSet<usize>, senders: usize) -> Self {
+        Self {
+            receiver,
+            rooms,
+            had: vec![Vec::new(); senders],
+            highest: vec![None; senders],
+            fed: BTreeMap::new(),
+            delivered: 0,
+            returned: 0,
+            away: false,
+            longest_gap: Duration::ZERO,
+            counts: BTreeMap::new(),
+            cases: Vec::new(),
+        }
+    }
+
+    /// A message came.
+    pub fn deliver(&mut self, delivery: Delivery<'_>) {
+        let Delivery { mark, room, at, .. } = delivery;
+        self.delivered += 1;
+        if !self.rooms.contains(&room) {
+            self.delivery_breaks(Breach::Misdelivered, delivery);
+        }
+        if let Some(before) = self.fed.insert(room, at) {
+            self.longest_gap = self.longest_gap.max(at.saturating_sub(before));
+        }
+        let had = &mut self.had[mark.sender];
+        if had.len() <= mark.n {
+            had.resize(mark.n + 1, false);
+        }
+        if std::mem::replace(&mut had[mark.n], true) {
+            self.delivery_breaks(Breach::Duplicated, delivery);
+        } else if self.highest[mark.sender].is_some_and(|highest| highest > mark.n) {
+            self.delivery_breaks(Breach::Reordered, delivery);
+        }
+        let highest = &mut self.highest[mark.sender];
+        *highest = (*highest).max(Some(mark.n));
+    }
+
+    /// The receiver leaves, and stays away by its own will.
+    pub fn leave(&mut self) {
+        self.away = true;
+    }
+
+    /// It wants to be served again. What it was away for is no gap.
+    pub fn come_back(&mut self, at: Duration) {
+        self.away = false;
+        for fed in self.fed.values_mut() {
+            *fed = at;
+        }
+    }
+
+    /// The server sent a `reset`.
+    pub fn reset(&mut self, seq: Seq, at: Duration, circumstances: String) {
+        self.note(Case { breach: Breach::Reset, receiver: self.receiver, mark: None, seq, at, circumstances });
+    }
+
+    /// The client is over.
+    pub fn ended(&mut self, at: Duration, circumstances: String) {
+        self.note(Case { breach: Breach::Ended, receiver: self.receiver, mark: None, seq: 0, at, circumstances });
+    }
+
+    /// What the client found on its own, beside what it delivered.
+    pub fn found(&mut self, breach: Breach, count: u64) {
+        *self.counts.entry(breach).or_default() += count;
+    }
+
+    /// So many messages have come again after Redis had lost them, and were dropped as the protocol asks.
+    pub fn returned(&mut self, count: u64) {
+        self.returned = count;
+    }
+
+    /// Messages delivered.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// Longest time between two deliveries of one room while the receiver wanted to be served.
+    pub fn longest_gap(&self) -> Duration {
+        self.longest_gap
+    }
+
+    /// Whether a message has come that was sent when the counts of [`Sent::next`] stood so, or the receiver is away.
+    pub fn has_news(&self, since: &[usize]) -> bool {
+        self.away
+            || self.highest.iter().zip(since).any(|(highest, next)| highest.is_some_and(|highest| highest >= *next))
+    }
+
+    /// How many acked messages of its rooms have not come.
+    pub fn missing(&self, sent: &Sent) -> usize {
+        self.lost(sent).count()
+    }
+
+    fn lost<'a>(&'a self, sent: &'a Sent) -> impl Iterator<Item = (Mark, Seq, Duration)> {
+        let had = |mark: Mark| self.had[mark.sender].get(mark.n).is_some_and(|had| *had);
+        sent.acked_in(&self.rooms).filter(move |(mark, ..)| !had(*mark))
+    }
+
+    fn delivery_breaks(&mut self, breach: Breach, delivery: Delivery<'_>) {
+        let Delivery { mark, seq, was, at, instance, .. } = delivery;
+        let highest = self.highest[mark.sender].unwrap_or_default();
+        let was = was.map_or_else(String::new, |was| format!(", was {was}"));
+        let circumstances = format!("on {instance}{was}, had up to {}-{highest} of this sender", mark.sender);
+        self.note(Case { breach, receiver: self.receiver, mark: Some(mark), seq, at, circumstances });
+    }
+
+    fn note(&mut self, case: Case) {
+        *self.counts.entry(case.breach).or_default() += 1;
+        if self.cases.len() < KEPT {
+            self.cases.push(case);
+        }
+    }
+}
+
+/// What all receivers together say.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// Messages acked.
+    pub acked: usize,
+    /// Messages given up by their senders.
+    pub failed: usize,
+    /// Messages without a fate.
+    pub unsettled: usize,
+    /// Deliveries, over all receivers.
+    pub deliveries: u64,
+    /// Messages that came again after Redis had lost them, and were dropped, over all receivers.
+    pub returned: u64,
+    /// How often each promise was broken, over all receivers.
+    pub counts: BTreeMap<Breach, u64>,
+    /// The first cases of each receiver.
+    pub cases: Vec<Case>,
+    /// Longest time between two deliveries of one room to one receiver.
+    pub longest_gap: Duration,
+}
+
+impl Verdict {
+    /// Judges what was sent and what arrived.
+    pub fn on<'a>(sent: &Sent, readings: impl IntoIterator<Item = &'a Reading>) -> Self {
+        let (acked, failed, unsettled) = (sent.acked(), sent.failed(), sent.unsettled());
+        let mut verdict = Self { acked, failed, unsettled, ..Self::default() };
+        for reading in readings {
+            verdict.deliveries += reading.delivered;
+            verdict.returned += reading.returned;
+            verdict.longest_gap = verdict.longest_gap.max(reading.longest_gap);
+            verdict.cases.extend(reading.cases.iter().cloned());
+            for (breach, count) in &reading.counts {
+                *verdict.counts.entry(*breach).or_default() += count;
+            }
+            for (nth, (mark, seq, at)) in reading.lost(sent).enumerate() {
+                *verdict.counts.entry(Breach::Lost).or_default() += 1;
+                if nth < KEPT {
+                    let (breach, receiver) = (Breach::Lost, reading.receiver);
+                    let circumstances = format!("had {}", reading.neighbours(mark));
+                    verdict.cases.push(Case { breach, receiver, mark: Some(mark), seq, at, circumstances });
+                }
+            }
+        }
+        verdict
+    }
+
+    /// How often a promise was broken.
+    pub fn count(&self, breach: Breach) -> u64 {
+        self.counts.get(&breach).copied().unwrap_or_default()
+    }
+
+    /// Whether every promise was kept, and there was something to keep.
+    pub fn is_clean(&self) -> bool {
+        self.acked > 0 && self.unsettled == 0 && self.counts.values().all(|count| *count == 0)
+    }
+}
+
+impl Reading {
+    /// The delivered messages of the same sender nearest to this one.
+    fn neighbours(&self, mark: Mark) -> String {
+        let had = &self.had[mark.sender];
+        let name = |n: Option<usize>| n.map_or_else(|| "none".to_owned(), |n| format!("{}-{n}", mark.sender));
+        let before = had.iter().take(mark.n).rposition(|had| *had);
+        let after = had.iter().skip(mark.n + 1).position(|had| *had).map(|n| n + mark.n + 1);
+        format!("{} before it and {} after it", name(before), name(after))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three messages of one sender in room 0, acked with the places 10, 11, 12.
+    fn sent() -> Sent {
+        let mut sent = Sent::by(1);
+        for seq in 10..13 {
+            let mark = sent.send(0, 0);
+            sent.settle(mark, Fate::Acked(seq, Duration::ZERO));
+        }
+        sent
+    }
+
+    /// One receiver in room 0 that got these messages, a second apart.
+    fn got(messages: &[usize]) -> Reading {
+        let mut reading = Reading::of(7, BTreeSet::from([0]), 1);
+        for (second, n) in (0..).zip(messages) {
+            deliver(&mut reading, *n, 0, second);
+        }
+        reading
+    }
+
+    fn deliver(reading: &mut Reading, n: usize, room: usize, second: u64) {
+        let (mark, at) = (Mark { sender: 0, n }, Duration::from_secs(second));
+        reading.deliver(Delivery { mark, room, seq: 10, was: None, at, instance: "a" });
+    }
+
+    fn verdict(messages: &[usize]) -> Verdict {
+        Verdict::on(&sent(), &[got(messages)])
+    }
+
+    #[test]
+    fn everything_once_and_in_order_is_clean() {
+        let verdict = verdict(&[0, 1, 2]);
+        assert!(verdict.is_clean(), "{verdict:?}");
+        assert_eq!((verdict.acked, verdict.deliveries), (3, 3));
+    }
+
+    #[test]
+    fn what_was_acked_and_did_not_come_is_lost() {
+        let verdict = verdict(&[0, 2]);
+        assert_eq!(verdict.counts, BTreeMap::from([(Breach::Lost, 1)]));
+        let case = &verdict.cases[0];
+        assert_eq!((case.receiver, case.mark, case.seq), (7, Some(Mark { sender: 0, n: 1 }), 11));
+        assert_eq!(case.circumstances, "had 0-0 before it and 0-2 after it");
+        assert!(!verdict.is_clean());
+    }
+
+    #[test]
+    fn what_was_never_acked_is_not_lost_but_has_to_be_settled() {
+        let mut sent = sent();
+        let given_up = sent.send(0, 0);
+        let pending = sent.send(0, 0);
+        sent.settle(given_up, Fate::Failed);
+        let verdict = Verdict::on(&sent, &[got(&[0, 1, 2])]);
+        assert_eq!((verdict.count(Breach::Lost), verdict.failed, verdict.unsettled), (0, 1, 1));
+        assert!(!verdict.is_clean());
+        sent.settle(pending, Fate::Acked(13, Duration::ZERO));
+        assert_eq!(Verdict::on(&sent, &[got(&[0, 1, 2])]).count(Breach::Lost), 1);
+    }
+
+    #[test]
+    fn what_comes_again_is_a_duplicate_and_not_a_reorder() {
+        assert_eq!(verdict(&[0, 1, 2, 1]).counts, BTreeMap::from([(Breach::Duplicated, 1)]));
+    }
+
+    #[test]
+    fn what_comes_after_a_later_one_is_reordered() {
+        assert_eq!(verdict(&[0, 2, 1]).counts, BTreeMap::from([(Breach::Reordered, 1)]));
+    }
+
+    #[test]
+    fn other_rooms_are_not_owed_and_must_not_come() {
+        let mut reading = Reading::of(0, BTreeSet::from([1]), 1);
+        assert_eq!(reading.missing(&sent()), 0);
+        deliver(&mut reading, 0, 0, 0);
+        assert_eq!(Verdict::on(&sent(), &[reading]).counts, BTreeMap::from([(Breach::Misdelivered, 1)]));
+    }
+
+    #[test]
+    fn resets_and_what_the_client_found_count() {
+        let mut reading = got(&[0, 1, 2]);
+        reading.reset(9, Duration::ZERO, String::new());
+        reading.found(Breach::Duplicated, 2);
+        let verdict = Verdict::on(&sent(), &[reading]);
+        assert_eq!(verdict.counts, BTreeMap::from([(Breach::Duplicated, 2), (Breach::Reset, 1)]));
+    }
+
+    #[test]
+    fn nothing_sent_proves_nothing() {
+        assert!(!Verdict::on(&Sent::by(1), &[got(&[])]).is_clean());
+    }
+
+    #[test]
+    fn gaps_are_of_one_room_and_news_is_what_was_sent_later() {
+        let mut reading = got(&[0, 1]);
+        deliver(&mut reading, 2, 1, 30);
+        assert_eq!(reading.longest_gap(), Duration::from_secs(1));
+        assert!(reading.has_news(&[2]) && !reading.has_news(&[3]));
+        reading.leave();
+        assert!(reading.has_news(&[3]), "who is away needs none");
+        reading.come_back(Duration::from_mins(1));
+        deliver(&mut reading, 3, 1, 62);
+        assert_eq!(reading.longest_gap(), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_mark_is_read_back() {
+        let mark = Mark { sender: 3, n: 14 };
+        assert_eq!(mark.to_string().parse(), Ok(mark));
+        assert_eq!("x".parse::<Mark>(), Err(()));
+    }
+}
