@@ -95,3 +95,7 @@ compose-test: ## chat through the compose stack while an instance stops
 .PHONY: bench
 bench: ## the benchmarks
 	cargo bench --workspace --locked
+
+.PHONY: load
+load: ## the load generator, for example: make load ARGS="--preset paced --baseline raw"
+	cargo bench --bench load --locked -- $(ARGS)

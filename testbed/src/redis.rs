@@ -55,6 +55,11 @@ impl Redis {
         &self.url
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().and_then(Child::id).unwrap()
+    }
+
     /// Stops it as an operator would: it writes its file and goes.
     pub async fn stop(&mut self) {
         let mut child = self.child.take().unwrap();
