@@ -1,13 +1,101 @@
-//! The load generator: what it computes, and that it measures a real server.
+//! The load generator: what it computes, that it measures a real server, and that it finds out one that lies.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails should fail the test")]
 
 #[expect(dead_code, reason = "this is its entry point as a program")]
 #[path = "../benches/load/main.rs"]
 mod load;
 
-mod hubbub {
-    use hubbub::protocol::{Message, Record, Session, User};
+mod run {
+    use clap::Parser;
+    use futures_util::{SinkExt, StreamExt};
+    use hubbub::protocol::ClientFrame;
+    use hubbub_testbed::within;
+    use tokio::{net::TcpListener, sync::broadcast};
+    use tokio_tungstenite::{accept_async, tungstenite::Message};
+    use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-    use super::load::dialect::hubbub::*;
+    use super::load::{options::Options, rounds, run::Outcome};
+
+    const WELCOME: &str = r#"{"type":"welcome","version":1,"connection":9,"instance":"a","user":{"id":"N0cI__dxndWXnsh11WzSKA","name":"Ann"},"seq":1,"resumed":false,"heartbeat_ms":25000,"dedupe_ms":120000,"limits":{"frame_bytes":65536,"body_bytes":8192,"name_chars":64,"rooms":32,"unacked_publishes":256},"count":{"connections":3,"instances":2,"settling":false},"relay":"live"}"#;
+
+    async fn outcome(args: &[&str]) -> Outcome {
+        let options = Options::try_parse_from([&["load", "--warmup", "0", "--seconds", "1"], args].concat()).unwrap();
+        let load = options.load().unwrap();
+        within(rounds(&options, &load)).await.unwrap().remove(0)
+    }
+
+    #[tokio::test]
+    async fn a_sound_server_is_found_sound() {
+        let args = ["--clients", "12", "--rooms", "3", "--rate", "60", "--reconnect", "50", "--wave", "1"];
+        let outcome = outcome(&args).await;
+        let counts = outcome.tally.counts;
+        assert_eq!((counts.connected, counts.sent, counts.accepted, counts.delivered), (12, 60, 60, 240));
+        assert_eq!((outcome.lost, counts.duplicated, counts.reordered, counts.stray), (0, 0, 0, 0));
+        assert_eq!(counts.resumed, 5, "{:?}", outcome.tally.troubles);
+        assert!(outcome.tally.latency[0].quantile_ms(0.5).unwrap() > 0.0);
+        assert!(outcome.resident_kib.unwrap().1 > 0);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_forgets_repeats_and_swaps_is_found_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let _liar = AbortOnDropHandle::new(TaskTracker::new().spawn(lie(listener)));
+        let outcome = outcome(&["--clients", "3", "--rate", "10", "--address", &address]).await;
+        let counts = outcome.tally.counts;
+        assert_eq!((counts.connected, counts.accepted, counts.delivered), (3, 10, 30));
+        assert_eq!((outcome.lost, counts.duplicated, counts.reordered, counts.stray), (3, 3, 3, 0));
+    }
+
+    /// A server that acks everything, says 1 twice and 4 before 3, and never says 6.
+    async fn lie(listener: TcpListener) {
+        let (said, _) = broadcast::channel(64);
+        let tracker = TaskTracker::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let (said, mut heard) = (said.clone(), said.subscribe());
+            tracker.spawn(async move {
+                let mut socket = accept_async(stream).await.unwrap();
+                socket.next().await.unwrap().unwrap();
+                socket.send(Message::text(WELCOME)).await.unwrap();
+                socket.send(Message::text(r#"{"type":"live","seq":1}"#)).await.unwrap();
+                let mut bodies = Vec::new();
+                loop {
+                    tokio::select! {
+                        Some(Ok(message)) = socket.next() => {
+                            let Ok(ClientFrame::Publish(publish)) = ClientFrame::decode(message.to_text().unwrap()) else { return };
+                            bodies.push(publish.body);
+                            let numbers: &[usize] = match bodies.len() - 1 {
+                                1 => &[1, 1],
+                                3 | 6 => &[],
+                                4 => &[4, 3],
+                                number => &[number],
+                            };
+                            for number in numbers {
+                                said.send(bodies[*number].clone()).unwrap();
+                            }
+                            let ack = format!(r#"{{"type":"ack","id":"{}","seq":1}}"#, publish.id);
+                            socket.send(Message::text(ack)).await.unwrap();
+                        }
+                        Ok(body) = heard.recv() => {
+                            let message = format!(r#"{{"type":"message","seq":1,"room":"load-0","body":"{body}"}}"#);
+                            socket.send(Message::text(message)).await.unwrap();
+                        }
+                        else => return,
+                    }
+                }
+            });
+        }
+    }
+}
+
+mod dialect {
+    use hubbub::protocol::{Message, Record, ServerFrame, Session, User};
+
+    use super::load::{
+        dialect::{hubbub::message, room_name},
+        schedule::Stamp,
+    };
 
     #[test]
     fn a_message_is_recognised_without_parsing() {
@@ -29,7 +117,10 @@ mod hubbub {
 }
 
 mod ledger {
-    use super::load::ledger::*;
+    use super::load::{
+        ledger::{Arrival, Ledger, Reader},
+        schedule::Stamp,
+    };
 
     fn stamp(sender: u32, number: u32) -> Stamp {
         Stamp { sender, number, due: 0 }
@@ -79,9 +170,15 @@ mod ledger {
 }
 
 mod options {
-    use clap::CommandFactory;
+    use std::collections::BTreeSet;
 
-    use super::load::options::*;
+    use anyhow::Result;
+    use clap::{CommandFactory, Parser};
+
+    use super::load::{
+        ledger::Reader,
+        options::{Load, Options},
+    };
 
     fn load(args: &[&str]) -> Result<Load> {
         Options::try_parse_from([&["load"], args].concat())?.load()
@@ -114,16 +211,24 @@ mod options {
 
     #[test]
     fn each_wave_takes_the_next_clients() {
-        let load = load(&["--reconnect", "30", "--senders", "10"]).unwrap();
-        let wave = |wave| (0..100).filter(|client| load.goes(*client, wave)).collect::<Vec<_>>();
-        assert_eq!(wave(0), (10..30).collect::<Vec<_>>());
-        assert_eq!(wave(1), (30..60).collect::<Vec<_>>());
-        assert_eq!(wave(3), (10..20).chain(90..100).collect::<Vec<_>>());
+        let load = load(&["--reconnect", "30", "--senders", "1"]).unwrap();
+        let waves = (1..=10).map(|wave| (1..101).filter(|client| load.goes(*client, wave)).collect::<BTreeSet<_>>());
+        let waves: Vec<_> = waves.collect();
+        assert!(waves.iter().all(|wave| wave.len() == 30));
+        assert!(waves[0].is_disjoint(&waves[1]) && waves[1].is_disjoint(&waves[2]));
+        assert_eq!(waves[..4].iter().flatten().collect::<BTreeSet<_>>().len(), 100);
+        assert!((0..10).all(|wave| !load.goes(0, wave)), "a sender stays");
+    }
+
+    #[test]
+    fn few_clients_have_their_share_of_slow_ones() {
+        let load = load(&["--slow", "20", "--clients", "20", "--rate", "0"]).unwrap();
+        assert_eq!((0..20).filter(|client| load.reader(*client) == Reader::Slow).count(), 4);
     }
 }
 
 mod report {
-    use super::load::report::*;
+    use super::load::report::{number, spread};
 
     #[test]
     fn a_median_lies_in_the_middle() {
@@ -139,7 +244,7 @@ mod report {
 }
 
 mod schedule {
-    use super::load::schedule::*;
+    use super::load::schedule::{Schedule, Stamp, now};
 
     fn schedule() -> Schedule {
         Schedule { start: 1_000, interval: 10, messages: 8, senders: 3, measured_from: 1_020 }
@@ -176,7 +281,9 @@ mod schedule {
 }
 
 mod usage {
-    use super::load::usage::*;
+    use std::time::Duration;
+
+    use super::load::usage::{Cpu, resident_kib};
 
     #[test]
     fn this_process_uses_something() {

@@ -33,7 +33,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use self::{
-    options::{Baseline, Hidden, Options},
+    options::{Baseline, Hidden, Load, Options},
     report::Report,
     run::Outcome,
     target::Subject,
@@ -71,7 +71,7 @@ fn measure(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Every subject once a round; who goes first alternates.
-async fn rounds(options: &Options, load: &options::Load) -> anyhow::Result<Vec<Outcome>> {
+pub(crate) async fn rounds(options: &Options, load: &Load) -> anyhow::Result<Vec<Outcome>> {
     let mut subjects = vec![Subject::Hubbub];
     subjects.extend(options.baseline.map(|Baseline::Raw| Subject::Raw));
     let mut outcomes = Vec::new();

@@ -13,7 +13,7 @@ const RATE_PER_SENDER: f64 = 40.0;
 
 /// Puts load on a Hubbub and measures what it makes of it.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "load", max_term_width = 100, args_conflicts_with_subcommands = true)]
+#[command(name = "load", bin_name = "load", max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) hidden: Option<Hidden>,
@@ -260,14 +260,20 @@ impl Load {
     }
 
     /// How this client reads. The senders are prompt, for what they hear holds up what they say.
-    pub(crate) fn reader(&self, client: u32) -> Reader {
-        if client >= self.senders && client % 100 < self.slow { Reader::Slow } else { Reader::Prompt }
+    pub(crate) const fn reader(&self, client: u32) -> Reader {
+        if client >= self.senders && percentile(client) < self.slow { Reader::Slow } else { Reader::Prompt }
     }
 
-    /// Whether this client goes and comes back in this wave. Each wave takes the next ones.
-    pub(crate) fn goes(&self, client: u32, wave: u32) -> bool {
-        client >= self.senders && (client + 100 - (wave * self.reconnect) % 100) % 100 < self.reconnect
+    /// Whether this client goes and comes back in this wave, from 1. Each wave takes the next ones.
+    pub(crate) const fn goes(&self, client: u32, wave: u32) -> bool {
+        let gone = wave.saturating_sub(1) * self.reconnect % 100;
+        client >= self.senders && (percentile(client) + 100 - gone) % 100 < self.reconnect
     }
+}
+
+/// Spreads any number of clients evenly over 0 to 99, neighbours far apart.
+const fn percentile(client: u32) -> u32 {
+    client % 100 * 61 % 100
 }
 
 fn enough_senders(rate: f64, rooms: u32) -> u32 {

@@ -216,7 +216,7 @@ const fn float(count: u64) -> f64 {
 }
 
 /// At least three digits of what is not whole.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         whole if value.fract() == 0.0 || whole >= 1000.0 => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
@@ -229,7 +229,7 @@ fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// Lowest, median and highest.
-fn spread(values: &[f64]) -> Option<(f64, f64, f64)> {
+pub(crate) fn spread(values: &[f64]) -> Option<(f64, f64, f64)> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

@@ -121,12 +121,13 @@ async fn assemble(swarm: &Swarm, load: &Load) -> Result<Duration> {
         sleep(Duration::from_millis(5)).await;
         let counts = swarm.counts();
         if counts.connected + counts.turned_away >= u64::from(load.clients) {
-            ensure!(counts.connected > 0, "no client could connect");
+            ensure!(counts.connected > 0, "no client could connect{}", swarm.troubles());
             return Ok(swarm.age());
         }
-        ensure!(swarm.age() < limit, "{} of {} clients came within {limit:?}", counts.connected, load.clients);
+        let came = format!("{} of {} clients connected", counts.connected, load.clients);
+        ensure!(swarm.age() < limit, "{came} within {limit:?}{}", swarm.troubles());
         if swarm.age() > next_line {
-            report::say(&format!("connecting: {} of {}", counts.connected, load.clients));
+            report::say(&came);
             next_line += Duration::from_secs(1);
         }
     }
@@ -138,7 +139,8 @@ fn plan(load: &Load) -> Result<Schedule> {
     Ok(Schedule {
         start,
         interval,
-        messages: u32::try_from(nanos(load.duration()) / interval)?,
+        // the interval is a whole number of nanoseconds, so the last one may be due a little early or late
+        messages: u32::try_from((nanos(load.duration()) + interval / 2) / interval)?,
         senders: load.senders,
         measured_from: start + nanos(Duration::from_secs(load.warmup.into())),
     })

@@ -38,7 +38,7 @@ impl Schedule {
         self.start.saturating_add(self.interval.saturating_mul(message.into()))
     }
 
-    /// Whose it is, and the how manieth of that sender.
+    /// Whose it is, and its number among those of its sender.
     pub(crate) fn stamp(&self, message: u32) -> Stamp {
         let senders = self.senders.max(1);
         Stamp { sender: message % senders, number: message / senders, due: self.due(message) }
@@ -78,7 +78,7 @@ fn wait_until(due: u64) {
 pub(crate) struct Stamp {
     /// Who sends it.
     pub(crate) sender: u32,
-    /// The how manieth of that sender, from 0.
+    /// Its number among those of its sender, from 0.
     pub(crate) number: u32,
     /// When it was to be sent, in nanoseconds since 1970.
     pub(crate) due: u64,

@@ -97,6 +97,12 @@ impl Swarm {
         self.groups.iter().map(|group| group.tally.lock().counts).sum()
     }
 
+    /// Why some are not connected, for a person.
+    pub(crate) fn troubles(&self) -> String {
+        let troubles = self.groups.iter().flat_map(|group| group.tally.lock().troubles.clone());
+        troubles.fold(String::new(), |all, (what, often)| all + &format!("; {often} times: {what}"))
+    }
+
     /// Since when they connect.
     pub(crate) fn age(&self) -> Duration {
         self.stage.opening.elapsed()
