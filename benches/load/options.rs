@@ -70,9 +70,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N/S", value_parser = rate)]
     ramp: Option<f64>,
 
-    /// Handshakes under way at once.
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
-    handshakes: u32,
+    /// Handshakes under way at once [default: 512].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    handshakes: Option<u32>,
 
     /// Clients that read slowly, in percent.
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100))]
@@ -234,7 +234,7 @@ impl Options {
             seconds: self.seconds.unwrap_or(10),
             warmup: self.warmup.unwrap_or(2),
             ramp: self.ramp,
-            handshakes: self.preset.and_then(Preset::handshakes).unwrap_or(self.handshakes),
+            handshakes: self.handshakes.or_else(|| self.preset?.handshakes()).unwrap_or(512),
             slow: self.slow,
             reconnect: self.reconnect,
             wave: self.wave,

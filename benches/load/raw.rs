@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use hubbub::protocol::{Frame, Message, Record, ServerFrame, Session, User};
+use socket2::SockRef;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
@@ -18,9 +19,14 @@ use super::{
     schedule::{Schedule, Stamp},
 };
 
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
 /// Serves until the input ends.
 pub(crate) fn serve(bare: &Bare) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
+    // the standard library's is so short that a storm waits for lost packets
+    SockRef::from(&listener).listen(BACKLOG)?;
     writeln!(stdout(), "{}", listener.local_addr()?)?;
     let mut rooms: Vec<Vec<TcpStream>> = (0..bare.rooms).map(|_| Vec::new()).collect();
     for _ in 0..bare.clients {

@@ -12,6 +12,9 @@ use super::{
     usage::{Cpu, machine_load},
 };
 
+/// The figures that mean the same for both subjects begin so.
+const COMPARED: &str = "server_";
+
 /// One line of the report.
 struct Figure {
     key: &'static str,
@@ -61,8 +64,9 @@ impl<'a> Report<'a> {
                 let value = median(&self.values(*subject, index));
                 let _infallible = write!(out, "{:>14}", value.map_or_else(|| "-".to_owned(), number));
             }
-            if let Some(ratios) = spread(&self.ratios(index)) {
-                let _infallible = write!(out, "{:>14.2} ({:.2} to {:.2})", ratios.1, ratios.0, ratios.2);
+            let ratios = self.ratios(index);
+            if let Some((lowest, median, highest)) = spread(&ratios).filter(|_| figure.key.starts_with(COMPARED)) {
+                let _infallible = write!(out, "{median:>14.2} ({lowest:.2} to {highest:.2})");
             }
             out.push('\n');
         }
