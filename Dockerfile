@@ -13,11 +13,12 @@ COPY Cargo.toml Cargo.lock ./
 COPY client/Cargo.toml client/
 COPY testbed/Cargo.toml testbed/
 COPY web/Cargo.toml web/
-RUN mkdir -p benches/audit benches/cluster src client/src testbed/src \
+RUN mkdir -p benches/audit benches/cluster benches/load src client/src testbed/src \
     && echo 'fn main() {}' >src/main.rs \
     && cp src/main.rs benches/protocol.rs \
     && cp src/main.rs benches/audit/main.rs \
     && cp src/main.rs benches/cluster/main.rs \
+    && cp src/main.rs benches/load/main.rs \
     && cp src/main.rs web/build.rs \
     && touch src/lib.rs client/src/lib.rs testbed/src/lib.rs web/lib.rs \
     && cargo build --release --locked --bin hubbub

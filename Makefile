@@ -110,6 +110,11 @@ audit-herd: ## 2000 clients that come back at once when their instance dies
 audit: ## every fault on real processes: nothing lost, nothing twice, nothing out of order
 	cargo bench --locked --bench audit
 
+.PHONY: audit-control
+audit-control: ## the same faults against a relay that is a plain PUBLISH: they must be found out
+	cargo build --release --locked --example plain_publish
+	cargo bench --locked --bench audit -- --program $(CARGO_TARGET_DIR)/release/examples/plain_publish --expect-loss
+
 .PHONY: audit-short
 audit-short: ## a selection of the audit, in less than a minute
 	cargo test --locked --bench audit -- --short
@@ -118,3 +123,7 @@ audit-short: ## a selection of the audit, in less than a minute
 soak: MINUTES ?= 10
 soak: ## random faults for MINUTES=10, and whether the instances grow
 	cargo bench --locked --bench audit -- --soak $(MINUTES)
+
+.PHONY: load
+load: ## the load generator, for example: make load ARGS="--preset paced --baseline raw"
+	cargo bench --bench load --locked -- $(ARGS)

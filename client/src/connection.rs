@@ -156,6 +156,17 @@ impl Connection {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// The next frame of the server as it came: shared with the read buffer, not parsed. Cancel safe.
+    ///
+    /// For a program that hears more than it can afford to parse.
+    ///
+    /// # Errors
+    ///
+    /// The connection has ended.
+    pub async fn next_text(&mut self) -> Result<Utf8Bytes, Closed> {
+        poll_fn(|cx| self.poll_text(cx)).await
+    }
+
     /// The next frame of the server, if one comes in time. Cancel safe.
     ///
     /// # Errors
@@ -185,6 +196,11 @@ impl Connection {
 
     /// As [`next`](Self::next).
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<ServerFrame, Closed>> {
+        self.poll_text(cx).map(|text| decode(&text?))
+    }
+
+    /// As [`next_text`](Self::next_text).
+    fn poll_text(&mut self, cx: &mut Context<'_>) -> Poll<Result<Utf8Bytes, Closed>> {
         loop {
             let message = match Pin::new(&mut self.stream).poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
@@ -195,7 +211,7 @@ impl Connection {
                 Poll::Ready(Some(Ok(message))) => message,
             };
             match message {
-                Message::Text(text) => return Poll::Ready(decode(&text)),
+                Message::Text(text) => return Poll::Ready(Ok(text)),
                 Message::Binary(_) => return Poll::Ready(Err(garbled("a binary frame"))),
                 Message::Close(frame) => {
                     // The answer is queued by the codec; without a flush the server would wait for it.

@@ -75,6 +75,11 @@ impl Redis {
         self.port
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().and_then(Child::id).unwrap()
+    }
+
     /// Stops it as an operator would: it writes its file and goes.
     pub async fn stop(&mut self) {
         self.signal("TERM").await;
