@@ -47,10 +47,8 @@ struct Pending {
 /// A message that the log lost, or may lose before the channel has shown it.
 #[derive(Debug)]
 struct Offer {
-    /// Where the log had it last. Names it: no place is ever given out twice.
+    /// Where the log had it last, which readers are told. Names it: no place is ever given out twice.
     place: Seq,
-    /// What readers are told that it was.
-    was: Seq,
     at: UnixMillis,
     held: Held,
 }
@@ -73,7 +71,7 @@ impl Held {
 impl Offer {
     fn lost(entry: Arc<Entry>) -> Option<Self> {
         entry.room()?;
-        Some(Self { place: entry.seq, was: entry.seq, at: entry.stamp(), held: Held::Entry(entry) })
+        Some(Self { place: entry.seq, at: entry.stamp(), held: Held::Entry(entry) })
     }
 
     fn submission(&self) -> Option<Submission> {
@@ -84,7 +82,7 @@ impl Offer {
             }
             Held::Submission { key, record } => (Arc::clone(key), record.clone()),
         };
-        Some(Submission { key, record, was: self.was })
+        Some(Submission { key, record, was: self.place })
     }
 }
 
@@ -262,6 +260,10 @@ impl Outbox {
             self.hold(appended.seq, submission, at);
             told.push((done, *appended));
         }
+        for (pending, taken) in self.pending.iter_mut().zip(receipt.iter().skip(survivors)) {
+            // other instances may have shown it there
+            pending.submission.was = taken.seq;
+        }
         told
     }
 
@@ -276,7 +278,7 @@ impl Outbox {
             let Submission { key, record, was: _ } = submission;
             self.acked_bytes += record.len();
             let held = Held::Submission { key, record };
-            self.acked.insert(seq, Offer { place: seq, was: seq, at, held });
+            self.acked.insert(seq, Offer { place: seq, at, held });
         }
     }
 
@@ -301,10 +303,6 @@ impl Outbox {
     pub(super) fn lost(&mut self, marker: Marker, entries: Vec<Arc<Entry>>) -> usize {
         self.acked_bytes = 0;
         let acked = std::mem::take(&mut self.acked).split_off(&(marker.cut + 1));
-        for offer in &mut self.offers {
-            // lost a second time: no reader can tell any more whether it had it, clients can by its id
-            offer.was = 0;
-        }
         let lost: Vec<_> = entries.into_iter().filter_map(Offer::lost).chain(acked.into_values()).collect();
         let count = lost.len();
         for offer in lost.into_iter().rev() {
@@ -454,16 +452,16 @@ mod tests {
         outbox.lost(Marker { cut: 101, ..LOST }, Vec::new());
         let receipt = [101, 102].map(|seq| Appended { seq, duplicate: false });
         assert_eq!(outbox.placed(in_flight, &receipt).len(), 1);
-        assert_eq!(outbox.backlog(), 1);
+        assert_eq!(former(&batch(&mut outbox)), [102]);
     }
 
     #[test]
-    fn what_is_lost_twice_goes_behind_what_was_lost_later_and_is_given_to_everyone() {
+    fn what_is_lost_twice_goes_behind_what_was_lost_later() {
         let mut outbox = acked(3, NOW);
         outbox.lost(LOST, Vec::new());
         let in_flight = batch(&mut outbox);
         outbox.placed(in_flight, &[Appended { seq: 1001, duplicate: false }]);
         outbox.lost(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
-        assert_eq!(former(&batch(&mut outbox)), [1001, 0, 0]);
+        assert_eq!(former(&batch(&mut outbox)), [1001, 102, 103]);
     }
 }
