@@ -1,7 +1,7 @@
 //! What the audit says.
 #![expect(clippy::print_stdout, reason = "this is what it is for")]
 
-use std::{fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use hubbub_testbed::ledger::Breach;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::trial::Outcome;
 
-/// Cases that are shown of a trial.
+/// Cases that are shown of each way to break the promise, in a trial.
 const SHOWN: usize = 5;
 
 const HEAD: [&str; 14] = [
@@ -88,7 +88,13 @@ fn explain(outcome: &Outcome) {
     for trouble in &outcome.troubles {
         println!("  {trouble}");
     }
-    for (case, around) in outcome.around.iter().take(SHOWN) {
+    let mut told: BTreeMap<Breach, usize> = BTreeMap::new();
+    for (case, around) in &outcome.around {
+        let told = told.entry(case.breach).or_default();
+        *told += 1;
+        if *told > SHOWN {
+            continue;
+        }
         let mark = case.mark.map_or_else(String::new, |mark| format!(" message {mark}"));
         println!(
             "  {:?}: receiver {}{mark} seq {} at {:.3} s, {}",
@@ -102,9 +108,8 @@ fn explain(outcome: &Outcome) {
             println!("      {line}");
         }
     }
-    let more = outcome.around.len().saturating_sub(SHOWN);
-    if more > 0 {
-        println!("  and {more} more cases that were kept");
+    for (breach, more) in told.into_iter().filter(|(_, told)| *told > SHOWN) {
+        println!("  {breach:?}: {} more cases that were kept", more - SHOWN);
     }
 }
 

@@ -17,6 +17,8 @@ use tokio::{
 
 /// How far a loss of data and the end of an instance lie apart: what both have lost is out of reach.
 const APART: Duration = Duration::from_secs(5);
+/// How far two losses of data lie apart: who was away while the first one was put back is told `reset` at the second.
+const PUT_BACK: Duration = Duration::from_secs(10);
 
 /// What the kernel holds for a client that may become slow.
 const SLOW_BUFFER_BYTES: u32 = 64 * 1024;
@@ -53,6 +55,17 @@ pub(crate) enum Holder {
     Log,
     /// What an instance holds.
     Instance,
+}
+
+impl Holder {
+    /// How long after this one has lost something the other one may.
+    const fn distance(self, other: Self) -> Duration {
+        match (self, other) {
+            (Self::Log, Self::Log) => PUT_BACK,
+            (Self::Instance, Self::Instance) => Duration::ZERO,
+            _ => APART,
+        }
+    }
 }
 
 /// What keeps the log, some instances, and proxies on the links.
@@ -124,10 +137,8 @@ impl World {
     /// Runs what makes `holder` lose something, at a distance from when another one did.
     pub(crate) async fn losing<T>(&self, holder: Holder, act: impl Future<Output = T>) -> T {
         let mut lost = self.lost.lock().await;
-        if let Some((other, at)) = *lost
-            && other != holder
-        {
-            sleep_until(at + APART).await;
+        if let Some((other, at)) = *lost {
+            sleep_until(at + other.distance(holder)).await;
         }
         let outcome = act.await;
         *lost = Some((holder, Instant::now()));

@@ -60,7 +60,7 @@ impl Config {
             resume: None,
             upgrade,
             backoff,
-            remembered_messages: 1024,
+            remembered_messages: 16_384,
         }
     }
 }

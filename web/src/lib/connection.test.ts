@@ -109,7 +109,7 @@ describe('a connection', () => {
     expect(waitMs(connection)).toBe(500)
   })
 
-  test.each([1000, 1001, 1006, 1011, 1012, 4000, 4001, 4002, 4003, 4499])('closed with %i comes back', (code) => {
+  test.each([1000, 1001, 1006, 1011, 1012, 1013, 4000, 4001, 4002, 4003, 4499])('closed with %i comes back', (code) => {
     const connection = connect()
     network.socket.live()
     network.socket.end(code)
