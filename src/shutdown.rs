@@ -26,7 +26,7 @@ impl Shutdown {
     {
         let failed = self.failed.clone();
         self.spawn_expendable(async move {
-            // what it has left half done is not used again: the process ends
+            // what it has left half done serves only those who are about to be sent elsewhere
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 failed.cancel();
             }

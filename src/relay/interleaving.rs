@@ -158,7 +158,7 @@ impl Instance {
         let mut outbox = self.walker.shared.outbox.lock();
         match receipt {
             Receipt::Placed(places) if comes => {
-                outbox.placed(batch, &places).into_iter().for_each(|(done, appended)| done(appended));
+                outbox.placed(batch, &places).into_iter().flatten().for_each(|(done, appended)| done(appended));
             }
             _ => outbox.failed(),
         }

@@ -3,17 +3,21 @@
 //! A message of this instance is in exactly one place: waiting here, acked here until the channel has shown it, or in
 //! the ring. So a marker that cuts the log knows where to look for what has to be offered again.
 
+mod acked;
+mod offer;
+
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{HashSet, VecDeque},
     fmt,
     sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
+use acked::Acked;
+use offer::Offer;
 use tokio::time::Instant;
 
-use super::{Appended, Overloaded, Submission, sequencer, wire};
+use super::{Appended, Overloaded, Submission, sequencer};
 use crate::{
     protocol::{DEDUPE_WINDOW, Seq, UnixMillis},
     ring::{Entry, Marker},
@@ -42,48 +46,6 @@ struct Pending {
     submission: Submission,
     at: UnixMillis,
     done: Done,
-}
-
-/// A message that the log lost, or may lose before the channel has shown it.
-#[derive(Debug)]
-struct Offer {
-    /// Where the log had it last, which readers are told. Names it: no place is ever given out twice.
-    place: Seq,
-    at: UnixMillis,
-    held: Held,
-}
-
-#[derive(Debug)]
-enum Held {
-    Entry(Arc<Entry>),
-    Submission { key: Arc<str>, record: Bytes },
-}
-
-impl Held {
-    fn size(&self) -> usize {
-        match self {
-            Self::Entry(entry) => entry.frame.len(),
-            Self::Submission { record, .. } => record.len(),
-        }
-    }
-}
-
-impl Offer {
-    fn lost(entry: Arc<Entry>) -> Option<Self> {
-        entry.room()?;
-        Some(Self { place: entry.seq, at: entry.stamp(), held: Held::Entry(entry) })
-    }
-
-    fn submission(&self) -> Option<Submission> {
-        let (key, record) = match &self.held {
-            Held::Entry(entry) => {
-                let record = entry.record()?;
-                (wire::key_of(&record)?, record.into())
-            }
-            Held::Submission { key, record } => (Arc::clone(key), record.clone()),
-        };
-        Some(Submission { key, record, was: self.place })
-    }
 }
 
 /// What one append carries, and where it came from.
@@ -122,8 +84,7 @@ pub(super) struct Outbox {
     in_flight: HashSet<Seq>,
     hold_until: Instant,
     /// Has a place that the channel has not shown yet.
-    acked: BTreeMap<Seq, Offer>,
-    acked_bytes: usize,
+    acked: Acked,
     walked: Seq,
     markers: VecDeque<Marker>,
 }
@@ -138,8 +99,7 @@ impl Outbox {
             missing: HashSet::new(),
             in_flight: HashSet::new(),
             hold_until: Instant::now(),
-            acked: BTreeMap::new(),
-            acked_bytes: 0,
+            acked: Acked::default(),
             walked: 0,
             markers: VecDeque::new(),
         }
@@ -164,7 +124,7 @@ impl Outbox {
     #[cfg(test)]
     pub(super) fn missing(&self) -> impl Iterator<Item = Submission> {
         let missing = self.offers.iter().filter(|offer| self.missing.contains(&offer.place));
-        missing.chain(self.acked.values()).filter_map(Offer::submission)
+        missing.chain(self.acked.iter()).filter_map(Offer::submission)
     }
 
     /// Queues a new message.
@@ -204,7 +164,7 @@ impl Outbox {
 
     /// Acked messages that the channel does not show are held too: a deaf subscriber must not pile them up.
     fn is_full_of_acked(&self) -> bool {
-        self.acked.len() >= self.bounds.messages || self.acked_bytes >= self.bounds.bytes
+        self.acked.len() >= self.bounds.messages || self.acked.bytes() >= self.bounds.bytes
     }
 
     /// Forgets offers in front that are back, or too old to be recognised as repetitions.
@@ -239,10 +199,10 @@ impl Outbox {
         Next::Append(batch)
     }
 
-    /// Ends a batch. Returns who has to be told of which place.
+    /// Ends a batch. Returns who has to be told of which place; None if no place is one.
     ///
     /// A place that a marker walked meanwhile has taken again is none: its message and all behind it stay queued.
-    pub(super) fn placed(&mut self, batch: Batch, receipt: &[Appended]) -> Vec<(Done, Appended)> {
+    pub(super) fn placed(&mut self, batch: Batch, receipt: &[Appended]) -> Option<Vec<(Done, Appended)>> {
         self.in_flight.clear();
         let survivors = receipt.iter().take_while(|a| sequencer::survives(a.seq, &self.markers)).count();
         if batch.is_offer() {
@@ -251,7 +211,7 @@ impl Outbox {
                 self.missing.remove(&place);
                 self.hold(appended.seq, submission, at);
             }
-            return Vec::new();
+            return (survivors > 0).then(Vec::new);
         }
         let mut told = Vec::with_capacity(survivors);
         for appended in receipt.iter().take(survivors) {
@@ -264,7 +224,7 @@ impl Outbox {
             // other instances may have shown it there
             pending.submission.was = taken.seq;
         }
-        told
+        (survivors > 0).then_some(told)
     }
 
     /// The append did not end well; its batch is still here.
@@ -275,10 +235,7 @@ impl Outbox {
     /// Keeps a message until the channel has shown it.
     fn hold(&mut self, seq: Seq, submission: Submission, at: UnixMillis) {
         if seq > self.walked {
-            let Submission { key, record, was: _ } = submission;
-            self.acked_bytes += record.len();
-            let held = Held::Submission { key, record };
-            self.acked.insert(seq, Offer { place: seq, at, held });
+            self.acked.hold(Offer::acked(seq, at, submission));
         }
     }
 
@@ -286,9 +243,7 @@ impl Outbox {
     pub(super) fn walked(&mut self, seq: Seq) -> bool {
         let full = self.is_full_of_acked();
         self.walked = seq;
-        while let Some(shown) = self.acked.first_entry().filter(|first| *first.key() <= seq) {
-            self.acked_bytes -= shown.remove().held.size();
-        }
+        self.acked.shown(seq);
         full && !self.is_full_of_acked()
     }
 
@@ -301,9 +256,8 @@ impl Outbox {
 
     /// A marker was walked that took these entries. They go to the front, before what an earlier marker took.
     pub(super) fn lost(&mut self, marker: Marker, entries: Vec<Arc<Entry>>) -> usize {
-        self.acked_bytes = 0;
-        let acked = std::mem::take(&mut self.acked).split_off(&(marker.cut + 1));
-        let lost: Vec<_> = entries.into_iter().filter_map(Offer::lost).chain(acked.into_values()).collect();
+        let acked = self.acked.take_above(marker.cut);
+        let lost: Vec<_> = entries.into_iter().filter_map(Offer::lost).chain(acked).collect();
         let count = lost.len();
         for offer in lost.into_iter().rev() {
             self.missing.insert(offer.place);
@@ -353,7 +307,7 @@ mod tests {
         }
         let batch = batch(&mut outbox);
         let receipt: Vec<_> = (1..=count).map(|id| Appended { seq: 100 + id, duplicate: false }).collect();
-        assert_eq!(outbox.placed(batch, &receipt).len(), receipt.len());
+        assert_eq!(outbox.placed(batch, &receipt).unwrap().len(), receipt.len());
         outbox
     }
 
@@ -427,6 +381,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_acked_twice_is_held_once() {
+        let mut outbox = outbox();
+        let (first, again) = (submission(1, 0), submission(1, 1000));
+        for submission in [first.clone(), again] {
+            outbox.queue(submission, NOW, Box::new(|_| ())).unwrap();
+        }
+        let in_flight = batch(&mut outbox);
+        let receipt = [false, true].map(|duplicate| Appended { seq: 101, duplicate });
+        assert_eq!(outbox.placed(in_flight, &receipt).unwrap().len(), 2);
+        assert_eq!((outbox.acked.len(), outbox.acked.bytes()), (1, first.record.len()));
+        outbox.walked(101);
+        assert_eq!((outbox.acked.len(), outbox.acked.bytes()), (0, 0));
+    }
+
+    #[test]
     fn what_the_channel_does_not_show_is_bounded_in_bytes_too() {
         let mut outbox = outbox();
         let mut seq = 100;
@@ -451,7 +420,7 @@ mod tests {
         let in_flight = batch(&mut outbox);
         outbox.lost(Marker { cut: 101, ..LOST }, Vec::new());
         let receipt = [101, 102].map(|seq| Appended { seq, duplicate: false });
-        assert_eq!(outbox.placed(in_flight, &receipt).len(), 1);
+        assert_eq!(outbox.placed(in_flight, &receipt).unwrap().len(), 1);
         assert_eq!(former(&batch(&mut outbox)), [102]);
     }
 

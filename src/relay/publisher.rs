@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, counter};
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::debug;
 
@@ -14,7 +14,7 @@ use super::{
     outbox::{Batch, Next},
     unix_millis,
 };
-use crate::telemetry::{RELAY_APPENDED, RELAY_BATCHES, RELAY_PENDING};
+use crate::telemetry::{self, RELAY_APPENDED, RELAY_BATCHES};
 
 /// How long a fenced publisher waits for the subscriber to walk into the new epoch before it tries again.
 const FENCED: Duration = Duration::from_millis(500);
@@ -26,7 +26,6 @@ struct Publisher {
     pause: Duration,
     appended: Counter,
     batches: Counter,
-    pending: Gauge,
 }
 
 /// Runs until the relay ends.
@@ -36,7 +35,6 @@ pub(super) async fn run(shared: Arc<Shared>) {
         pause: RETRY.0,
         appended: counter!(RELAY_APPENDED),
         batches: counter!(RELAY_BATCHES),
-        pending: gauge!(RELAY_PENDING),
     };
     let mut epoch = shared.epoch.subscribe();
     while !shared.closed.is_cancelled() {
@@ -74,7 +72,13 @@ impl Publisher {
             self.recover();
         }
         match result {
-            Ok(Receipt::Placed(receipt)) => self.placed(batch, &receipt),
+            Ok(Receipt::Placed(receipt)) => {
+                if !self.placed(batch, &receipt) {
+                    debug!(base, "every place is lost already: the subscriber has to walk first");
+                    self.shared.wants_sync.notify_one();
+                    self.rest().await;
+                }
+            }
             Ok(Receipt::Fenced) => {
                 self.shared.outbox.lock().failed();
                 self.shared.wants_sync.notify_one();
@@ -88,13 +92,18 @@ impl Publisher {
                 self.shared.outbox.lock().failed();
                 self.shared.health.append_failed(&error.to_string());
                 self.shared.wants_sync.notify_one();
-                tokio::select! {
-                    () = sleep(self.pause) => (),
-                    () = self.shared.closed.cancelled() => (),
-                }
-                self.pause = (self.pause * 2).min(RETRY.1);
+                self.rest().await;
             }
         }
+    }
+
+    /// Longer each time, until something succeeds.
+    async fn rest(&mut self) {
+        tokio::select! {
+            () = sleep(self.pause) => (),
+            () = self.shared.closed.cancelled() => (),
+        }
+        self.pause = (self.pause * 2).min(RETRY.1);
     }
 
     /// Nothing stands in the way of appends: the last one succeeded, or somebody else has made it needless.
@@ -105,17 +114,16 @@ impl Publisher {
         }
     }
 
-    fn placed(&self, batch: Batch, receipt: &[Appended]) {
-        let (told, backlog) = {
-            let mut outbox = self.shared.outbox.lock();
-            (outbox.placed(batch, receipt), outbox.backlog())
-        };
+    /// False: no place has survived what was walked meanwhile.
+    fn placed(&self, batch: Batch, receipt: &[Appended]) -> bool {
+        let told = self.shared.outbox.lock().placed(batch, receipt);
         let new = receipt.iter().filter(|appended| !appended.duplicate).count();
-        self.appended.increment(u64::try_from(new).unwrap_or(u64::MAX));
+        self.appended.increment(telemetry::count(new));
         self.batches.increment(1);
-        self.pending.set(u32::try_from(backlog).map_or(f64::MAX, f64::from));
-        for (done, appended) in told {
+        let survived = told.is_some();
+        for (done, appended) in told.into_iter().flatten() {
             done(appended);
         }
+        survived
     }
 }

@@ -27,7 +27,7 @@ local function state(log, meta)
   local known = redis.call('HMGET', meta, 'base', 'seq', 'run', 'markers')
   local last = top(log)
   return {
-    open = last and known[1] and known[3] == run,
+    open = last and known[1] and known[3] == run and known[4],
     base = tonumber(known[1] or '0'),
     seq = math.max(tonumber(known[2] or '0'), last or 0),
     run = run,
