@@ -39,7 +39,9 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
-pub use backend::{Backend, BackendError, Event, LogEntry, Position, Receipt, Report, Snapshot, Submission, Tally};
+pub use backend::{
+    Backend, BackendError, Event, Known, LogEntry, Position, Receipt, Report, Snapshot, Submission, Tally,
+};
 pub use local::Local;
 pub use redis::{Redis, RedisConfig, RedisError};
 

@@ -16,11 +16,11 @@ use crate::{
 /// Every call ends in bounded time, with an error if need be, and may be repeated: an append is idempotent by key, a
 /// report by its number. The relay never drops a call's future before it has ended.
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
-    /// Appends a batch in order and publishes what was new, if `epoch` is the open one. Idempotent by key. The log keeps
-    /// its newest `capacity` entries, or somewhat more.
+    /// Appends a batch in order and publishes what was new, if the log is the one that the writer knows. Idempotent by
+    /// key. The log keeps its newest `capacity` entries, or somewhat more.
     fn append<'a>(
         &'a self,
-        epoch: Seq,
+        known: Known,
         capacity: usize,
         batch: &'a [Submission],
     ) -> BoxFuture<'a, Result<Receipt, BackendError>>;
@@ -53,12 +53,21 @@ pub struct Submission {
     pub was: Seq,
 }
 
+/// What a writer knows of the log. One that is not so has lost something: nothing may be written before that is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Base of the open epoch.
+    pub epoch: Seq,
+    /// A place that has been given out.
+    pub last: Seq,
+}
+
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Receipt {
     /// Each submission has its place.
     Placed(Vec<Appended>),
-    /// Another epoch is open, or none: nothing was written.
+    /// Another epoch is open, or none, or the log ends before what the writer knows: nothing was written.
     Fenced,
 }
 

@@ -245,10 +245,10 @@ impl World {
         if appending.is_some() {
             return;
         }
-        let epoch = *walker.shared.epoch.borrow();
+        let (epoch, last) = (*walker.shared.epoch.borrow(), walker.shared.ring.walked().0);
         let next = walker.shared.outbox.lock().next(unix_millis());
         if let Next::Append(batch) = next {
-            let (receipt, payload) = self.store.append(epoch, usize::MAX, &batch.submissions);
+            let (receipt, payload) = self.store.append(Known { epoch, last }, usize::MAX, &batch.submissions);
             self.channel.extend(payload);
             if let Receipt::Placed(places) = &receipt {
                 for (submission, appended) in batch.submissions.iter().zip(places) {

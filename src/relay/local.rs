@@ -16,8 +16,9 @@ use futures_util::{
 use parking_lot::Mutex;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::{Backend, BackendError, Event, Position, Receipt, Report, Snapshot, Submission, Tally, since_1970, wire};
-use crate::protocol::Seq;
+use super::{
+    Backend, BackendError, Event, Known, Position, Receipt, Report, Snapshot, Submission, Tally, since_1970, wire,
+};
 use census::Roll;
 #[cfg(test)]
 pub(super) use store::Store;
@@ -70,12 +71,12 @@ impl Default for Local {
 impl Backend for Local {
     fn append<'a>(
         &'a self,
-        epoch: Seq,
+        known: Known,
         capacity: usize,
         batch: &'a [Submission],
     ) -> BoxFuture<'a, Result<Receipt, BackendError>> {
         let mut inner = self.0.inner.lock();
-        let (receipt, payload) = inner.store.append(epoch, capacity, batch);
+        let (receipt, payload) = inner.store.append(known, capacity, batch);
         // under the lock: the channel has the order of the log
         if let Some(payload) = payload {
             self.publish(payload);

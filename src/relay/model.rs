@@ -181,7 +181,7 @@ impl World {
     fn publish(&mut self) {
         if self.next < MESSAGES {
             let epoch = self.store.read(Position { last: 0, low: None, count: 0 }).base;
-            let (receipt, _) = self.store.append(epoch, usize::MAX, &[submission(self.next)]);
+            let (receipt, _) = self.store.append(Known { epoch, last: epoch }, usize::MAX, &[submission(self.next)]);
             assert!(matches!(receipt, Receipt::Placed(_)));
             self.next += 1;
             self.note();
@@ -285,7 +285,8 @@ impl World {
         let next = shared.outbox.lock().next(unix_millis());
         if let Next::Append(batch) = next {
             let count = count.min(batch.submissions.len());
-            let (receipt, _) = self.store.append(shared.ring.walked().1, usize::MAX, &batch.submissions[..count]);
+            let (last, epoch) = shared.ring.walked();
+            let (receipt, _) = self.store.append(Known { epoch, last }, usize::MAX, &batch.submissions[..count]);
             let Receipt::Placed(places) = receipt else { panic!("fenced right after a sync") };
             shared.outbox.lock().placed(batch, &places);
             self.note();

@@ -10,11 +10,14 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tracing::debug;
 
 use super::{
-    Appended, Receipt, Shared,
+    Appended, Known, Receipt, Shared,
     outbox::{Batch, Next},
     unix_millis,
 };
-use crate::telemetry::{self, RELAY_APPENDED, RELAY_BATCHES};
+use crate::{
+    protocol::Seq,
+    telemetry::{self, RELAY_APPENDED, RELAY_BATCHES},
+};
 
 /// How long a fenced publisher waits for the subscriber to walk into the new epoch before it tries again.
 const FENCED: Duration = Duration::from_millis(500);
@@ -24,6 +27,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_m
 struct Publisher {
     shared: Arc<Shared>,
     pause: Duration,
+    /// The epoch of the last batch, and the highest place known in it.
+    known: Known,
     appended: Counter,
     batches: Counter,
 }
@@ -33,6 +38,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut publisher = Publisher {
         shared: Arc::clone(&shared),
         pause: RETRY.0,
+        known: Known { epoch: 0, last: 0 },
         appended: counter!(RELAY_APPENDED),
         batches: counter!(RELAY_BATCHES),
     };
@@ -66,13 +72,16 @@ pub(super) async fn run(shared: Arc<Shared>) {
 impl Publisher {
     /// One round trip. The batch stays in the outbox until the log has it.
     async fn append(&mut self, base: u64, batch: Batch) {
-        let capacity = self.shared.ring.capacity();
-        let result = self.shared.backend.append(base, capacity, &batch.submissions).await;
+        let (walked, capacity) = (self.shared.ring.walked().0, self.shared.ring.capacity());
+        let given = if self.known.epoch == base { self.known.last } else { base };
+        self.known = Known { epoch: base, last: given.max(walked) };
+        let result = self.shared.backend.append(self.known, capacity, &batch.submissions).await;
         if result.is_ok() {
             self.recover();
         }
         match result {
             Ok(Receipt::Placed(receipt)) => {
+                self.known.last = receipt.iter().map(|appended| appended.seq).fold(self.known.last, Seq::max);
                 if !self.placed(batch, &receipt) {
                     debug!(base, "every place is lost already: the subscriber has to walk first");
                     self.shared.wants_sync.notify_one();

@@ -41,8 +41,10 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, error, warn};
 
-use super::{Backend, BackendError, CENSUS_LEASE, Event, Position, Receipt, Report, Snapshot, Submission, Tally};
-use crate::protocol::{DEDUPE_WINDOW, Seq};
+use super::{
+    Backend, BackendError, CENSUS_LEASE, Event, Known, Position, Receipt, Report, Snapshot, Submission, Tally,
+};
+use crate::protocol::DEDUPE_WINDOW;
 use subscription::Subscription;
 
 /// Longest wait for a reply; afterwards the caller tries again.
@@ -206,7 +208,7 @@ impl Redis {
         connected.map_err(|_| BackendError("there is no connection to Redis".to_owned()))?.map_err(BackendError::from)
     }
 
-    async fn try_append(&self, epoch: Seq, capacity: usize, batch: &[Submission]) -> Result<Receipt, BackendError> {
+    async fn try_append(&self, known: Known, capacity: usize, batch: &[Submission]) -> Result<Receipt, BackendError> {
         self.connected().await?;
         let Names { log, meta, dedupe, channel, .. } = &self.names;
         let mut keys: Vec<Key> = vec![log.into(), meta.into()];
@@ -215,7 +217,8 @@ impl Redis {
             channel.clone().into(),
             capacity.to_string().into(),
             DEDUPE_WINDOW.as_millis().to_string().into(),
-            epoch.to_string().into(),
+            known.epoch.to_string().into(),
+            known.last.to_string().into(),
         ];
         for submission in batch {
             arguments.push(submission.was.to_string().into());
@@ -277,11 +280,11 @@ impl Redis {
 impl Backend for Redis {
     fn append<'a>(
         &'a self,
-        epoch: Seq,
+        known: Known,
         capacity: usize,
         batch: &'a [Submission],
     ) -> BoxFuture<'a, Result<Receipt, BackendError>> {
-        self.try_append(epoch, capacity, batch).boxed()
+        self.try_append(known, capacity, batch).boxed()
     }
 
     fn sync(&self, position: Position) -> BoxFuture<'_, Result<Snapshot, BackendError>> {

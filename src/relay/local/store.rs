@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::super::{Appended, BackendError, LogEntry, Position, Receipt, Snapshot, Submission, sequencer, wire};
+use super::super::{Appended, BackendError, Known, LogEntry, Position, Receipt, Snapshot, Submission, sequencer, wire};
 use crate::{
     protocol::{DEDUPE_WINDOW, Seq},
     ring::Marker,
@@ -42,11 +42,12 @@ impl Store {
     /// Appends a batch and keeps `capacity` entries. Returns what the channel has to carry, if anything was new.
     pub(in crate::relay) fn append(
         &mut self,
-        epoch: Seq,
+        known: Known,
         capacity: usize,
         batch: &[Submission],
     ) -> (Receipt, Option<Bytes>) {
-        if self.open.is_none_or(|marker| marker.base != epoch) {
+        let Known { epoch, last } = known;
+        if self.open.is_none_or(|marker| marker.base != epoch) || last > self.seq {
             return (Receipt::Fenced, None);
         }
         self.expire();

@@ -1,14 +1,14 @@
 -- Gives a batch its places in the log and publishes what was new, in one PUBLISH.
 -- KEYS: 1 log, 2 meta, then one dedupe key a message
--- ARGV: 1 channel, 2 retention in messages, 3 dedupe window in ms, 4 the epoch the caller expects,
+-- ARGV: 1 channel, 2 retention in messages, 3 dedupe window in ms, 4 the epoch the caller expects, 5 a place that it knows,
 --       then for each message its former place (or 0) and its record
 -- Returns the places as text, "-<seq>" for a message that was there already; an empty list if another epoch is open or
--- none (only sync.lua opens one): then nothing was written.
+-- none (only sync.lua opens one), or if the log ends before what the caller knows: then nothing was written.
 
 local log, meta = KEYS[1], KEYS[2]
-local channel, retention, window, epoch = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local channel, retention, window, epoch, last = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local state = state(log, meta)
-if not state.open or text(state.base) ~= epoch then return {} end
+if not state.open or text(state.base) ~= epoch or last > state.seq then return {} end
 
 -- Where this key's message stands. A key may outlive its entry, or come back without it: a place in a lost range is none.
 local function known(key)
@@ -22,7 +22,7 @@ end
 
 local places, lines, seq = {}, {}, state.seq
 for i = 3, #KEYS do
-  local was, record = ARGV[2 * i - 1], ARGV[2 * i]
+  local was, record = ARGV[2 * i], ARGV[2 * i + 1]
   local first = known(KEYS[i])
   if first > 0 then
     places[#places + 1] = '-' .. text(first)
