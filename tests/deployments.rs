@@ -241,6 +241,25 @@ async fn a_server_without_info_works_and_is_warned_of_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_info_that_lost_its_newest_messages_gets_them_back() {
+    let mut redis = Redis::with(&["rename-command INFO \"\"", "appendonly yes"]).await;
+    let servers = pair(&["--redis-url", redis.url()]).await;
+    let rooms = [room()];
+    let members = crowd(servers.each_ref(), 10, &rooms[0]).await;
+    let lose = async {
+        for _ in 0..3 {
+            carried_on(&members).await;
+            redis.kill().await;
+            assert!(redis.cut_append_only_file(10_000) > 5000);
+            redis.resume().await;
+            carried_on(&members).await;
+        }
+    };
+    let published = chatter(&members, &rooms, Duration::from_millis(5), lose).await;
+    assert_eq!(assert_complete(&members).await, published);
+}
+
 /// In the slot of every key of the relay.
 const KEY: &str = "{hubbub}:log";
 
