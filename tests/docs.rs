@@ -358,3 +358,46 @@ async fn every_gauge_of_the_relay_is_told_from_the_start() {
         assert!(page.lines().any(|line| line == gauge), "{gauge}: {page}");
     }
 }
+
+#[test]
+fn every_command_that_the_pages_name_is_there() {
+    const PAGES: [&str; 6] = [
+        include_str!("../README.md"),
+        include_str!("../CHANGELOG.md"),
+        include_str!("../docs/architecture.md"),
+        include_str!("../docs/delivery.md"),
+        include_str!("../docs/operations.md"),
+        include_str!("../docs/performance.md"),
+    ];
+    let targets: BTreeSet<_> = include_str!("../Makefile").lines().filter_map(|line| line.split_once(':')).collect();
+    let targets: BTreeSet<_> = targets.into_iter().map(|(target, _)| target).collect();
+    let benches: BTreeSet<_> = include_str!("../Cargo.toml").split("[[bench]]\nname = \"").skip(1).collect();
+    let benches: BTreeSet<_> = benches.into_iter().filter_map(|rest| rest.split('"').next()).collect();
+    let mut found = 0;
+    for page in PAGES {
+        for command in quoted(page) {
+            let words: Vec<_> = command.split_whitespace().collect();
+            let named = |flag| words.iter().zip(words.iter().skip(1)).filter(move |(word, _)| **word == flag);
+            if let ["make", target, ..] = words.as_slice() {
+                assert!(targets.contains(target), "{command}: no such target");
+                found += 1;
+            }
+            if let ["cargo", "test" | "bench", ..] = words.as_slice() {
+                for (_, test) in named("--test") {
+                    let file = format!("{}/tests/{test}.rs", env!("CARGO_MANIFEST_DIR"));
+                    assert!(std::path::Path::new(&file).exists(), "{command}: no such test");
+                    found += 1;
+                }
+                for (_, bench) in named("--bench") {
+                    assert!(benches.contains(bench), "{command}: no such benchmark");
+                    found += 1;
+                }
+                let filters = words.iter().skip(2).zip(words.iter().skip(1)).take_while(|(word, _)| **word != "--");
+                let filters =
+                    filters.filter(|(word, before)| !word.starts_with('-') && !["--test", "--bench"].contains(before));
+                assert!(filters.count() <= 1, "{command}: cargo takes one filter");
+            }
+        }
+    }
+    assert!(found > 20, "only {found} commands");
+}
