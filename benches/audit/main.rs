@@ -77,6 +77,9 @@ struct Cli {
     /// Messages a second, of all senders together.
     #[arg(long, default_value_t = 400, value_name = "N/S", value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
+    /// Seconds that a receiver stays connected, on average; 0: it never leaves by itself.
+    #[arg(long, default_value_t = 4, value_name = "SECONDS")]
+    stay: u64,
     /// Another build of the server [default: the one that cargo has just built].
     #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,
@@ -154,10 +157,11 @@ impl Cli {
 
     fn setting(&self) -> Setting {
         let Self { instances, senders, receivers, rooms, rate, seed, .. } = *self;
+        let stay = Duration::from_secs(self.stay);
         let program = self.program.clone().unwrap_or_else(hubbub_testbed::program);
         let retention = if self.soak.is_some() { soak::retention(rate) } else { RETENTION };
         let blueprint = Blueprint { program, storage: Storage::Redis, instances, retention };
-        Setting { blueprint, size: Size { senders, receivers, rooms, rate }, seed }
+        Setting { blueprint, size: Size { senders, receivers, rooms, rate, stay }, seed }
     }
 
     fn faults(&self) -> Vec<Fault> {

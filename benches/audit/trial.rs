@@ -121,11 +121,11 @@ impl Setting {
         let crowd = Crowd::gather(self.size, &world, rng).await?;
         sleep(CALM).await;
         let scene = Scene { world: &world, crowd: &crowd };
-        let Found { recoveries, troubles } = Box::pin(happenings(&scene, rng)).await;
-        let mut verdict = crowd.verdict(SETTLING_LIMIT, COMPLETING_LIMIT).await;
+        let Found { recoveries, mut troubles } = Box::pin(happenings(&scene, rng)).await;
+        let (mut verdict, of_clients) = crowd.verdict(SETTLING_LIMIT, COMPLETING_LIMIT).await;
+        troubles.extend(of_clients);
         verdict.cases.sort_by_key(|case| case.at);
         let around = verdict.cases.iter().map(|case| (case.clone(), around(&world, case))).collect();
-        drop(crowd);
         let directory = world.end().await?;
         let mut outcome = Outcome { name: name.to_owned(), verdict, recoveries, troubles, around, logs: None, repeat };
         if outcome.is_clean() {
