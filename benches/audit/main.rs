@@ -16,6 +16,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
+use hubbub::ring::Retention;
 use hubbub_testbed::ledger::Breach;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -33,9 +34,6 @@ const SHORT_MIXTURE: Duration = Duration::from_secs(6);
 /// A sample of each family: Redis, links, instances, clients.
 const SHORT: [Fault; 5] =
     [Fault::KillPubsub, Fault::RestartCutAof, Fault::CutLink, Fault::InstanceKill, Fault::CutMidFrame];
-/// Messages that a log keeps: the default of the server.
-const RETENTION: usize = 100_000;
-
 /// Proves on real processes that every acked message reaches every receiver once and in order, through every fault.
 #[derive(Debug, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
@@ -159,7 +157,7 @@ impl Cli {
         let Self { instances, senders, receivers, rooms, rate, seed, .. } = *self;
         let stay = Duration::from_secs(self.stay);
         let program = self.program.clone().unwrap_or_else(hubbub_testbed::program);
-        let retention = if self.soak.is_some() { soak::retention(rate) } else { RETENTION };
+        let retention = if self.soak.is_some() { soak::retention(rate) } else { Retention::default().messages };
         let blueprint = Blueprint { program, storage: Storage::Redis, instances, retention };
         Setting { blueprint, size: Size { senders, receivers, rooms, rate, stay }, seed }
     }

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::Result;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use hubbub_testbed::ledger::{Case, Verdict};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::sleep;
@@ -67,7 +67,7 @@ impl Setting {
         self.trial(&name, repeat, fault.storage(), &mut rng, async |scene, rng| {
             let mut found = Found::default();
             for _ in 0..times {
-                found.took(fault.happen(scene, StdRng::from_rng(rng)).await);
+                found.took(fault, fault.happen(scene, StdRng::from_rng(rng)).await);
                 found.recoveries.push(scene.crowd.recovery(RECOVERY_LIMIT).await);
                 sleep(PAUSE).await;
             }
@@ -84,7 +84,7 @@ impl Setting {
         self.trial(&format!("mixture {seed}"), repeat, Storage::Redis, &mut rng, async |scene, rng| {
             let injections = schedule::mixture(faults, duration, PACE, rng);
             let mut found = Found::default();
-            found.took(all(scene, injections).await);
+            found.all(scene, injections).await;
             found.recoveries.push(scene.crowd.recovery(RECOVERY_LIMIT).await);
             found
         })
@@ -99,11 +99,11 @@ impl Setting {
             let mut found = Found::default();
             let mut growth = soak::Growth::default();
             tokio::select! {
-                outcome = all(scene, injections) => found.took(outcome),
+                () = found.all(scene, injections) => (),
                 never = growth.watch(scene) => never,
             }
             found.recoveries.push(scene.crowd.recovery(RECOVERY_LIMIT).await);
-            found.troubles.extend(growth.judge());
+            found.troubles.extend(growth.judge(scene.world));
             found
         })
         .await
@@ -121,12 +121,14 @@ impl Setting {
         let crowd = Crowd::gather(self.size, &world, rng).await?;
         sleep(CALM).await;
         let scene = Scene { world: &world, crowd: &crowd };
-        let Found { recoveries, mut troubles } = Box::pin(happenings(&scene, rng)).await;
+        let mut found = Box::pin(happenings(&scene, rng)).await;
         let (mut verdict, of_clients) = crowd.verdict(SETTLING_LIMIT, COMPLETING_LIMIT).await;
-        troubles.extend(of_clients);
+        found.judge(&verdict);
         verdict.cases.sort_by_key(|case| case.at);
         let around = verdict.cases.iter().map(|case| (case.clone(), around(&world, case))).collect();
-        let directory = world.end().await?;
+        let (directory, of_instances) = world.end().await?;
+        let Found { recoveries, mut troubles, .. } = found;
+        troubles.extend(of_clients.into_iter().chain(of_instances));
         let mut outcome = Outcome { name: name.to_owned(), verdict, recoveries, troubles, around, logs: None, repeat };
         if outcome.is_clean() {
             fs::remove_dir_all(directory)?;
@@ -140,14 +142,35 @@ impl Setting {
 /// What was seen while the faults happened.
 #[derive(Default)]
 struct Found {
+    faults: Vec<Fault>,
     recoveries: Vec<Option<Duration>>,
     troubles: Vec<String>,
 }
 
 impl Found {
-    fn took(&mut self, outcome: Result<()>) {
+    fn took(&mut self, fault: Fault, outcome: Result<()>) {
+        self.faults.push(fault);
         if let Err(error) = outcome {
-            self.troubles.push(format!("{error:#}"));
+            self.troubles.push(format!("{fault}: {error:#}"));
+        }
+    }
+
+    /// Lets all of them happen, each at its time. One that fails does not keep another from its end.
+    async fn all(&mut self, scene: &Scene<'_>, injections: Vec<Injection>) {
+        let happenings = injections.into_iter().map(async |Injection { at, fault, rng }| {
+            sleep(at).await;
+            (fault, fault.happen(scene, rng).await)
+        });
+        for (fault, outcome) in join_all(happenings).await {
+            self.took(fault, outcome);
+        }
+    }
+
+    /// Only what Redis has lost may come again.
+    fn judge(&mut self, verdict: &Verdict) {
+        let returned = verdict.returned;
+        if returned > 0 && !self.faults.iter().any(|fault| fault.takes() == Some(Holder::Log)) {
+            self.troubles.push(format!("{returned} messages came again although Redis had lost nothing"));
         }
     }
 }
@@ -156,15 +179,6 @@ impl Found {
 fn mostly_lasting(faults: &[Fault]) -> Vec<Fault> {
     let often = |fault: &Fault| if fault.takes() == Some(Holder::Instance) { 1 } else { 4 };
     faults.iter().flat_map(|fault| std::iter::repeat_n(*fault, often(fault))).collect()
-}
-
-/// All of them, each at its time.
-async fn all(scene: &Scene<'_>, injections: Vec<Injection>) -> Result<()> {
-    let injections = injections.into_iter().map(async |Injection { at, fault, rng }| {
-        sleep(at).await;
-        fault.happen(scene, rng).await
-    });
-    try_join_all(injections).await.map(drop)
 }
 
 /// What was done shortly before and after.

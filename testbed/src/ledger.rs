@@ -343,9 +343,10 @@ impl Verdict {
         self.counts.get(&breach).copied().unwrap_or_default()
     }
 
-    /// Whether every promise was kept, and there was something to keep.
+    /// Whether every promise was kept, and there was something to keep. No message may be given up: every outage is far
+    /// shorter than what a client waits.
     pub fn is_clean(&self) -> bool {
-        self.acked > 0 && self.unsettled == 0 && self.counts.values().all(|count| *count == 0)
+        self.acked > 0 && self.failed == 0 && self.unsettled == 0 && self.counts.values().all(|count| *count == 0)
     }
 }
 
@@ -420,6 +421,14 @@ mod tests {
         assert!(!verdict.is_clean());
         sent.settle(pending, Fate::Acked(13, Duration::ZERO));
         assert_eq!(Verdict::on(&sent, &[got(&[0, 1, 2])]).count(Breach::Lost), 1);
+    }
+
+    #[test]
+    fn what_was_given_up_is_not_clean() {
+        let mut sent = sent();
+        let given_up = sent.send(0, 0);
+        sent.settle(given_up, Fate::Failed);
+        assert!(!Verdict::on(&sent, &[got(&[0, 1, 2])]).is_clean());
     }
 
     #[test]

@@ -58,6 +58,9 @@ pub(super) async fn overflow(scene: &Scene<'_>, rng: &mut StdRng) -> Result<()> 
     let mut store = world.store.lock().await;
     let redis = store.alone()?;
     let instance = one(world, rng);
+    // Nobody ends it meanwhile.
+    let mut server = instance.server.lock().await;
+    instance.lives(&mut server)?;
     world.note(format!("output-buffer: {}", instance.name));
     let before = closed(redis);
     limit(redis, "pubsub 65536 32768 1").await;
