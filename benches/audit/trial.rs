@@ -34,6 +34,15 @@ pub(crate) struct Setting {
     pub(crate) blueprint: Blueprint,
     pub(crate) size: Size,
     pub(crate) seed: u64,
+    pub(crate) options: Options,
+}
+
+/// Flags that repeat a trial, beside those that choose it: each with a space before it.
+pub(crate) struct Options {
+    /// For the world and its crowd.
+    pub(crate) world: String,
+    /// For what happens in a mixture.
+    pub(crate) mixed: String,
 }
 
 /// What came of a trial.
@@ -63,7 +72,7 @@ impl Setting {
     pub(crate) async fn alone(&self, fault: Fault, times: usize) -> Result<Outcome> {
         let name = fault.to_string();
         let mut rng = seeded(self.seed, &name);
-        let repeat = format!("--only {name} --times {times} --seed {}", self.seed);
+        let repeat = format!("--only {name} --times {times} --seed {}{}", self.seed, self.options.world);
         self.trial(&name, repeat, fault.storage(), &mut rng, async |scene, rng| {
             let mut found = Found::default();
             for _ in 0..times {
@@ -79,7 +88,8 @@ impl Setting {
     /// Many kinds at once, for so long.
     pub(crate) async fn mixture(&self, faults: &[Fault], duration: Duration, nth: u64) -> Result<Outcome> {
         let seed = self.seed + nth;
-        let repeat = format!("--times 0 --mixtures 1 --seed {seed}");
+        let Options { world, mixed } = &self.options;
+        let repeat = format!("--times 0 --mixtures 1 --seed {seed}{mixed}{world}");
         let mut rng = seeded(seed, "mixture");
         self.trial(&format!("mixture {seed}"), repeat, Storage::Redis, &mut rng, async |scene, rng| {
             let injections = schedule::mixture(faults, duration, PACE, rng);
@@ -93,7 +103,8 @@ impl Setting {
 
     /// Many kinds at once in one world, while its processes are watched for growth.
     pub(crate) async fn soak(&self, faults: &[Fault], duration: Duration) -> Result<Outcome> {
-        let repeat = format!("--soak {} --seed {}", duration.as_secs() / 60, self.seed);
+        let Options { world, mixed } = &self.options;
+        let repeat = format!("--soak {} --seed {}{mixed}{world}", duration.as_secs() / 60, self.seed);
         self.trial("soak", repeat, Storage::Redis, &mut seeded(self.seed, "soak"), async |scene, rng| {
             let injections = schedule::mixture(&mostly_lasting(faults), duration, PACE * 2, rng);
             let mut found = Found::default();

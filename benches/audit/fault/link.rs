@@ -14,7 +14,8 @@ const SILENCE: Duration = Duration::from_secs(8);
 const ABSENCE: Duration = Duration::from_secs(3);
 const SLOWNESS: Duration = Duration::from_secs(4);
 const DELAY: Duration = Duration::from_millis(50);
-const BYTES_A_SECOND: usize = 100_000;
+/// Half of what a subscriber hears, and more than an instance says, at 400 messages a second.
+const BYTES_A_SECOND: usize = 60_000;
 
 /// Bytes of bodies that fill what the kernel holds for a subscriber.
 const LOUD_BODY_BYTES: usize = 7000;
