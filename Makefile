@@ -111,7 +111,7 @@ audit: ## every fault on real processes: nothing lost, nothing twice, nothing ou
 	cargo bench --locked --bench audit -- $(ARGS)
 
 .PHONY: audit-control
-audit-control: CONTROL = cargo bench --locked --bench audit -- --program $(CARGO_TARGET_DIR)/release/examples/plain_publish --stay 0 --times 1
+audit-control: CONTROL = cargo bench --locked --bench audit -- --program $(CARGO_TARGET_DIR)/release/examples/plain_publish --stay 0 --any-place --times 1
 audit-control: ## a relay that is a plain PUBLISH: each fault must be found out, and nothing where there is none
 	cargo build --release --locked --example plain_publish
 	$(CONTROL) --only kill-pubsub,restart-empty,cut-link,instance-kill,cut-mid-frame --expect-loss $(ARGS)

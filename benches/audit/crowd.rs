@@ -325,9 +325,15 @@ impl Receiver {
             Event::Message(message) => {
                 let room = self.ledger.room(&message.record.room);
                 let Ok(mark) = message.record.id.as_str().parse::<Mark>() else { return };
+                let seq = message.seq;
+                let elsewhere = message.was.is_none().then(|| self.ledger.sent.lock().saw(mark, seq)).flatten();
                 self.reading(|reading, at| {
                     let instance = self.instance.as_str();
-                    reading.deliver(Delivery { mark, room, seq: message.seq, was: message.was, at, instance });
+                    let delivery = Delivery { mark, room, seq, was: message.was, at, instance };
+                    reading.deliver(delivery);
+                    if let Some(elsewhere) = elsewhere {
+                        reading.displaced(delivery, elsewhere);
+                    }
                 });
             }
             Event::Reset { seq, reason } => {

@@ -84,6 +84,9 @@ struct Cli {
     /// Succeeds only if messages were lost in every trial: for a control run with a server that loses some.
     #[arg(long)]
     expect_loss: bool,
+    /// Does not judge the places of messages: for a control run with a server that has no common ones.
+    #[arg(long)]
+    any_place: bool,
     /// Writes the report to this file, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -185,10 +188,17 @@ impl Cli {
     fn setting(&self) -> Setting {
         let Self { instances, senders, receivers, rooms, rate, seed, .. } = *self;
         let stay = Duration::from_secs(self.stay);
+        let unjudged = self.any_place.then_some(Breach::Displaced);
         let program = self.program.clone().unwrap_or_else(hubbub_testbed::program);
         let retention = if self.soak.is_some() { soak::retention(rate) } else { Retention::default().messages };
         let blueprint = Blueprint { program, storage: Storage::Redis, instances, retention };
-        Setting { blueprint, size: Size { senders, receivers, rooms, rate, stay }, seed, options: self.options() }
+        Setting {
+            blueprint,
+            size: Size { senders, receivers, rooms, rate, stay },
+            seed,
+            unjudged,
+            options: self.options(),
+        }
     }
 
     /// The flags that another trial needs to be the same as one of this run, without those that choose the trial.
@@ -207,6 +217,7 @@ impl Cli {
         };
         let changed = numbers(self).into_iter().zip(numbers(&usual)).filter(|(this, usual)| this != usual);
         let mut world: Vec<String> = changed.map(|((name, value), _)| format!(" --{name} {value}")).collect();
+        world.extend(self.any_place.then(|| " --any-place".to_owned()));
         world.extend(self.program.iter().map(|program| format!(" --program {}", program.display())));
         let only: Vec<String> = self.only.iter().map(ToString::to_string).collect();
         let only = if only.is_empty() { String::new() } else { format!(" --only {}", only.join(",")) };

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use futures_util::future::join_all;
-use hubbub_testbed::ledger::{Case, Verdict};
+use hubbub_testbed::ledger::{Breach, Case, Verdict};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::sleep;
 
@@ -34,6 +34,8 @@ pub(crate) struct Setting {
     pub(crate) blueprint: Blueprint,
     pub(crate) size: Size,
     pub(crate) seed: u64,
+    /// Broken or not.
+    pub(crate) unjudged: Option<Breach>,
     pub(crate) options: Options,
 }
 
@@ -134,6 +136,7 @@ impl Setting {
         let scene = Scene { world: &world, crowd: &crowd };
         let mut found = Box::pin(happenings(&scene, rng)).await;
         let (mut verdict, of_clients) = crowd.verdict(SETTLING_LIMIT, COMPLETING_LIMIT).await;
+        verdict.forgive(self.unjudged);
         found.judge(&verdict);
         verdict.cases.sort_by_key(|case| case.at);
         let around = verdict.cases.iter().map(|case| (case.clone(), around(&world, case))).collect();
