@@ -115,7 +115,7 @@ audit-control: CONTROL = cargo bench --locked --bench audit -- --program $(CARGO
 audit-control: ## a relay that is a plain PUBLISH: each fault must be found out, and nothing where there is none
 	cargo build --release --locked --example plain_publish
 	$(CONTROL) --only kill-pubsub,restart-empty,cut-link,instance-kill,cut-mid-frame --expect-loss $(ARGS)
-	$(CONTROL) --only slow-link,instance-stop $(ARGS)
+	$(CONTROL) --only pause,slow-readers $(ARGS)
 
 .PHONY: audit-short
 audit-short: ## a selection of the audit, in less than a minute
