@@ -100,29 +100,31 @@ bench: ## the benchmarks
 
 .PHONY: audit-census
 audit-census: ## the connection counter while clients and instances come and go
-	cargo bench --locked --bench cluster -- census
+	cargo bench --locked --bench cluster -- census $(ARGS)
 
 .PHONY: audit-herd
 audit-herd: ## 2000 clients that come back at once when their instance dies
-	cargo bench --locked --bench cluster -- herd
+	cargo bench --locked --bench cluster -- herd $(ARGS)
 
 .PHONY: audit
 audit: ## every fault on real processes: nothing lost, nothing twice, nothing out of order
-	cargo bench --locked --bench audit
+	cargo bench --locked --bench audit -- $(ARGS)
 
 .PHONY: audit-control
-audit-control: ## the same faults against a relay that is a plain PUBLISH: they must be found out
+audit-control: CONTROL = cargo bench --locked --bench audit -- --program $(CARGO_TARGET_DIR)/release/examples/plain_publish --stay 0 --any-place --times 1
+audit-control: ## a relay that is a plain PUBLISH: each fault must be found out, and nothing where there is none
 	cargo build --release --locked --example plain_publish
-	cargo bench --locked --bench audit -- --program $(CARGO_TARGET_DIR)/release/examples/plain_publish --expect-loss
+	$(CONTROL) --only kill-pubsub,restart-empty,cut-link,instance-kill,cut-mid-frame --expect-loss $(ARGS)
+	$(CONTROL) --only pause,slow-readers $(ARGS)
 
 .PHONY: audit-short
 audit-short: ## a selection of the audit, in less than a minute
-	cargo test --locked --bench audit -- --short
+	cargo test --locked --bench audit -- --short $(ARGS)
 
 .PHONY: soak
 soak: MINUTES ?= 10
 soak: ## random faults for MINUTES=10, and whether the instances grow
-	cargo bench --locked --bench audit -- --soak $(MINUTES)
+	cargo bench --locked --bench audit -- --soak $(MINUTES) $(ARGS)
 
 .PHONY: load
 load: ## the load generator, for example: make load ARGS="--preset paced --baseline raw"

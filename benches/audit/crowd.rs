@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use hubbub::protocol::{DEDUPE_WINDOW, MessageId, Publish, RoomId};
 use hubbub_client::{Client, Config, Event, Violations};
 use hubbub_testbed::ledger::{Breach, Delivery, Fate, Mark, Reading, Sent, Verdict};
@@ -23,9 +23,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::world::World;
 
-/// How long a receiver stays connected, on average.
-const MEAN_STAY: Duration = Duration::from_secs(4);
-/// How long it stays away, at most.
+/// How long a receiver that leaves stays away, at most.
 const LONGEST_ABSENCE: Duration = Duration::from_millis(1500);
 /// How long a client that says goodbye waits for the answer.
 const GOODBYE: Duration = Duration::from_millis(200);
@@ -42,6 +40,21 @@ pub(crate) struct Size {
     pub(crate) rooms: usize,
     /// Messages a second, of all senders together.
     pub(crate) rate: u32,
+    /// How long a receiver stays connected, on average; for ever if this is 0.
+    pub(crate) stay: Duration,
+}
+
+/// What the clients do now, beside what the protocol asks of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// They only connect.
+    Gathering,
+    /// Senders send, receivers come and go.
+    Talking,
+    /// They hear what is still on its way.
+    Silent,
+    /// They say what they have not said yet, and end.
+    Over,
 }
 
 /// What the clients share.
@@ -52,7 +65,7 @@ struct Ledger {
     memory: usize,
     sent: Mutex<Sent>,
     readings: Vec<Mutex<Reading>>,
-    talking: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
     body_bytes: AtomicUsize,
     /// Clients that have been live.
     live: AtomicUsize,
@@ -61,7 +74,7 @@ struct Ledger {
 /// All clients, each in a task of its own.
 pub(crate) struct Crowd {
     ledger: Arc<Ledger>,
-    _tasks: Vec<AbortOnDropHandle<()>>,
+    tasks: Vec<AbortOnDropHandle<Result<()>>>,
 }
 
 impl Crowd {
@@ -77,7 +90,7 @@ impl Crowd {
                 .zip(&seats)
                 .map(|(n, rooms)| Mutex::new(Reading::of(n, rooms.clone(), size.senders)))
                 .collect(),
-            talking: watch::Sender::new(false),
+            phase: watch::Sender::new(Phase::Gathering),
             body_bytes: AtomicUsize::new(BODY_BYTES),
             live: AtomicUsize::new(0),
         });
@@ -86,13 +99,8 @@ impl Crowd {
         for (number, rooms) in seats.iter().enumerate() {
             let client =
                 ledger.client(&format!("receiver {number}"), addresses(world, number, number % 3 == 0), rooms)?;
-            let receiver = Receiver {
-                number,
-                client,
-                ledger: Arc::clone(&ledger),
-                instance: String::new(),
-                known: Violations::default(),
-            };
+            let receiver =
+                Receiver { number, client, ledger: Arc::clone(&ledger), instance: String::new(), stay: size.stay };
             tasks.push(AbortOnDropHandle::new(tracker.spawn(receiver.run(StdRng::from_rng(rng)))));
         }
         for number in 0..size.senders {
@@ -103,13 +111,13 @@ impl Crowd {
                 Sender { number, client, ledger: Arc::clone(&ledger), rooms: rooms.into_iter().collect(), pace };
             tasks.push(AbortOnDropHandle::new(tracker.spawn(sender.run(StdRng::from_rng(rng)))));
         }
-        let crowd = Self { ledger, _tasks: tasks };
+        let crowd = Self { ledger, tasks };
         let everyone = size.senders + size.receivers;
         ensure!(
             crowd.until(Duration::from_secs(30), |ledger| ledger.live.load(Ordering::Relaxed) >= everyone).await,
             "not everyone could connect",
         );
-        crowd.ledger.talking.send_replace(true);
+        crowd.ledger.phase.send_replace(Phase::Talking);
         Ok(crowd)
     }
 
@@ -133,9 +141,10 @@ impl Crowd {
         recovered.await.then(|| asked.elapsed())
     }
 
-    /// Stops the senders, and waits until everything is settled and delivered, but not for ever.
-    pub(crate) async fn verdict(&self, settling: Duration, completing: Duration) -> Verdict {
-        self.ledger.talking.send_replace(false);
+    /// Stops the senders, waits until everything is settled and delivered, but not for ever, and stops the receivers.
+    /// Returns what else went wrong, too.
+    pub(crate) async fn verdict(mut self, settling: Duration, completing: Duration) -> (Verdict, Vec<String>) {
+        self.ledger.phase.send_replace(Phase::Silent);
         self.until(settling, |ledger| ledger.sent.lock().unsettled() == 0).await;
         let complete = |ledger: &Ledger| {
             let sent = ledger.sent.lock();
@@ -144,9 +153,16 @@ impl Crowd {
         self.until(completing, complete).await;
         // What comes once too often may come after what was awaited.
         sleep(Duration::from_millis(500)).await;
+        self.ledger.phase.send_replace(Phase::Over);
+        let mut troubles = Vec::new();
+        for task in std::mem::take(&mut self.tasks) {
+            if let Err(error) = task.await.context("a client").flatten() {
+                troubles.push(format!("{error:#}"));
+            }
+        }
         let sent = self.ledger.sent.lock();
         let readings: Vec<_> = self.ledger.readings.iter().map(Mutex::lock).collect();
-        Verdict::on(&sent, readings.iter().map(|reading| &**reading))
+        (Verdict::on(&sent, readings.iter().map(|reading| &**reading)), troubles)
     }
 
     async fn until(&self, limit: Duration, holds: impl Fn(&Ledger) -> bool) -> bool {
@@ -207,12 +223,18 @@ struct Sender {
 }
 
 impl Sender {
-    async fn run(mut self, mut rng: StdRng) {
-        let mut talking = self.ledger.talking.subscribe();
+    /// # Errors
+    ///
+    /// The server forbade it to come back.
+    async fn run(mut self, mut rng: StdRng) -> Result<()> {
+        let mut phases = self.ledger.phase.subscribe();
         let mut ticks = interval_at(Instant::now() + self.pace.mul_f64(rng.random()), self.pace);
         let mut lives = 0;
         loop {
-            let talks = *talking.borrow_and_update();
+            let phase = *phases.borrow_and_update();
+            if phase == Phase::Over {
+                return Ok(());
+            }
             tokio::select! {
                 event = self.client.next_event() => match event {
                     Some(Event::Live) => {
@@ -220,11 +242,10 @@ impl Sender {
                         self.ledger.live.fetch_add(usize::from(lives == 1), Ordering::Relaxed);
                     }
                     Some(event) => self.note(event),
-                    // Its unsettled messages tell.
-                    None => return,
+                    None => bail!("sender {}: the server forbade to come back", self.number),
                 },
-                _ = ticks.tick(), if talks => self.publish(&mut rng),
-                Ok(()) = talking.changed() => ticks.reset(),
+                _ = ticks.tick(), if phase == Phase::Talking => self.publish(&mut rng),
+                Ok(()) = phases.changed() => ticks.reset(),
             }
         }
     }
@@ -261,16 +282,21 @@ struct Receiver {
     client: Client,
     ledger: Arc<Ledger>,
     instance: String,
-    known: Violations,
+    stay: Duration,
 }
 
 impl Receiver {
-    async fn run(mut self, mut rng: StdRng) {
-        let mut talking = self.ledger.talking.subscribe();
-        let mut leaves_at = Instant::now() + stay(&mut rng);
+    async fn run(mut self, mut rng: StdRng) -> Result<()> {
+        let mut phases = self.ledger.phase.subscribe();
+        let mut leaves_at = Instant::now() + self.stay(&mut rng);
         let mut lives = 0;
         loop {
-            let talks = *talking.borrow_and_update();
+            let phase = *phases.borrow_and_update();
+            if phase == Phase::Over {
+                // What the client drops makes no event.
+                self.account();
+                return Ok(());
+            }
             tokio::select! {
                 event = self.client.next_event() => match event {
                     Some(Event::Live) => {
@@ -278,13 +304,17 @@ impl Receiver {
                         self.ledger.live.fetch_add(usize::from(lives == 1), Ordering::Relaxed);
                     }
                     Some(event) => self.note(event),
-                    None => return self.reading(|reading, at| reading.ended(at, "the server forbade to come back".to_owned())),
+                    None => {
+                        self.account();
+                        self.reading(|reading, at| reading.ended(at, "the server forbade to come back".to_owned()));
+                        return Ok(());
+                    }
                 },
-                () = sleep_until(leaves_at), if talks => {
+                () = sleep_until(leaves_at), if phase == Phase::Talking && !self.stay.is_zero() => {
                     self.leave(&mut rng).await;
-                    leaves_at = Instant::now() + stay(&mut rng);
+                    leaves_at = Instant::now() + self.stay(&mut rng);
                 }
-                Ok(()) = talking.changed() => leaves_at = Instant::now() + stay(&mut rng),
+                Ok(()) = phases.changed() => leaves_at = Instant::now() + self.stay(&mut rng),
             }
         }
     }
@@ -295,9 +325,15 @@ impl Receiver {
             Event::Message(message) => {
                 let room = self.ledger.room(&message.record.room);
                 let Ok(mark) = message.record.id.as_str().parse::<Mark>() else { return };
+                let seq = message.seq;
+                let elsewhere = message.was.is_none().then(|| self.ledger.sent.lock().saw(mark, seq)).flatten();
                 self.reading(|reading, at| {
                     let instance = self.instance.as_str();
-                    reading.deliver(Delivery { mark, room, seq: message.seq, was: message.was, at, instance });
+                    let delivery = Delivery { mark, room, seq, was: message.was, at, instance };
+                    reading.deliver(delivery);
+                    if let Some(elsewhere) = elsewhere {
+                        reading.displaced(delivery, elsewhere);
+                    }
                 });
             }
             Event::Reset { seq, reason } => {
@@ -306,17 +342,16 @@ impl Receiver {
             }
             _ => {}
         }
-        let (now, returned) = (self.client.violations(), self.client.returned());
-        if returned > 0 {
-            self.reading(|reading, _| reading.returned(returned));
-        }
-        if now != self.known {
-            self.reading(|reading, _| {
-                reading.found(Breach::Duplicated, now.duplicated - self.known.duplicated);
-                reading.found(Breach::Reordered, now.reordered - self.known.reordered);
-            });
-            self.known = now;
-        }
+    }
+
+    /// What the client found on its own, once it is over.
+    fn account(&self) {
+        let Violations { reordered, duplicated, .. } = self.client.violations();
+        self.reading(|reading, _| {
+            reading.returned(self.client.returned());
+            reading.found(Breach::Duplicated, duplicated);
+            reading.found(Breach::Reordered, reordered);
+        });
     }
 
     /// Half of the time without a goodbye. Some are away at any moment: they have to be told of what they miss.
@@ -331,14 +366,14 @@ impl Receiver {
         self.reading(Reading::come_back);
     }
 
+    /// How long it stays: exponentially distributed.
+    fn stay(&self, rng: &mut StdRng) -> Duration {
+        self.stay.mul_f64(-rng.random_range(f64::MIN_POSITIVE..1.0).ln())
+    }
+
     fn reading(&self, act: impl FnOnce(&mut Reading, Duration)) {
         if let Some(reading) = self.ledger.readings.get(self.number) {
             act(&mut reading.lock(), self.ledger.now());
         }
     }
-}
-
-/// Exponentially distributed.
-fn stay(rng: &mut StdRng) -> Duration {
-    MEAN_STAY.mul_f64(-rng.random_range(f64::MIN_POSITIVE..1.0).ln())
 }

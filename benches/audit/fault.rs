@@ -49,7 +49,7 @@ pub(crate) enum Fault {
     HalfOpen,
     /// An instance cannot reach Redis for 3 s.
     CutLink,
-    /// The way between an instance and Redis is slow for 4 s: 50 ms each way, or 100 kB a second.
+    /// The way between an instance and Redis is slow for 4 s: 50 ms each way, or 60 kB a second.
     SlowLink,
     /// An instance is killed, and started again after 1 s.
     InstanceKill,

@@ -14,15 +14,16 @@ mod world;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::{Parser, ValueEnum};
+use hubbub::ring::Retention;
 use hubbub_testbed::ledger::Breach;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     crowd::Size,
     fault::Fault,
-    trial::{Outcome, Setting},
+    trial::{Options, Outcome, Setting},
     world::{Blueprint, Storage},
 };
 
@@ -33,9 +34,6 @@ const SHORT_MIXTURE: Duration = Duration::from_secs(6);
 /// A sample of each family: Redis, links, instances, clients.
 const SHORT: [Fault; 5] =
     [Fault::KillPubsub, Fault::RestartCutAof, Fault::CutLink, Fault::InstanceKill, Fault::CutMidFrame];
-/// Messages that a log keeps: the default of the server.
-const RETENTION: usize = 100_000;
-
 /// Proves on real processes that every acked message reaches every receiver once and in order, through every fault.
 #[derive(Debug, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
@@ -77,12 +75,18 @@ struct Cli {
     /// Messages a second, of all senders together.
     #[arg(long, default_value_t = 400, value_name = "N/S", value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
+    /// Seconds that a receiver stays connected, on average; 0: it never leaves by itself.
+    #[arg(long, default_value_t = 4, value_name = "SECONDS")]
+    stay: u64,
     /// Another build of the server [default: the one that cargo has just built].
     #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,
-    /// Succeeds only if messages were lost: for a control run with a server that loses some.
+    /// Succeeds only if messages were lost in every trial: for a control run with a server that loses some.
     #[arg(long)]
     expect_loss: bool,
+    /// Does not judge the places of messages: for a control run with a server that has no common ones.
+    #[arg(long)]
+    any_place: bool,
     /// Writes the report to this file, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -110,9 +114,22 @@ async fn main() -> Result<ExitCode> {
     if let Some(path) = &cli.json {
         report::write(path, cli.seed, &outcomes)?;
     }
-    let lost = outcomes.iter().any(|outcome| outcome.verdict.count(Breach::Lost) > 0);
-    let passed = if cli.expect_loss { lost } else { outcomes.iter().all(Outcome::is_clean) };
+    let passed = if cli.expect_loss { all_lose(&outcomes) } else { outcomes.iter().all(Outcome::is_clean) };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether every trial has found a loss; names those that have not.
+#[expect(clippy::print_stdout, reason = "this belongs to the report")]
+fn all_lose(outcomes: &[Outcome]) -> bool {
+    let lossless: Vec<&str> = outcomes
+        .iter()
+        .filter(|outcome| outcome.verdict.count(Breach::Lost) == 0)
+        .map(|outcome| outcome.name.as_str())
+        .collect();
+    if !lossless.is_empty() {
+        println!("\nnothing was lost through {}", lossless.join(", "));
+    }
+    lossless.is_empty()
 }
 
 /// Completes when somebody wants the audit to end.
@@ -133,7 +150,23 @@ fn list() {
 }
 
 impl Cli {
+    /// # Errors
+    ///
+    /// What is asked for would prove nothing.
+    fn check(&self) -> Result<()> {
+        let Self { instances, senders, receivers, rooms, times, .. } = *self;
+        let least = [instances, senders, receivers, rooms].into_iter().min();
+        ensure!(least > Some(0), "an audit needs instances, senders, receivers and rooms: at least one of each");
+        ensure!(self.soak != Some(0), "a soak of no minutes observes nothing");
+        let mixtures = self.soak.map_or_else(|| self.mixtures(), |_| 1);
+        ensure!(times > 0 || mixtures > 0, "neither --times nor --mixtures asks for a trial");
+        let can_be_mixed = |fault: &Fault| fault.storage() == Storage::Redis;
+        ensure!(mixtures == 0 || self.faults().iter().any(can_be_mixed), "these kinds of fault cannot be mixed");
+        Ok(())
+    }
+
     async fn run(&self) -> Result<Vec<Outcome>> {
+        self.check()?;
         let setting = self.setting();
         let mut outcomes = Vec::new();
         if let Some(minutes) = self.soak {
@@ -154,10 +187,42 @@ impl Cli {
 
     fn setting(&self) -> Setting {
         let Self { instances, senders, receivers, rooms, rate, seed, .. } = *self;
+        let stay = Duration::from_secs(self.stay);
+        let unjudged = self.any_place.then_some(Breach::Displaced);
         let program = self.program.clone().unwrap_or_else(hubbub_testbed::program);
-        let retention = if self.soak.is_some() { soak::retention(rate) } else { RETENTION };
+        let retention = if self.soak.is_some() { soak::retention(rate) } else { Retention::default().messages };
         let blueprint = Blueprint { program, storage: Storage::Redis, instances, retention };
-        Setting { blueprint, size: Size { senders, receivers, rooms, rate }, seed }
+        Setting {
+            blueprint,
+            size: Size { senders, receivers, rooms, rate, stay },
+            seed,
+            unjudged,
+            options: self.options(),
+        }
+    }
+
+    /// The flags that another trial needs to be the same as one of this run, without those that choose the trial.
+    fn options(&self) -> Options {
+        let usual = Self::parse_from(["audit"]);
+        let numbers = |cli: &Self| {
+            let Self { instances, senders, receivers, rooms, rate, stay, .. } = cli;
+            [
+                ("instances", instances.to_string()),
+                ("senders", senders.to_string()),
+                ("receivers", receivers.to_string()),
+                ("rooms", rooms.to_string()),
+                ("rate", rate.to_string()),
+                ("stay", stay.to_string()),
+            ]
+        };
+        let changed = numbers(self).into_iter().zip(numbers(&usual)).filter(|(this, usual)| this != usual);
+        let mut world: Vec<String> = changed.map(|((name, value), _)| format!(" --{name} {value}")).collect();
+        world.extend(self.any_place.then(|| " --any-place".to_owned()));
+        world.extend(self.program.iter().map(|program| format!(" --program {}", program.display())));
+        let only: Vec<String> = self.only.iter().map(ToString::to_string).collect();
+        let only = if only.is_empty() { String::new() } else { format!(" --only {}", only.join(",")) };
+        let short = if self.short { " --short" } else { "" };
+        Options { world: world.concat(), mixed: format!("{short}{only}") }
     }
 
     fn faults(&self) -> Vec<Fault> {

@@ -12,7 +12,7 @@ use crate::trial::Outcome;
 /// Cases that are shown of each way to break the promise, in a trial.
 const SHOWN: usize = 5;
 
-const HEAD: [&str; 14] = [
+const HEAD: [&str; 15] = [
     "fault",
     "acked",
     "deliveries",
@@ -20,6 +20,7 @@ const HEAD: [&str; 14] = [
     "lost",
     "twice",
     "order",
+    "place",
     "stray",
     "resets",
     "ended",
@@ -40,12 +41,12 @@ pub(crate) fn print(outcomes: &[Outcome]) {
     }
 }
 
-fn line(cells: &[String; 14]) -> String {
+fn line(cells: &[String; 15]) -> String {
     let [name, rest @ ..] = cells;
     rest.iter().fold(format!("{name:<16}"), |line, cell| format!("{line}{cell:>11}"))
 }
 
-fn row(outcome: &Outcome) -> [String; 14] {
+fn row(outcome: &Outcome) -> [String; 15] {
     let verdict = &outcome.verdict;
     let count = |breach| verdict.count(breach).to_string();
     let (median, worst) = recovery(outcome);
@@ -57,6 +58,7 @@ fn row(outcome: &Outcome) -> [String; 14] {
         count(Breach::Lost),
         count(Breach::Duplicated),
         count(Breach::Reordered),
+        count(Breach::Displaced),
         count(Breach::Misdelivered),
         count(Breach::Reset),
         count(Breach::Ended),
@@ -137,6 +139,7 @@ fn trial(outcome: &Outcome) -> Value {
         "lost": verdict.count(Breach::Lost),
         "duplicated": verdict.count(Breach::Duplicated),
         "reordered": verdict.count(Breach::Reordered),
+        "displaced": verdict.count(Breach::Displaced),
         "misdelivered": verdict.count(Breach::Misdelivered),
         "resets": verdict.count(Breach::Reset),
         "ended": verdict.count(Breach::Ended),

@@ -1,11 +1,14 @@
 //! Whether the instances grow in a long run.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use hubbub_testbed::growth::Series;
 use tokio::time::interval;
 
-use crate::fault::Scene;
+use crate::{fault::Scene, world::World};
 
 /// Between two samples.
 const SAMPLING: Duration = Duration::from_secs(5);
@@ -50,7 +53,10 @@ impl Growth {
         }
         for instance in &scene.world.instances {
             // A process that is being ended or started says nothing.
-            let Ok(server) = instance.server.try_lock() else { continue };
+            let Ok(mut server) = instance.server.try_lock() else { continue };
+            if instance.lives(&mut server).is_err() {
+                continue;
+            }
             let [memory, descriptors] = self.series.entry((instance.name.clone(), server.pid())).or_default();
             memory.add(scene.world.now(), server.resident_bytes());
             descriptors.add(scene.world.now(), u64::try_from(server.open_descriptors()).unwrap_or(u64::MAX));
@@ -59,12 +65,13 @@ impl Growth {
 
     /// Prints the trends; says what clearly grows.
     #[expect(clippy::print_stdout, reason = "this is the report")]
-    pub(crate) fn judge(&self) -> Vec<String> {
-        let mut troubles = Vec::new();
+    pub(crate) fn judge(&self, world: &World) -> Vec<String> {
+        let (mut troubles, mut observed) = (Vec::new(), BTreeSet::new());
         for ((name, pid), series) in &self.series {
             let quantities = [("resident bytes", MEMORY_BOUND), ("open descriptors", DESCRIPTOR_BOUND)];
             for (series, (what, bound)) in series.iter().zip(quantities) {
                 let Some(trend) = series.trend() else { continue };
+                observed.insert(name.as_str());
                 let line = format!(
                     "{name} (process {pid}): {what} {:.0} on average, {:+.0} an hour, {:+.0} over the time observed",
                     trend.mean, trend.hourly, trend.rise,
@@ -74,6 +81,14 @@ impl Growth {
                     troubles.push(format!("growth: {line}"));
                 }
             }
+        }
+        for name in world.instances.iter().map(|instance| instance.name.as_str()) {
+            if !observed.contains(name) {
+                println!("{name}: not observed, no process of it lived long enough");
+            }
+        }
+        if observed.is_empty() {
+            troubles.push("growth: no instance was observed, the soak is too short".to_owned());
         }
         troubles
     }

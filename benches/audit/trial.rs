@@ -3,8 +3,8 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::Result;
-use futures_util::future::try_join_all;
-use hubbub_testbed::ledger::{Case, Verdict};
+use futures_util::future::join_all;
+use hubbub_testbed::ledger::{Breach, Case, Verdict};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::sleep;
 
@@ -34,6 +34,17 @@ pub(crate) struct Setting {
     pub(crate) blueprint: Blueprint,
     pub(crate) size: Size,
     pub(crate) seed: u64,
+    /// Broken or not.
+    pub(crate) unjudged: Option<Breach>,
+    pub(crate) options: Options,
+}
+
+/// Flags that repeat a trial, beside those that choose it: each with a space before it.
+pub(crate) struct Options {
+    /// For the world and its crowd.
+    pub(crate) world: String,
+    /// For what happens in a mixture.
+    pub(crate) mixed: String,
 }
 
 /// What came of a trial.
@@ -63,11 +74,11 @@ impl Setting {
     pub(crate) async fn alone(&self, fault: Fault, times: usize) -> Result<Outcome> {
         let name = fault.to_string();
         let mut rng = seeded(self.seed, &name);
-        let repeat = format!("--only {name} --times {times} --seed {}", self.seed);
+        let repeat = format!("--only {name} --times {times} --seed {}{}", self.seed, self.options.world);
         self.trial(&name, repeat, fault.storage(), &mut rng, async |scene, rng| {
             let mut found = Found::default();
             for _ in 0..times {
-                found.took(fault.happen(scene, StdRng::from_rng(rng)).await);
+                found.took(fault, fault.happen(scene, StdRng::from_rng(rng)).await);
                 found.recoveries.push(scene.crowd.recovery(RECOVERY_LIMIT).await);
                 sleep(PAUSE).await;
             }
@@ -79,12 +90,13 @@ impl Setting {
     /// Many kinds at once, for so long.
     pub(crate) async fn mixture(&self, faults: &[Fault], duration: Duration, nth: u64) -> Result<Outcome> {
         let seed = self.seed + nth;
-        let repeat = format!("--times 0 --mixtures 1 --seed {seed}");
+        let Options { world, mixed } = &self.options;
+        let repeat = format!("--times 0 --mixtures 1 --seed {seed}{mixed}{world}");
         let mut rng = seeded(seed, "mixture");
         self.trial(&format!("mixture {seed}"), repeat, Storage::Redis, &mut rng, async |scene, rng| {
             let injections = schedule::mixture(faults, duration, PACE, rng);
             let mut found = Found::default();
-            found.took(all(scene, injections).await);
+            found.all(scene, injections).await;
             found.recoveries.push(scene.crowd.recovery(RECOVERY_LIMIT).await);
             found
         })
@@ -93,17 +105,18 @@ impl Setting {
 
     /// Many kinds at once in one world, while its processes are watched for growth.
     pub(crate) async fn soak(&self, faults: &[Fault], duration: Duration) -> Result<Outcome> {
-        let repeat = format!("--soak {} --seed {}", duration.as_secs() / 60, self.seed);
+        let Options { world, mixed } = &self.options;
+        let repeat = format!("--soak {} --seed {}{mixed}{world}", duration.as_secs() / 60, self.seed);
         self.trial("soak", repeat, Storage::Redis, &mut seeded(self.seed, "soak"), async |scene, rng| {
             let injections = schedule::mixture(&mostly_lasting(faults), duration, PACE * 2, rng);
             let mut found = Found::default();
             let mut growth = soak::Growth::default();
             tokio::select! {
-                outcome = all(scene, injections) => found.took(outcome),
+                () = found.all(scene, injections) => (),
                 never = growth.watch(scene) => never,
             }
             found.recoveries.push(scene.crowd.recovery(RECOVERY_LIMIT).await);
-            found.troubles.extend(growth.judge());
+            found.troubles.extend(growth.judge(scene.world));
             found
         })
         .await
@@ -121,12 +134,15 @@ impl Setting {
         let crowd = Crowd::gather(self.size, &world, rng).await?;
         sleep(CALM).await;
         let scene = Scene { world: &world, crowd: &crowd };
-        let Found { recoveries, troubles } = Box::pin(happenings(&scene, rng)).await;
-        let mut verdict = crowd.verdict(SETTLING_LIMIT, COMPLETING_LIMIT).await;
+        let mut found = Box::pin(happenings(&scene, rng)).await;
+        let (mut verdict, of_clients) = crowd.verdict(SETTLING_LIMIT, COMPLETING_LIMIT).await;
+        verdict.forgive(self.unjudged);
+        found.judge(&verdict);
         verdict.cases.sort_by_key(|case| case.at);
         let around = verdict.cases.iter().map(|case| (case.clone(), around(&world, case))).collect();
-        drop(crowd);
-        let directory = world.end().await?;
+        let (directory, of_instances) = world.end().await?;
+        let Found { recoveries, mut troubles, .. } = found;
+        troubles.extend(of_clients.into_iter().chain(of_instances));
         let mut outcome = Outcome { name: name.to_owned(), verdict, recoveries, troubles, around, logs: None, repeat };
         if outcome.is_clean() {
             fs::remove_dir_all(directory)?;
@@ -140,14 +156,35 @@ impl Setting {
 /// What was seen while the faults happened.
 #[derive(Default)]
 struct Found {
+    faults: Vec<Fault>,
     recoveries: Vec<Option<Duration>>,
     troubles: Vec<String>,
 }
 
 impl Found {
-    fn took(&mut self, outcome: Result<()>) {
+    fn took(&mut self, fault: Fault, outcome: Result<()>) {
+        self.faults.push(fault);
         if let Err(error) = outcome {
-            self.troubles.push(format!("{error:#}"));
+            self.troubles.push(format!("{fault}: {error:#}"));
+        }
+    }
+
+    /// Lets all of them happen, each at its time. One that fails does not keep another from its end.
+    async fn all(&mut self, scene: &Scene<'_>, injections: Vec<Injection>) {
+        let happenings = injections.into_iter().map(async |Injection { at, fault, rng }| {
+            sleep(at).await;
+            (fault, fault.happen(scene, rng).await)
+        });
+        for (fault, outcome) in join_all(happenings).await {
+            self.took(fault, outcome);
+        }
+    }
+
+    /// Only what Redis has lost may come again.
+    fn judge(&mut self, verdict: &Verdict) {
+        let returned = verdict.returned;
+        if returned > 0 && !self.faults.iter().any(|fault| fault.takes() == Some(Holder::Log)) {
+            self.troubles.push(format!("{returned} messages came again although Redis had lost nothing"));
         }
     }
 }
@@ -156,15 +193,6 @@ impl Found {
 fn mostly_lasting(faults: &[Fault]) -> Vec<Fault> {
     let often = |fault: &Fault| if fault.takes() == Some(Holder::Instance) { 1 } else { 4 };
     faults.iter().flat_map(|fault| std::iter::repeat_n(*fault, often(fault))).collect()
-}
-
-/// All of them, each at its time.
-async fn all(scene: &Scene<'_>, injections: Vec<Injection>) -> Result<()> {
-    let injections = injections.into_iter().map(async |Injection { at, fault, rng }| {
-        sleep(at).await;
-        fault.happen(scene, rng).await
-    });
-    try_join_all(injections).await.map(drop)
 }
 
 /// What was done shortly before and after.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use hubbub_testbed::{Flow, Proxy, Redis, Sentinel, Server, scratch};
 use parking_lot::Mutex as Sync;
 use tokio::{
@@ -145,16 +145,19 @@ impl World {
         outcome
     }
 
-    /// Ends all processes. Keeps their logs; says where.
-    pub(crate) async fn end(self) -> Result<PathBuf> {
+    /// Ends all processes. Keeps their logs; says where, and what was wrong with the instances.
+    pub(crate) async fn end(self) -> Result<(PathBuf, Vec<String>)> {
         let store = self.store.into_inner();
         fs::write(self.directory.join("redis.log"), store.primary().log()).context("the log of Redis")?;
+        let mut troubles = Vec::new();
         for instance in self.instances {
             let mut server = instance.server.lock().await;
+            let lived = instance.lives(&mut server);
             server.kill().await;
-            keep(&instance.log, &server)?;
+            let outcomes = [lived, instance.bury(&server)];
+            troubles.extend(outcomes.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")));
         }
-        Ok(self.directory)
+        Ok((self.directory, troubles))
     }
 }
 
@@ -229,11 +232,43 @@ impl Instance {
         Ok(Self { name, back, front, slow_front, server: Mutex::new(server), program, flags, log })
     }
 
-    /// Starts the process again, in the place of one that has ended. Returns when it is ready.
-    pub(crate) async fn restart(&self, server: &mut Server) -> Result<()> {
-        keep(&self.log, server)?;
-        *server = launch(&self.program, &self.flags).await;
+    /// # Errors
+    ///
+    /// The process has ended although nobody has ended it.
+    pub(crate) fn lives(&self, server: &mut Server) -> Result<()> {
+        let status = server.status();
+        ensure!(status.is_none(), "{} has ended by itself: {status:?}", self.name);
         Ok(())
+    }
+
+    /// Starts the process again, in the place of one that has ended. Returns when it is ready.
+    ///
+    /// # Errors
+    ///
+    /// The old process had panicked.
+    pub(crate) async fn restart(&self, server: &mut Server) -> Result<()> {
+        let buried = self.bury(server);
+        *server = launch(&self.program, &self.flags).await;
+        buried
+    }
+
+    /// Keeps the log of a process that has ended.
+    ///
+    /// # Errors
+    ///
+    /// It had panicked.
+    fn bury(&self, server: &Server) -> Result<()> {
+        let mut file =
+            OpenOptions::new().create(true).append(true).open(&self.log).context("the log of an instance")?;
+        let lines = server.log();
+        for line in &lines {
+            writeln!(file, "{line}").context("the log of an instance")?;
+        }
+        writeln!(file, "--- the process has ended").context("the log of an instance")?;
+        match lines.iter().find(|line| line.contains("panicked")) {
+            Some(line) => bail!("{}: {line}", self.name),
+            None => Ok(()),
+        }
     }
 }
 
@@ -242,12 +277,4 @@ async fn launch(program: &Path, flags: &[String]) -> Server {
     let server = Server::spawn_program(program, &flags).await;
     server.ready().await;
     server
-}
-
-fn keep(log: &Path, server: &Server) -> Result<()> {
-    let mut file = OpenOptions::new().create(true).append(true).open(log).context("the log of an instance")?;
-    for line in server.log() {
-        writeln!(file, "{line}").context("the log of an instance")?;
-    }
-    writeln!(file, "--- the process has ended").context("the log of an instance")
 }

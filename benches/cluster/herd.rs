@@ -62,7 +62,7 @@ pub(crate) async fn run(options: &Options) -> Outcome {
         tokio::join!(Server::on(&redis, &flags), Server::on(&redis, &flags), Server::on(&redis, &flags));
     let rooms: Vec<RoomId> = (0..options.rooms).map(|n| format!("room-{n}").parse().unwrap()).collect();
     let ways = [Server::addresses(&[&victim, &left, &right]), Server::addresses(&[&victim, &right, &left])];
-    let members = gather(options.clients, &ways, &rooms).await;
+    let mut members = gather(options.clients, &ways, &rooms).await;
 
     let load = Load::start(&[left.address(), right.address()], &rooms, options.rate).await;
     let time = Duration::from_secs(options.seconds);
@@ -74,7 +74,11 @@ pub(crate) async fn run(options: &Options) -> Outcome {
     heard_all(&members, &said).await;
 
     let (ring, reset) = (resumes(&left, &right, "ring").await, resumes(&left, &right, "reset").await);
-    judge(options, &members, &said, &Run { steady, meanwhile, returned, ring, reset })
+    let mut broken = Vec::new();
+    for member in &mut members {
+        broken.extend(member.broken(&said[&member.room]).await);
+    }
+    judge(options, &members, &said, Run { steady, meanwhile, returned, ring, reset, broken })
 }
 
 /// So many clients, live at the first address of their ways, and spread over the rooms.
@@ -114,6 +118,8 @@ struct Run {
     returned: Vec<Duration>,
     ring: f64,
     reset: f64,
+    /// What clients should have seen otherwise.
+    broken: Vec<String>,
 }
 
 /// Waits until all are live on a connection made after `moment`. Returns how long after it each was.
@@ -136,14 +142,13 @@ async fn heard_all(members: &[Member], said: &Said) {
     }
 }
 
-fn judge(options: &Options, members: &[Member], said: &Said, run: &Run) -> Outcome {
-    let Run { steady, meanwhile, returned, ring, reset } = run;
-    let (median, max) = median_and_max(returned);
-    let mut broken: Vec<String> = members.iter().filter_map(|member| member.broken(&said[&member.room])).collect();
+fn judge(options: &Options, members: &[Member], said: &Said, run: Run) -> Outcome {
+    let Run { steady, meanwhile, returned, ring, reset, mut broken } = run;
+    let (median, max) = median_and_max(&returned);
     if returned.iter().any(|time| *time > LIMIT) {
         broken.push(format!("the last client was live again after {max}, not within {LIMIT:?}"));
     }
-    if *reset > 0.0 {
+    if reset > 0.0 {
         broken.push(format!("{reset} cursors were reset"));
     }
     // two instances are left

@@ -48,10 +48,19 @@ pub enum Fate {
     Failed,
 }
 
+/// One message.
+#[derive(Clone, Debug)]
+struct Message {
+    room: usize,
+    fate: Fate,
+    /// Where its first receiver saw it.
+    place: Option<Seq>,
+}
+
 /// What the senders sent.
 #[derive(Debug)]
 pub struct Sent {
-    messages: Vec<Vec<(usize, Fate)>>,
+    messages: Vec<Vec<Message>>,
     settled: usize,
     acked: usize,
 }
@@ -65,18 +74,34 @@ impl Sent {
     /// Takes in the next message of a sender, for a room; its name.
     pub fn send(&mut self, sender: usize, room: usize) -> Mark {
         let messages = &mut self.messages[sender];
-        messages.push((room, Fate::Unsettled));
+        messages.push(Message { room, fate: Fate::Unsettled, place: None });
         Mark { sender, n: messages.len() - 1 }
     }
 
     /// A message is settled. The first fate counts.
     pub fn settle(&mut self, mark: Mark, fate: Fate) {
-        let (_, known) = &mut self.messages[mark.sender][mark.n];
+        let known = &mut self.messages[mark.sender][mark.n].fate;
         if *known == Fate::Unsettled {
             *known = fate;
             self.settled += 1;
             self.acked += usize::from(matches!(fate, Fate::Acked(..)));
         }
+    }
+
+    /// Somebody saw a message that had no other place before. Returns where somebody else saw it, if that is elsewhere.
+    pub fn saw(&mut self, mark: Mark, seq: Seq) -> Option<Seq> {
+        let place = self.messages[mark.sender][mark.n].place.get_or_insert(seq);
+        (*place != seq).then_some(*place)
+    }
+
+    /// Acked messages whose acked place is not the one that their receivers saw.
+    fn acked_elsewhere(&self) -> impl Iterator<Item = (Mark, Seq, Duration, Seq)> {
+        let rooms = self.messages.iter().flatten().map(|message| message.room).collect::<BTreeSet<_>>();
+        let acked: Vec<_> = self.acked_in(&rooms).collect();
+        acked.into_iter().filter_map(|(mark, seq, at)| {
+            let place = self.messages[mark.sender][mark.n].place?;
+            (place != seq).then_some((mark, seq, at, place))
+        })
     }
 
     /// How many of each sender there are: what is sent from now on has a number at least as high.
@@ -101,7 +126,7 @@ impl Sent {
 
     fn acked_in<'a>(&'a self, rooms: &'a BTreeSet<usize>) -> impl Iterator<Item = (Mark, Seq, Duration)> {
         self.messages.iter().enumerate().flat_map(move |(sender, messages)| {
-            messages.iter().enumerate().filter_map(move |(n, (room, fate))| match fate {
+            messages.iter().enumerate().filter_map(move |(n, Message { room, fate, .. })| match fate {
                 Fate::Acked(seq, at) if rooms.contains(room) => Some((Mark { sender, n }, *seq, *at)),
                 _ => None,
             })
@@ -118,6 +143,8 @@ pub enum Breach {
     Duplicated,
     /// Delivered after a later one of the same sender, or with a place below one that came before.
     Reordered,
+    /// Delivered with another place than to somebody else, or than the acked one.
+    Displaced,
     /// Of a room that the receiver is not in.
     Misdelivered,
     /// The server told that it cannot replay.
@@ -131,7 +158,7 @@ pub enum Breach {
 pub struct Case {
     /// What happened.
     pub breach: Breach,
-    /// Number of the receiver.
+    /// Number of the receiver, or of the sender if only the ack is at odds.
     pub receiver: usize,
     /// The message, if it is about one.
     pub mark: Option<Mark>,
@@ -215,6 +242,20 @@ impl Reading {
         }
         let highest = &mut self.highest[mark.sender];
         *highest = (*highest).max(Some(mark.n));
+    }
+
+    /// A message came with another place than `elsewhere`, where somebody else saw it.
+    pub fn displaced(&mut self, delivery: Delivery<'_>, elsewhere: Seq) {
+        let Delivery { mark, seq, at, instance, .. } = delivery;
+        let circumstances = format!("on {instance}, {elsewhere} for somebody else");
+        self.note(Case {
+            breach: Breach::Displaced,
+            receiver: self.receiver,
+            mark: Some(mark),
+            seq,
+            at,
+            circumstances,
+        });
     }
 
     /// The receiver leaves, and stays away by its own will.
@@ -318,6 +359,7 @@ impl Verdict {
     pub fn on<'a>(sent: &Sent, readings: impl IntoIterator<Item = &'a Reading>) -> Self {
         let (acked, failed, unsettled) = (sent.acked(), sent.failed(), sent.unsettled());
         let mut verdict = Self { acked, failed, unsettled, ..Self::default() };
+        verdict.compare_acks(sent);
         for reading in readings {
             verdict.deliveries += reading.delivered;
             verdict.returned += reading.returned;
@@ -338,14 +380,32 @@ impl Verdict {
         verdict
     }
 
+    fn compare_acks(&mut self, sent: &Sent) {
+        for (nth, (mark, seq, at, place)) in sent.acked_elsewhere().enumerate() {
+            *self.counts.entry(Breach::Displaced).or_default() += 1;
+            if nth < KEPT {
+                let circumstances = format!("acked so, delivered at {place}");
+                let (breach, receiver) = (Breach::Displaced, mark.sender);
+                self.cases.push(Case { breach, receiver, mark: Some(mark), seq, at, circumstances });
+            }
+        }
+    }
+
+    /// Forgets how often and where this was broken.
+    pub fn forgive(&mut self, breach: Option<Breach>) {
+        self.counts.retain(|broken, _| Some(*broken) != breach);
+        self.cases.retain(|case| Some(case.breach) != breach);
+    }
+
     /// How often a promise was broken.
     pub fn count(&self, breach: Breach) -> u64 {
         self.counts.get(&breach).copied().unwrap_or_default()
     }
 
-    /// Whether every promise was kept, and there was something to keep.
+    /// Whether every promise was kept, and there was something to keep. No message may be given up: every outage is far
+    /// shorter than what a client waits.
     pub fn is_clean(&self) -> bool {
-        self.acked > 0 && self.unsettled == 0 && self.counts.values().all(|count| *count == 0)
+        self.acked > 0 && self.failed == 0 && self.unsettled == 0 && self.counts.values().all(|count| *count == 0)
     }
 }
 
@@ -423,6 +483,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_given_up_is_not_clean() {
+        let mut sent = sent();
+        let given_up = sent.send(0, 0);
+        sent.settle(given_up, Fate::Failed);
+        assert!(!Verdict::on(&sent, &[got(&[0, 1, 2])]).is_clean());
+    }
+
+    #[test]
     fn what_comes_again_is_a_duplicate_and_not_a_reorder() {
         assert_eq!(verdict(&[0, 1, 2, 1]).counts, BTreeMap::from([(Breach::Duplicated, 1)]));
     }
@@ -465,6 +533,21 @@ mod tests {
         reading.come_back(Duration::from_mins(1));
         deliver(&mut reading, 3, 1, 62);
         assert_eq!(reading.longest_gap(), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn everyone_sees_a_message_at_the_place_that_was_acked() {
+        let (mut sent, mark) = (sent(), Mark { sender: 0, n: 1 });
+        assert_eq!((sent.saw(mark, 11), sent.saw(mark, 11)), (None, None));
+        assert!(Verdict::on(&sent, &[got(&[0, 1, 2])]).is_clean());
+        assert_eq!(sent.saw(mark, 12), Some(11));
+        sent.saw(Mark { sender: 0, n: 2 }, 13);
+        let verdict = Verdict::on(&sent, &[got(&[0, 1, 2])]);
+        assert_eq!(verdict.counts, BTreeMap::from([(Breach::Displaced, 1)]));
+        assert_eq!(verdict.cases[0].circumstances, "acked so, delivered at 13");
+        let mut forgiven = verdict;
+        forgiven.forgive(Some(Breach::Displaced));
+        assert!(forgiven.is_clean() && forgiven.cases.is_empty());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
-    time::{Instant, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -28,7 +28,7 @@ pub enum Flow {
     Throttled(usize),
     /// As they come, but so much later.
     Delayed(Duration),
-    /// As they come, but a connection is cut after so many bytes. Counted for each connection.
+    /// As they come, but a connection is cut after so many bytes. Counted for each connection, from when this is set.
     CutAfter(usize),
 }
 
@@ -198,16 +198,18 @@ async fn shape(
     mut terms: watch::Receiver<Terms>,
 ) {
     let mut buffer = vec![0; 4096];
-    let mut passed = 0;
+    let mut passed = Passed { flow: Flow::Free, bytes: 0 };
     let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut delayed = Delayed::default();
     loop {
         let flow = flow_of(&terms.borrow_and_update());
+        let before = passed.under(flow);
         let room = match flow {
             Flow::Delayed(_) if delayed.bytes >= DELAYED_BYTES => 0,
             Flow::Free | Flow::Delayed(_) => buffer.len(),
-            Flow::CutAfter(bytes) if passed >= bytes => return,
-            Flow::CutAfter(bytes) => buffer.len().min(bytes - passed),
+            Flow::CutAfter(bytes) if before >= bytes => return,
+            Flow::CutAfter(bytes) => buffer.len().min(bytes - before),
             Flow::Throttled(bytes_a_second) => {
                 ticks.tick().await;
                 buffer.len().min((bytes_a_second / 50).max(1))
@@ -231,13 +233,28 @@ async fn shape(
             read = from.read(window), if room > 0 && (delayed.queue.is_empty() || matches!(flow, Flow::Delayed(_))) => read,
         };
         let Ok(bytes @ 1..) = read else { return };
-        passed += bytes;
+        passed.bytes += bytes;
         let Some(data) = buffer.get(..bytes) else { return };
         if let Flow::Delayed(delay) = flow {
             delayed.push(delay, data);
         } else if to.write_all(data).await.is_err() {
             return;
         }
+    }
+}
+
+/// Bytes that have passed since a flow was set.
+struct Passed {
+    flow: Flow,
+    bytes: usize,
+}
+
+impl Passed {
+    fn under(&mut self, flow: Flow) -> usize {
+        if self.flow != flow {
+            *self = Self { flow, bytes: 0 };
+        }
+        self.bytes
     }
 }
 

@@ -181,14 +181,27 @@ impl Server {
         signal(self.pid(), "TERM").await;
     }
 
-    /// Sends SIGKILL and waits for the end.
+    /// Sends SIGKILL and waits for the end, and for its last words.
     pub async fn kill(&mut self) {
         self.child.kill().await.unwrap();
+        self.fell_silent().await;
     }
 
-    /// Waits for the end.
+    /// Waits for the end, and for its last words.
     pub async fn ended(&mut self) -> ExitStatus {
-        within(self.child.wait()).await.unwrap()
+        let status = within(self.child.wait()).await.unwrap();
+        self.fell_silent().await;
+        status
+    }
+
+    /// How it ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Completes when the log is complete.
+    async fn fell_silent(&mut self) {
+        within(async { while self.log.changed().await.is_ok() {} }).await;
     }
 
     /// Waits for the end, for at most `limit`.

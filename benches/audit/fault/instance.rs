@@ -16,6 +16,7 @@ const STILLNESS: Duration = Duration::from_secs(5);
 pub(super) async fn kill(world: &World, rng: &mut StdRng) -> Result<()> {
     let instance = one(world, rng);
     let mut server = instance.server.lock().await;
+    instance.lives(&mut server)?;
     world.note(format!("SIGKILL: {}", instance.name));
     server.kill().await;
     sleep(ABSENCE).await;
@@ -26,18 +27,20 @@ pub(super) async fn kill(world: &World, rng: &mut StdRng) -> Result<()> {
 pub(super) async fn roll(world: &World) -> Result<()> {
     for instance in &world.instances {
         let mut server = instance.server.lock().await;
+        instance.lives(&mut server)?;
         world.note(format!("SIGTERM: {}", instance.name));
         server.terminate().await;
         let status = server.ended().await;
-        ensure!(status.success(), "{} ended with {status}", instance.name);
         instance.restart(&mut server).await?;
+        ensure!(status.success(), "{} ended with {status}", instance.name);
     }
     Ok(())
 }
 
 pub(super) async fn stop(world: &World, rng: &mut StdRng) -> Result<()> {
     let instance = one(world, rng);
-    let server = instance.server.lock().await;
+    let mut server = instance.server.lock().await;
+    instance.lives(&mut server)?;
     world.note(format!("SIGSTOP: {}", instance.name));
     signal(server.pid(), "STOP").await;
     sleep(STILLNESS).await;

@@ -14,7 +14,8 @@ const SILENCE: Duration = Duration::from_secs(8);
 const ABSENCE: Duration = Duration::from_secs(3);
 const SLOWNESS: Duration = Duration::from_secs(4);
 const DELAY: Duration = Duration::from_millis(50);
-const BYTES_A_SECOND: usize = 100_000;
+/// Half of what a subscriber hears, and more than an instance says, at 400 messages a second.
+const BYTES_A_SECOND: usize = 60_000;
 
 /// Bytes of bodies that fill what the kernel holds for a subscriber.
 const LOUD_BODY_BYTES: usize = 7000;
@@ -58,6 +59,9 @@ pub(super) async fn overflow(scene: &Scene<'_>, rng: &mut StdRng) -> Result<()> 
     let mut store = world.store.lock().await;
     let redis = store.alone()?;
     let instance = one(world, rng);
+    // Nobody ends it meanwhile.
+    let mut server = instance.server.lock().await;
+    instance.lives(&mut server)?;
     world.note(format!("output-buffer: {}", instance.name));
     let before = closed(redis);
     limit(redis, "pubsub 65536 32768 1").await;

@@ -3,23 +3,33 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Fault;
 use crate::world::World;
 
 /// Bytes a power failure takes from the append-only file at most.
 const CUT_BYTES: u64 = 300_000;
+/// A command must have done something by then: instances that have lost Redis are back.
+const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(2);
 const FREEZE: Duration = Duration::from_secs(6);
 /// How old a snapshot is, and how far a replica lags.
 const AGE: Duration = Duration::from_secs(2);
 
-/// A command that must do something.
+/// A command that must do something; again until it does, for what it takes away may just not be there.
 pub(super) async fn command(world: &World, words: &[&str]) -> Result<()> {
-    let answer = world.store.lock().await.alone()?.command(words).await.concat();
-    ensure!(answer == "OK" || answer.parse().is_ok_and(|count: u64| count > 0), "{words:?}: {answer}");
-    Ok(())
+    let mut store = world.store.lock().await;
+    let redis = store.alone()?;
+    let began = Instant::now();
+    loop {
+        let answer = redis.command(words).await.concat();
+        if answer == "OK" || answer.parse().is_ok_and(|count: u64| count > 0) {
+            return Ok(());
+        }
+        ensure!(began.elapsed() < COMMAND_LIMIT, "{words:?}: {answer}");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 pub(super) async fn pause(world: &World) -> Result<()> {

@@ -4,9 +4,13 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hubbub::protocol::{MessageId, RoomId, Seq};
 use hubbub_client::{Backoff, Client, Config, Event, Violations};
+use hubbub_testbed::within;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 /// Impatient: what is measured is the server.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(1) };
@@ -19,7 +23,6 @@ pub(super) struct Record {
     /// Since when it is live.
     pub(super) live_since: Option<Instant>,
     resets: usize,
-    violations: Violations,
 }
 
 /// A client in a task, in one room.
@@ -27,7 +30,8 @@ pub(super) struct Record {
 pub(super) struct Member {
     pub(super) room: RoomId,
     record: Arc<Mutex<Record>>,
-    _task: AbortOnDropHandle<()>,
+    enough: CancellationToken,
+    task: AbortOnDropHandle<Violations>,
 }
 
 impl Member {
@@ -36,18 +40,22 @@ impl Member {
         let config =
             Config { backoff: BACKOFF, ..Config::new(addresses, "Member".parse().unwrap(), vec![room.clone()]) };
         let record = Arc::<Mutex<Record>>::default();
-        let task = TaskTracker::new().spawn(live(Client::new(config), Arc::clone(&record)));
-        Self { room, record, _task: AbortOnDropHandle::new(task) }
+        let enough = CancellationToken::new();
+        let task = TaskTracker::new().spawn(live(Client::new(config), Arc::clone(&record), enough.clone()));
+        Self { room, record, enough, task: AbortOnDropHandle::new(task) }
     }
 
     pub(super) fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock()
     }
 
-    /// What it should have seen otherwise: `said` is everything that was said in its room, in order.
-    pub(super) fn broken(&self, said: &[(Seq, MessageId)]) -> Option<String> {
-        let Record { heard, resets, violations, .. } = &*self.record();
-        if heard == said && *resets == 0 && *violations == Violations::default() {
+    /// Ends it. Returns what it should have seen otherwise: `said` is everything that was said in its room, in order.
+    pub(super) async fn broken(&mut self, said: &[(Seq, MessageId)]) -> Option<String> {
+        self.enough.cancel();
+        // Only at the end: what the client drops makes no event.
+        let violations = within(&mut self.task).await.unwrap();
+        let Record { heard, resets, .. } = &*self.record();
+        if heard == said && *resets == 0 && violations == Violations::default() {
             return None;
         }
         let ids = |messages: &[(Seq, MessageId)]| messages.iter().map(|(_, id)| id.clone()).collect::<BTreeSet<_>>();
@@ -60,10 +68,9 @@ impl Member {
     }
 }
 
-async fn live(mut client: Client, record: Arc<Mutex<Record>>) {
-    while let Some(event) = client.next_event().await {
+async fn live(mut client: Client, record: Arc<Mutex<Record>>, enough: CancellationToken) -> Violations {
+    while let Some(Some(event)) = enough.run_until_cancelled(client.next_event()).await {
         let mut record = record.lock();
-        record.violations = client.violations();
         match event {
             Event::Message(message) => record.heard.push((message.seq, message.record.id)),
             Event::Live => record.live_since = Some(Instant::now()),
@@ -72,4 +79,5 @@ async fn live(mut client: Client, record: Arc<Mutex<Record>>) {
             _ => (),
         }
     }
+    client.violations()
 }
