@@ -116,6 +116,8 @@ impl Ring {
     /// What concerns one connection above `after` and up to `upto`: messages of its rooms, holes and markers, in order
     /// of `seq`; at least one if there is any, then at most `max_bytes` of frames. Entries of other rooms cost nothing.
     ///
+    /// The page ends before what a marker above `upto` took: the reader goes on there when it may cross that marker.
+    ///
     /// A cursor of 0 stands for the end of the first fill.
     ///
     /// # Errors
@@ -339,6 +341,20 @@ mod tests {
         say(&ring, 300, "a");
         assert_eq!(ring.resume(201), Resume::Reset(ResetReason::Hole));
         assert_eq!(ring.resume(299), Resume::Replay);
+    }
+
+    #[test]
+    fn a_reader_does_not_pass_what_a_marker_took_before_it_crosses_that_marker() {
+        let ring = ring(ALL);
+        (101..=103).for_each(|seq| say(&ring, seq, "a"));
+        drop(ring.write(0).push_marker(Marker { base: 200, cut: 101, low: 100 }, 103));
+        let rooms = [member("a", 0)];
+        for (after, upto, seqs_read, cursor) in
+            [(100, 103, vec![101], 101), (101, 103, vec![], 101), (102, 103, vec![], 102), (102, 200, vec![200], 200)]
+        {
+            let page = ring.read(after, upto, &rooms, ALL).unwrap();
+            assert_eq!((seqs(&page.entries), page.cursor), (seqs_read, cursor), "after {after} up to {upto}");
+        }
     }
 
     #[test]

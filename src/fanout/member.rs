@@ -164,7 +164,7 @@ impl Member {
                     return Poll::Ready(true);
                 }
                 Progress::More => {
-                    // others get their turn between two steps
+                    // others get their turn between two steps, also the worker whose position is behind a marker
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }

@@ -102,7 +102,7 @@ impl Window {
 
     pub(super) fn read(&self, after: Seq, upto: Seq, rooms: &[Membership], max_bytes: usize) -> Result<Page, Fallen> {
         let after = self.admit(after)?;
-        let upto = upto.min(self.last).max(after);
+        let upto = self.readable(upto).min(self.last).max(after);
         let joined = rooms.iter().filter_map(|m| Some((self.rooms.get(&m.room)?, m.since.max(after))));
         let mut sources: Vec<_> = joined
             .chain([(&self.shared, after)])
@@ -151,6 +151,13 @@ impl Window {
             return Resume::Reset(ResetReason::Hole);
         }
         self.obstacle(cursor, |crossing| &crossing.told).map_or(Resume::Replay, Resume::Reset)
+    }
+
+    /// Up to where a reader may go that is not to cross a marker above `upto` yet: what such a marker took is here no
+    /// more, though the reader has not had it.
+    fn readable(&self, upto: Seq) -> Seq {
+        let above = self.crossings.partition_point(|crossing| crossing.told.base <= upto);
+        self.crossings.range(above..).map(|crossing| crossing.told.cut).fold(upto, Seq::min)
     }
 
     /// The position from which a reader of this instance goes on, or that it cannot.
