@@ -18,7 +18,7 @@ use tokio::{
 /// How far a loss of data and the end of an instance lie apart: what both have lost is out of reach.
 const APART: Duration = Duration::from_secs(5);
 /// How far two losses of data lie apart: who was away while the first one was put back is told `reset` at the second.
-const PUT_BACK: Duration = Duration::from_secs(10);
+const PUT_BACK: Duration = Duration::from_secs(20);
 
 /// What the kernel holds for a client that may become slow.
 const SLOW_BUFFER_BYTES: u32 = 64 * 1024;
