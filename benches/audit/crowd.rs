@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use hubbub::protocol::{DEDUPE_WINDOW, MessageId, Publish, RoomId};
+use hubbub::protocol::{DEDUPE_WINDOW, Message, MessageId, Publish, RoomId, Seq};
 use hubbub_client::{Client, Config, Event, Violations};
 use hubbub_testbed::ledger::{Breach, Delivery, Fate, Mark, Reading, Sent, Verdict};
 use parking_lot::Mutex;
@@ -293,7 +293,7 @@ impl Receiver {
         loop {
             let phase = *phases.borrow_and_update();
             if phase == Phase::Over {
-                // What the client drops makes no event.
+                // What it found out of order makes no event.
                 self.account();
                 return Ok(());
             }
@@ -322,20 +322,13 @@ impl Receiver {
     fn note(&mut self, event: Event) {
         match event {
             Event::Connected { instance, .. } => self.instance = instance,
-            Event::Message(message) => {
-                let room = self.ledger.room(&message.record.room);
-                let Ok(mark) = message.record.id.as_str().parse::<Mark>() else { return };
-                let seq = message.seq;
-                let elsewhere = message.was.is_none().then(|| self.ledger.sent.lock().saw(mark, seq)).flatten();
-                self.reading(|reading, at| {
-                    let instance = self.instance.as_str();
-                    let delivery = Delivery { mark, room, seq, was: message.was, at, instance };
-                    reading.deliver(delivery);
-                    if let Some(elsewhere) = elsewhere {
-                        reading.displaced(delivery, elsewhere);
-                    }
-                });
-            }
+            Event::Message(message) => self.hear(&message, |reading, delivery, elsewhere| {
+                reading.deliver(delivery);
+                if let Some(elsewhere) = elsewhere {
+                    reading.displaced(delivery, elsewhere);
+                }
+            }),
+            Event::Repeated(message) => self.hear(&message, Reading::repeat),
             Event::Reset { seq, reason } => {
                 let circumstances = format!("{reason:?} on {}", self.instance);
                 self.reading(|reading, at| reading.reset(seq, at, circumstances));
@@ -344,14 +337,21 @@ impl Receiver {
         }
     }
 
+    /// Takes a message down, with another place where somebody has seen it.
+    fn hear(&self, message: &Message, act: impl FnOnce(&mut Reading, Delivery<'_>, Option<Seq>)) {
+        let Message { seq, was, record } = message;
+        let room = self.ledger.room(&record.room);
+        let Ok(mark) = record.id.as_str().parse::<Mark>() else { return };
+        let elsewhere = was.is_none().then(|| self.ledger.sent.lock().saw(mark, *seq)).flatten();
+        self.reading(|reading, at| {
+            act(reading, Delivery { mark, room, seq: *seq, was: *was, at, instance: &self.instance }, elsewhere);
+        });
+    }
+
     /// What the client found on its own, once it is over.
     fn account(&self) {
-        let Violations { reordered, duplicated, .. } = self.client.violations();
-        self.reading(|reading, _| {
-            reading.returned(self.client.returned());
-            reading.found(Breach::Duplicated, duplicated);
-            reading.found(Breach::Reordered, reordered);
-        });
+        let Violations { reordered, .. } = self.client.violations();
+        self.reading(|reading, _| reading.found(Breach::Reordered, reordered));
     }
 
     /// Half of the time without a goodbye. Some are away at any moment: they have to be told of what they miss.

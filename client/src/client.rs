@@ -100,7 +100,6 @@ pub struct Client {
     heard_at: Instant,
     ids: (u64, u64),
     violations: Violations,
-    returned: u64,
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
@@ -143,7 +142,6 @@ impl Client {
             heard_at: now,
             ids: (rand::random(), 0),
             violations: Violations::default(),
-            returned: 0,
             config,
         }
     }
@@ -255,11 +253,6 @@ impl Client {
     /// What the server did wrong so far.
     pub fn violations(&self) -> Violations {
         self.violations
-    }
-
-    /// Messages that came again because Redis had lost them, and were dropped.
-    pub fn returned(&self) -> u64 {
-        self.returned
     }
 
     /// Who the client is and where it connects.

@@ -20,6 +20,8 @@ pub enum Event {
     Live,
     /// A message that this client has not had yet.
     Message(Message),
+    /// A message that this client has had: Redis had lost it, and it has another place now.
+    Repeated(Message),
     /// A message of this client is in the log.
     Acked {
         /// Its id.

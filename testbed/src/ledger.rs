@@ -286,9 +286,18 @@ impl Reading {
         *self.counts.entry(breach).or_default() += count;
     }
 
-    /// So many messages have come again after Redis had lost them, and were dropped as the protocol asks.
-    pub fn returned(&mut self, count: u64) {
-        self.returned = count;
+    /// A message came again, and the client dropped it. `elsewhere` is another place that it had without `was`.
+    ///
+    /// It may come again where Redis had lost it, and then says what place it had, unless who accepted it never knew.
+    pub fn repeat(&mut self, delivery: Delivery<'_>, elsewhere: Option<Seq>) {
+        match (delivery.was, elsewhere) {
+            (None, None) => self.delivery_breaks(Breach::Duplicated, delivery),
+            (None, Some(elsewhere)) => {
+                self.returned += 1;
+                self.displaced(delivery, elsewhere);
+            }
+            (Some(_), _) => self.returned += 1,
+        }
     }
 
     /// Messages delivered.
@@ -448,6 +457,14 @@ mod tests {
         reading.deliver(Delivery { mark, room, seq: 10, was: None, at, instance: "a" });
     }
 
+    /// The first message again, after [`deliver`] has brought it.
+    fn repeat(was: Option<Seq>, elsewhere: Option<Seq>) -> Verdict {
+        let mut reading = got(&[0, 1, 2]);
+        let (mark, at) = (Mark { sender: 0, n: 0 }, Duration::from_secs(3));
+        reading.repeat(Delivery { mark, room: 0, seq: 20, was, at, instance: "a" }, elsewhere);
+        Verdict::on(&sent(), &[reading])
+    }
+
     fn verdict(messages: &[usize]) -> Verdict {
         Verdict::on(&sent(), &[got(messages)])
     }
@@ -457,6 +474,16 @@ mod tests {
         let verdict = verdict(&[0, 1, 2]);
         assert!(verdict.is_clean(), "{verdict:?}");
         assert_eq!((verdict.acked, verdict.deliveries), (3, 3));
+    }
+
+    #[test]
+    fn what_comes_again_is_a_second_copy_unless_it_has_moved() {
+        let returned = repeat(Some(10), None);
+        assert!(returned.is_clean() && returned.returned == 1, "{returned:?}");
+        let unnamed = repeat(None, Some(10));
+        assert_eq!((unnamed.returned, unnamed.count(Breach::Displaced), unnamed.count(Breach::Duplicated)), (1, 1, 0));
+        let copy = repeat(None, None);
+        assert_eq!((copy.returned, copy.count(Breach::Displaced), copy.count(Breach::Duplicated)), (0, 0, 1));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use hubbub_testbed::{Flow, Redis};
+use hubbub_testbed::{Flow, PATIENCE, Redis, eventually};
 use rand::{RngExt, rngs::StdRng};
 use tokio::time::{Instant, sleep};
 
@@ -62,6 +62,8 @@ pub(super) async fn overflow(scene: &Scene<'_>, rng: &mut StdRng) -> Result<()> 
     // Nobody ends it meanwhile.
     let mut server = instance.server.lock().await;
     instance.lives(&mut server)?;
+    // One that has just lost its connection is no subscriber.
+    eventually(PATIENCE, async || (server.metric("hubbub_relay_live", "").await > 0.0).then_some(())).await;
     world.note(format!("output-buffer: {}", instance.name));
     let before = closed(redis);
     limit(redis, "pubsub 65536 32768 1").await;

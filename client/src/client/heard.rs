@@ -84,10 +84,9 @@ impl Client {
         }
         if self.seen.insert(&message) {
             self.events.push_back(Event::Message(message));
-        } else if message.was.is_none() {
-            self.violations.duplicated += 1;
         } else {
-            self.returned += 1;
+            self.violations.duplicated += u64::from(message.was.is_none());
+            self.events.push_back(Event::Repeated(message));
         }
     }
 
