@@ -15,7 +15,8 @@ COPY testbed/Cargo.toml testbed/
 COPY web/Cargo.toml web/
 RUN mkdir -p benches/audit benches/cluster benches/load src client/src testbed/src \
     && echo 'fn main() {}' >src/main.rs \
-    && cp src/main.rs benches/protocol.rs \
+    && cp src/main.rs benches/codec.rs \
+    && cp src/main.rs benches/fanout.rs \
     && cp src/main.rs benches/audit/main.rs \
     && cp src/main.rs benches/cluster/main.rs \
     && cp src/main.rs benches/load/main.rs \

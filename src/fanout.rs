@@ -21,7 +21,10 @@ use std::{
 
 use dashmap::DashMap;
 use metrics::Gauge;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+};
 
 pub use member::Member;
 pub use worker::Notice;
@@ -31,7 +34,7 @@ use crate::{
     protocol::{CloseReason, ConnectionId, Frame, MAX_TYPING_AUDIENCE, RoomId, Seq, User},
     ring::Ring,
     shutdown::Shutdown,
-    socket::Link,
+    socket::{Link, Transport},
     telemetry,
 };
 
@@ -39,17 +42,17 @@ use crate::{
 const QUEUE: usize = 4096;
 
 /// The registry of this instance's connections, and the way to the workers that serve them. Cloning shares it.
-#[derive(Clone, Debug)]
-pub struct Fanout {
-    shared: Arc<Shared>,
+#[derive(Debug)]
+pub struct Fanout<T = TcpStream> {
+    shared: Arc<Shared<T>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Shared<T> {
     ring: Arc<Ring>,
-    registry: DashMap<ConnectionId, Arc<Member>>,
+    registry: DashMap<ConnectionId, Arc<Member<T>>>,
     rooms: DashMap<RoomId, usize>,
-    workers: Vec<Queue>,
+    workers: Vec<Queue<T>>,
     connections: watch::Sender<usize>,
     gauge: Gauge,
     catching_up: Gauge,
@@ -57,12 +60,18 @@ struct Shared {
 }
 
 #[derive(Debug)]
-struct Queue {
-    commands: mpsc::Sender<Command>,
+struct Queue<T> {
+    commands: mpsc::Sender<Command<T>>,
     position: Arc<AtomicU64>,
 }
 
-impl Fanout {
+impl<T> Clone for Fanout<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T: Transport> Fanout<T> {
     /// Starts one worker per processor.
     pub fn start(ring: &Arc<Ring>, shutdown: &Shutdown) -> Self {
         let workers = (0..available_parallelism().map_or(1, NonZeroUsize::get)).map(|_| start_worker(ring, shutdown));
@@ -95,13 +104,20 @@ impl Fanout {
     }
 
     /// The handles of all connections of this instance, in no particular order.
-    pub fn members(&self) -> Vec<Arc<Member>> {
+    pub fn members(&self) -> Vec<Arc<Member<T>>> {
         self.shared.registry.iter().map(|entry| Arc::clone(entry.value())).collect()
     }
 
     /// Registers a connection that has had everything up to `cursor`, and serves it from there on until the returned
     /// seat is dropped. `live` is said once it has caught up. Cancel safe: nothing stays registered.
-    pub async fn attach(&self, id: ConnectionId, user: User, link: &Arc<Link>, rooms: &[RoomId], cursor: Seq) -> Seat {
+    pub async fn attach(
+        &self,
+        id: ConnectionId,
+        user: User,
+        link: &Arc<Link<T>>,
+        rooms: &[RoomId],
+        cursor: Seq,
+    ) -> Seat<T> {
         let catching_up = self.shared.catching_up.clone();
         let member = Arc::new(Member::new(id, user, Arc::clone(link), rooms, cursor, catching_up));
         let seat = Seat { fanout: self.clone(), member, rooms: rooms.to_vec() };
@@ -133,7 +149,7 @@ impl Fanout {
         }
     }
 
-    async fn command(&self, id: ConnectionId, command: Command) {
+    async fn command(&self, id: ConnectionId, command: Command<T>) {
         if let Some(queue) = self.shared.queue(id) {
             // fails only after shutdown
             let _stopped = queue.commands.send(command).await;
@@ -141,8 +157,8 @@ impl Fanout {
     }
 }
 
-impl Shared {
-    fn queue(&self, id: ConnectionId) -> Option<&Queue> {
+impl<T> Shared<T> {
+    fn queue(&self, id: ConnectionId) -> Option<&Queue<T>> {
         let index = usize::try_from(id.number()).unwrap_or_default().checked_rem(self.workers.len())?;
         self.workers.get(index)
     }
@@ -167,7 +183,7 @@ impl Shared {
     }
 }
 
-fn start_worker(ring: &Arc<Ring>, shutdown: &Shutdown) -> Queue {
+fn start_worker<T: Transport>(ring: &Arc<Ring>, shutdown: &Shutdown) -> Queue<T> {
     let (commands, queue) = mpsc::channel(QUEUE);
     let position = Arc::new(AtomicU64::new(ring.last()));
     let worker = Worker::new(Arc::clone(ring), Arc::clone(&position));
@@ -177,15 +193,15 @@ fn start_worker(ring: &Arc<Ring>, shutdown: &Shutdown) -> Queue {
 
 /// A connection's place here. Dropping it is leaving, whatever the reason.
 #[derive(Debug)]
-pub struct Seat {
-    fanout: Fanout,
-    member: Arc<Member>,
+pub struct Seat<T: Transport = TcpStream> {
+    fanout: Fanout<T>,
+    member: Arc<Member<T>>,
     rooms: Vec<RoomId>,
 }
 
-impl Seat {
+impl<T: Transport> Seat<T> {
     /// The connection.
-    pub const fn member(&self) -> &Arc<Member> {
+    pub const fn member(&self) -> &Arc<Member<T>> {
         &self.member
     }
 
@@ -234,7 +250,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl<T: Transport> Drop for Seat<T> {
     fn drop(&mut self) {
         let shared = &self.fanout.shared;
         shared.registry.remove(&self.member.id());

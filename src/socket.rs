@@ -27,7 +27,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::{Role, WebSocketConfig, WebSocketContext},
 };
 
-pub use link::{Ending, Link, Sent};
+pub use link::{Ending, Link, Sent, Transport};
 pub use tungstenite::Utf8Bytes;
 
 use crate::protocol::{CloseReason, Frame};

@@ -8,7 +8,7 @@ use metrics::Counter;
 use crate::{
     protocol::Seq,
     ring::Entry,
-    socket::{Link, Sent},
+    socket::{Link, Sent, Transport},
     telemetry,
 };
 
@@ -61,7 +61,7 @@ impl Batch {
     }
 
     /// Writes the batch to a connection whose cursor is `before`. Never blocks.
-    pub(super) fn write(&self, link: &Link, before: Seq) -> Delivery {
+    pub(super) fn write(&self, link: &Link<impl Transport>, before: Seq) -> Delivery {
         if self.ends.is_empty() {
             return Delivery::Done;
         }

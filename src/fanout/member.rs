@@ -15,12 +15,13 @@ use std::{
 
 use metrics::Gauge;
 use parking_lot::Mutex;
+use tokio::net::TcpStream;
 
 use super::batch::{Batch, Delivery};
 use crate::{
     protocol::{CloseReason, ConnectionId, Frame, MAX_UNACKED_PUBLISHES, RoomId, Seq, ServerFrame, User},
     ring::{Audience, Entry, Membership, Ring},
-    socket::{Ending, Link},
+    socket::{Ending, Link, Transport},
 };
 
 /// What one step of catching up reads from the ring, in bytes.
@@ -28,10 +29,10 @@ const STEP_BYTES: usize = 64 * 1024;
 
 /// A connection that has said hello.
 #[derive(Debug)]
-pub struct Member {
+pub struct Member<T = TcpStream> {
     id: ConnectionId,
     user: User,
-    link: Arc<Link>,
+    link: Arc<Link<T>>,
     feed: Mutex<Feed>,
     unacked: AtomicUsize,
     leaving: OnceLock<Duration>,
@@ -72,12 +73,12 @@ pub(super) enum Progress {
     Ended,
 }
 
-impl Member {
+impl<T: Transport> Member<T> {
     /// A connection that has had everything up to `cursor` and hears `rooms` from there on.
     pub(super) fn new(
         id: ConnectionId,
         user: User,
-        link: Arc<Link>,
+        link: Arc<Link<T>>,
         rooms: &[RoomId],
         cursor: Seq,
         catching_up: Gauge,
@@ -100,7 +101,7 @@ impl Member {
     }
 
     /// Its write side.
-    pub const fn link(&self) -> &Arc<Link> {
+    pub const fn link(&self) -> &Arc<Link<T>> {
         &self.link
     }
 
@@ -228,7 +229,7 @@ impl Feed {
     }
 
     /// From catching up to live: everything up to `position` is sent.
-    pub(super) fn go_live(&mut self, link: &Link, position: Seq) {
+    pub(super) fn go_live(&mut self, link: &Link<impl Transport>, position: Seq) {
         self.stage = Stage::Live;
         self.catching_up.decrement(1);
         if std::mem::take(&mut self.announce_live) {
@@ -237,7 +238,7 @@ impl Feed {
     }
 
     /// Writes at most [`STEP_BYTES`] of what lies between the cursor and `upto`.
-    pub(super) fn step(&mut self, link: &Link, ring: &Ring, upto: Seq) -> Progress {
+    pub(super) fn step(&mut self, link: &Link<impl Transport>, ring: &Ring, upto: Seq) -> Progress {
         let before = self.cursor(upto);
         if before >= upto {
             return Progress::Reached;

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::member::Member;
-use crate::protocol::{Frame, HEARTBEAT_INTERVAL, Seq, ServerFrame};
+use crate::{
+    protocol::{Frame, HEARTBEAT_INTERVAL, Seq, ServerFrame},
+    socket::Transport,
+};
 
 /// A connection in a worker's roster.
 #[derive(Debug)]
-pub(super) struct Served {
-    pub(super) member: Arc<Member>,
+pub(super) struct Served<T> {
+    pub(super) member: Arc<Member<T>>,
     /// The worker writes to it.
     pub(super) live: bool,
     /// See [`super::member::Feed::crossed_at`]; kept here while it is live.
@@ -20,8 +23,8 @@ pub(super) struct Served {
     heartbeat_due: Instant,
 }
 
-impl Served {
-    pub(super) fn new(member: Arc<Member>) -> Self {
+impl<T: Transport> Served<T> {
+    pub(super) fn new(member: Arc<Member<T>>) -> Self {
         let heartbeat_due = Instant::now() + HEARTBEAT_INTERVAL;
         Self { member, live: false, crossed_at: 0, uninformed: true, heartbeat_due }
     }

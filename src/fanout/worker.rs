@@ -30,7 +30,7 @@ use super::{
 use crate::{
     protocol::{CloseReason, ConnectionId, Frame, HEARTBEAT_INTERVAL, RoomId, Seq, ServerFrame},
     ring::{Audience, Entry, Ring},
-    socket::Ending,
+    socket::{Ending, Transport},
     telemetry,
 };
 
@@ -49,9 +49,9 @@ const SILENCE_LIMIT: Duration = HEARTBEAT_INTERVAL.saturating_mul(3);
 
 /// What a worker is asked to do. Carried out in order, between two passes.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(super) enum Command<T> {
     /// Serve this connection.
-    Attach(Arc<Member>),
+    Attach(Arc<Member<T>>),
     /// Forget it.
     Detach(ConnectionId),
     /// It has caught up.
@@ -79,10 +79,10 @@ pub enum Notice {
 
 /// The worker's loop and what it owns.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(super) struct Worker<T> {
     ring: Arc<Ring>,
     position: Arc<AtomicU64>,
-    roster: Roster<Served>,
+    roster: Roster<Served<T>>,
     slots: HashMap<ConnectionId, Slot>,
     count: Option<Frame>,
     status: Option<Frame>,
@@ -90,7 +90,7 @@ pub(super) struct Worker {
     writes: usize,
 }
 
-impl Worker {
+impl<T: Transport> Worker<T> {
     /// `position` is where the worker tells how far it has come.
     pub(super) fn new(ring: Arc<Ring>, position: Arc<AtomicU64>) -> Self {
         let latency = metrics::histogram!(telemetry::DELIVERY_LATENCY);
@@ -99,7 +99,7 @@ impl Worker {
     }
 
     /// Runs until the queue is closed.
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut grown: watch::Receiver<Seq>) {
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command<T>>, mut grown: watch::Receiver<Seq>) {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut queue = Vec::with_capacity(COMMANDS_PER_TURN);
@@ -247,7 +247,7 @@ impl Worker {
         self.position.store(self.ring.last(), Ordering::Release);
     }
 
-    async fn apply(&mut self, command: Command) {
+    async fn apply(&mut self, command: Command<T>) {
         match command {
             Command::Attach(member) => self.attach(member),
             Command::Detach(id) => {
@@ -274,7 +274,7 @@ impl Worker {
         }
     }
 
-    fn attach(&mut self, member: Arc<Member>) {
+    fn attach(&mut self, member: Arc<Member<T>>) {
         let rooms: Vec<RoomId> = member.feed().rooms().cloned().collect();
         let id = member.id();
         let slot = self.roster.insert(Served::new(member));

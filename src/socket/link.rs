@@ -5,7 +5,7 @@
 //! client misses stays in the ring.
 
 use std::{
-    io,
+    fmt, io,
     net::Shutdown,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
@@ -60,18 +60,46 @@ struct Outbox {
     blocked_since: Option<Instant>,
 }
 
+/// What carries the bytes of a connection to its peer: a TCP stream, or memory where only the fan-out is of interest.
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// Takes what it has room for, and says how much that was. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if it has no room; anything else ends the connection.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Ready once it may take more.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost.
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl Transport for TcpStream {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.try_write(bytes)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write_ready(cx)
+    }
+}
+
 /// The write side of one connection.
 #[derive(Debug)]
-pub struct Link {
-    stream: TcpStream,
+pub struct Link<T = TcpStream> {
+    stream: T,
     outbox: Mutex<Outbox>,
     task: AtomicWaker,
     /// When the peer was last heard, in milliseconds of the process clock.
     heard_at: AtomicU64,
 }
 
-impl Link {
-    pub(super) fn new(stream: TcpStream) -> Self {
+impl<T: Transport> Link<T> {
+    /// A connection over this transport, whose peer has just been heard.
+    pub fn new(stream: T) -> Self {
         let heard_at = AtomicU64::new(uptime_millis());
         Self { stream, outbox: Mutex::default(), task: AtomicWaker::new(), heard_at }
     }
@@ -165,6 +193,18 @@ impl Link {
         self.stream.poll_write_ready(cx)
     }
 
+    /// Writes what the kernel takes of what waits, for who cannot wait himself.
+    pub fn flush(&self) {
+        // whatever goes wrong, nobody is left to hear of it
+        let _flushed = self.outbox.lock().flush(self.kernel());
+    }
+
+    fn kernel(&self) -> impl Fn(&[u8]) -> io::Result<usize> + Copy {
+        |bytes| self.stream.try_write(bytes)
+    }
+}
+
+impl Link {
     /// Reads what the peer sent. Returns [`io::ErrorKind::WouldBlock`] when there is nothing.
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.stream.try_read(buffer)?;
@@ -174,17 +214,6 @@ impl Link {
 
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream.poll_read_ready(cx)
-    }
-
-    /// Writes what the kernel takes of what waits, for who cannot wait himself.
-    pub fn flush(&self) {
-        // whatever goes wrong, nobody is left to hear of it
-        let _flushed = self.outbox.lock().flush(self.kernel());
-    }
-
-    /// Takes what it has room for, and says how much that was.
-    fn kernel(&self) -> impl Fn(&[u8]) -> io::Result<usize> + Copy {
-        |bytes| self.stream.try_write(bytes)
     }
 
     /// Reads and forgets. Ready once the peer has hung up.

@@ -15,6 +15,7 @@
 pub mod growth;
 pub mod http;
 pub mod ledger;
+pub mod memory;
 mod proxy;
 mod redis;
 mod server;

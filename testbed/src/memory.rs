@@ -1,0 +1,153 @@
+//! An instance without a network: log, ring and fan-out are the real ones, the sockets are memory.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use hubbub::{
+    fanout::{Fanout, Seat},
+    protocol::{Frame, Record, RelayState, RoomId, Seq, Session, User},
+    relay::{Backend, Known, Local, Position, Receipt, Relay, RelayOptions, Submission},
+    ring::{Retention, Ring},
+    shutdown::Shutdown,
+    socket::{Link, Transport},
+};
+use tokio::task::yield_now;
+
+use crate::within;
+
+/// Entries that the log keeps.
+const CAPACITY: usize = 10_000;
+/// A place as long as those of our days: sixteen digits.
+const SOME_SEQ: Seq = 1_795_000_000_000_001;
+
+/// A socket whose kernel takes everything at once and only counts it. Cloning shares the count.
+#[derive(Clone, Debug, Default)]
+pub struct Socket {
+    taken: Arc<AtomicU64>,
+}
+
+impl Socket {
+    /// Bytes written so far.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
+impl Transport for Socket {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.taken.fetch_add(u64::try_from(bytes.len()).unwrap(), Ordering::Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Messages that have no place yet.
+#[derive(Debug)]
+pub struct Batch {
+    submissions: Vec<Submission>,
+    /// The length of their frames in all, in bytes.
+    bytes: u64,
+}
+
+/// The instance, and those who sit in its rooms: the same number in each, everybody in one.
+#[derive(Debug)]
+pub struct Instance {
+    log: Local,
+    known: Known,
+    rooms: Vec<RoomId>,
+    members: usize,
+    seats: Vec<Seat<Socket>>,
+    sockets: Socket,
+    user: User,
+    said: u64,
+    _relay: Relay,
+    _shutdown: Shutdown,
+}
+
+impl Instance {
+    /// Starts it, and seats `members` connections in each of so many rooms.
+    pub async fn start(rooms: usize, members: usize) -> Self {
+        let (log, ring, shutdown) = (Local::new(), Arc::new(Ring::new(Retention::default())), Shutdown::default());
+        let relay = Relay::start(log.clone(), Arc::clone(&ring), RelayOptions::default(), &shutdown);
+        within(relay.state().wait_for(|state| *state == RelayState::Live)).await.unwrap();
+        let snapshot = log.sync(Position { last: ring.last(), low: None, count: 0 }).await.unwrap();
+        let mut instance = Self {
+            log,
+            known: Known { epoch: snapshot.base, last: snapshot.seq },
+            rooms: (0..rooms).map(|room| format!("room-{room}").parse().unwrap()).collect(),
+            members,
+            seats: Vec::with_capacity(rooms * members),
+            sockets: Socket::default(),
+            user: User { id: Session::random().user_id(), name: "Ann".parse().unwrap() },
+            said: 0,
+            _relay: relay,
+            _shutdown: shutdown.clone(),
+        };
+        instance.seat(&Fanout::start(&ring, &shutdown), ring.last()).await;
+        instance
+    }
+
+    async fn seat(&mut self, fanout: &Fanout<Socket>, cursor: Seq) {
+        for _ in 0..self.members {
+            for room in &self.rooms {
+                let link = Arc::new(Link::new(self.sockets.clone()));
+                let room = std::slice::from_ref(room);
+                self.seats.push(fanout.attach(fanout.next_id(), self.user.clone(), &link, room, cursor).await);
+            }
+        }
+        for seat in &self.seats {
+            within(until(|| seat.member().is_live())).await;
+            // nobody else writes that the connection is live
+            seat.member().link().flush();
+        }
+    }
+
+    /// Makes so many messages with a body of `size` bytes, for one room after the other.
+    pub fn compose(&mut self, messages: usize, size: usize) -> Batch {
+        let submissions: Vec<_> = (0..messages).map(|_| self.submission(size)).collect();
+        let frame = |submission: &Submission| Frame::message(SOME_SEQ, str::from_utf8(&submission.record).unwrap(), 0);
+        let bytes: usize = submissions.iter().map(|submission| frame(submission).len()).sum();
+        Batch { submissions, bytes: u64::try_from(bytes).unwrap() }
+    }
+
+    fn submission(&mut self, size: usize) -> Submission {
+        self.said += 1;
+        let (id, room) = (format!("{:010}", self.said), usize::try_from(self.said).unwrap() % self.rooms.len());
+        let key = format!("{}:{id}", self.user.id.as_str()).into();
+        let (room, from) = (self.rooms[room].clone(), self.user.clone());
+        let record = Record { room, id: id.parse().unwrap(), from, body: "x".repeat(size), at: 1_795_000_000_000 };
+        Submission { key, record: serde_json::to_string(&record).unwrap().into(), was: 0 }
+    }
+
+    /// What all connections together get of these messages, in bytes.
+    pub fn due(&self, batch: &Batch) -> u64 {
+        batch.bytes * u64::try_from(self.members).unwrap()
+    }
+
+    /// Appends the messages to the log and waits until every connection has those of its room. Returns the bytes that
+    /// were written.
+    pub async fn deliver(&mut self, batch: &Batch) -> u64 {
+        let before = self.sockets.taken();
+        let receipt = self.log.append(self.known, CAPACITY, &batch.submissions).await.unwrap();
+        let Receipt::Placed(places) = receipt else { panic!("the log is another one") };
+        self.known.last = places.last().unwrap().seq;
+        let due = before + self.due(batch);
+        within(until(|| self.sockets.taken() >= due)).await;
+        self.sockets.taken() - before
+    }
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        yield_now().await;
+    }
+}
