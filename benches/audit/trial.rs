@@ -108,7 +108,7 @@ impl Setting {
         let Options { world, mixed } = &self.options;
         let repeat = format!("--soak {} --seed {}{mixed}{world}", duration.as_secs() / 60, self.seed);
         self.trial("soak", repeat, Storage::Redis, &mut seeded(self.seed, "soak"), async |scene, rng| {
-            let injections = schedule::mixture(&mostly_lasting(faults), duration, PACE * 2, rng);
+            let injections = schedule::mixture(&lasting(faults), duration, PACE * 2, rng);
             let mut found = Found::default();
             let mut growth = soak::Growth::default();
             tokio::select! {
@@ -197,14 +197,13 @@ impl Found {
     }
 }
 
-/// With those that take something away far less often than the others: they keep a distance from each other, and the end
-/// of an instance is the end of its series of samples. Without the one whose large bodies fill the log and the rings,
-/// which is no leak.
-fn mostly_lasting(faults: &[Fault]) -> Vec<Fault> {
-    let often = |fault: &Fault| match fault {
-        Fault::OutputBuffer => 0,
-        fault if fault.takes().is_some() => 1,
-        _ => 4,
+/// Without those that end an instance, and so its series of samples, and the one whose large bodies fill the log and the
+/// rings, which is no leak. With those that take something from Redis less often: they keep a distance from each other.
+fn lasting(faults: &[Fault]) -> Vec<Fault> {
+    let often = |fault: &Fault| match (fault, fault.takes()) {
+        (Fault::OutputBuffer, _) | (_, Some(Holder::Instance)) => 0,
+        (_, Some(Holder::Log)) => 1,
+        (_, None) => 4,
     };
     faults.iter().flat_map(|fault| std::iter::repeat_n(*fault, often(fault))).collect()
 }
