@@ -73,13 +73,20 @@ fn a_socket_io_message_carries_its_stamp() {
 
 #[test]
 fn other_socket_io_packets_are_no_messages() {
-    let others = [r#"0{"sid":"a"}"#, "2", r#"40{"sid":"a"}"#, "430[]", r#"42["news","x"]"#, r#"42["message","short"]"#];
+    let others = [
+        r#"0{"sid":"a"}"#,
+        "2",
+        r#"40{"sid":"a"}"#,
+        r#"42["joined"]"#,
+        r#"42["news","x"]"#,
+        r#"42["message","short"]"#,
+    ];
     assert!(others.iter().all(|packet| socket_io::message(packet).is_none()));
 }
 
 #[test]
 fn socket_io_events_are_what_its_protocol_says() {
-    assert_eq!(socket_io::join(3), r#"420["join","load-3"]"#);
+    assert_eq!(socket_io::connect(3), r#"40{"room":"load-3"}"#);
     let event = socket_io::publish(3, STAMP, 200);
     let arguments: Vec<String> = serde_json::from_str(event.strip_prefix("42").unwrap()).unwrap();
     assert_eq!(arguments, ["publish".to_owned(), "load-3".to_owned(), STAMP.body(200)]);

@@ -1,10 +1,10 @@
 //! Socket.IO's protocol, version 5, over Engine.IO's, version 4, over WebSocket from the start.
 //!
 //! The first digit of a text is Engine.IO's: 0 open, 2 ping, 3 pong, 4 message. The second, of a message, is Socket.IO's:
-//! 0 connect, 2 event, 3 acknowledgement, the latter two with the number of the event to acknowledge.
+//! 0 connect, 1 disconnect, 2 event, 4 refusal to connect.
 
-use anyhow::{Result, bail};
-use tokio_tungstenite::tungstenite::Message;
+use anyhow::{Result, ensure};
+use tokio_tungstenite::tungstenite::{Message, protocol::frame::Utf8Bytes};
 
 use super::{Entry, Heard, Peer, Stamp, room_name, socket::Socket};
 
@@ -12,8 +12,9 @@ const PATH: &str = "/socket.io/?EIO=4&transport=websocket";
 const OPEN: &str = "0{";
 const PING: &str = "2";
 const PONG: &str = "3";
-const CONNECT: &str = "40";
-const JOINED: &str = "430[";
+const JOINED: &str = r#"42["joined""#;
+/// Disconnected, refused.
+const REFUSALS: [&str; 2] = ["41", "44"];
 const MESSAGE: &str = r#"42["message",""#;
 
 /// A client of Socket.IO and socketioxide.
@@ -25,9 +26,9 @@ pub(crate) fn message(packet: &str) -> Option<Stamp> {
     Stamp::read(packet.strip_prefix(MESSAGE)?)
 }
 
-/// The event that enters a room; its acknowledgement is number 0.
-pub(crate) fn join(room: u32) -> String {
-    format!(r#"420["join","{}"]"#, room_name(room))
+/// The packet that connects and names the room.
+pub(crate) fn connect(room: u32) -> String {
+    format!(r#"40{{"room":"{}"}}"#, room_name(room))
 }
 
 /// The event that says a message. A body needs no escapes.
@@ -36,37 +37,28 @@ pub(crate) fn publish(room: u32, stamp: Stamp, bytes: usize) -> String {
 }
 
 impl SocketIo {
-    /// Waits for a packet that begins so.
-    async fn await_packet(&mut self, prefix: &str) -> Result<()> {
-        loop {
-            let packet = self.0.next().await?.into_text()?;
-            match packet.as_str() {
-                expected if expected.starts_with(prefix) => return Ok(()),
-                PING => self.0.owe(Message::text(PONG)),
-                early if message(early).is_some() => {}
-                other => bail!("{other} instead of {prefix}"),
-            }
+    /// What comes next. Cancel safe.
+    async fn packet(&mut self) -> Result<Utf8Bytes> {
+        let packet = self.0.next().await?.into_text()?;
+        ensure!(!REFUSALS.iter().any(|refusal| packet.starts_with(refusal)), "the server said {packet}");
+        if packet.as_str() == PING {
+            self.0.owe(Message::text(PONG));
         }
+        Ok(packet)
     }
 }
 
 impl Peer for SocketIo {
     async fn open(entry: &Entry) -> Result<Self> {
         let mut client = Self(Socket::open(entry, PATH).await?);
-        client.await_packet(OPEN).await?;
-        client.0.send(Message::text(CONNECT)).await?;
-        client.await_packet(CONNECT).await?;
-        client.0.send(Message::text(join(entry.room))).await?;
-        client.await_packet(JOINED).await?;
+        while !client.packet().await?.starts_with(OPEN) {}
+        client.0.send(Message::text(connect(entry.room))).await?;
+        while !client.packet().await?.starts_with(JOINED) {}
         Ok(client)
     }
 
     async fn next(&mut self) -> Result<Heard> {
-        let packet = self.0.next().await?.into_text()?;
-        if packet.as_str() == PING {
-            self.0.owe(Message::text(PONG));
-        }
-        Ok(message(&packet).map_or(Heard::Other, Heard::Message))
+        Ok(message(&self.packet().await?).map_or(Heard::Other, Heard::Message))
     }
 
     async fn publish(&mut self, room: u32, stamp: Stamp, bytes: usize) -> Result<Heard> {

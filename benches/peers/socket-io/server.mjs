@@ -1,4 +1,5 @@
-// Socket.IO with its Redis adapter: `join` enters a room, `publish` says something to all who are in it.
+// Socket.IO with its Redis adapter. A client names its room as it connects, and hears `joined`; `publish` says something to
+// all who are in a room.
 import { createServer } from "node:http";
 import { createAdapter } from "@socket.io/redis-adapter";
 import { createClient } from "redis";
@@ -20,14 +21,12 @@ io.engine.on("connection", (connection) => {
   connection.request = null;
 });
 
-io.on("connection", (socket) => {
-  socket.on("join", async (room, joined) => {
-    await socket.join(room);
-    joined();
-  });
+io.on("connection", async (socket) => {
   socket.on("publish", (room, body) => {
     io.to(room).emit("message", body);
   });
+  await socket.join(socket.handshake.auth.room);
+  socket.emit("joined");
 });
 
 http.listen({ host: "127.0.0.1", port: 0, backlog: 4096 }, () => {
