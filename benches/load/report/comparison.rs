@@ -10,9 +10,10 @@ const COST: &str = "server_us_per_delivery";
 /// Key, head, and what to make of the rounds.
 type Column = (&'static str, &'static str, fn(&[f64]) -> Option<f64>);
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     ("accepted_per_s", "publishes/s", median),
-    ("delivered_per_s", "deliveries/s", median),
+    ("delivered_per_s", "delivered/s", median),
+    ("delivered_percent", "% of due", median),
     (COST, "CPU µs", median),
     ("redis_us_per_delivery", "Redis µs", median),
     ("latency_p50_ms", "p50 ms", median),
@@ -25,12 +26,12 @@ const COLUMNS: [Column; 10] = [
 
 /// The medians, the losses of all rounds, and the ratios of the CPU for a delivery.
 pub(super) fn table(report: &Report<'_>) -> String {
-    let heads = COLUMNS.map(|(_, head, _)| format!("{head:>13}")).concat();
+    let heads = COLUMNS.map(|(_, head, _)| format!("{head:>12}")).concat();
     let mut out = format!("\n{:<13}{heads}{:>23}{:>23}\n", "", "CPU over raw", "Hubbub's CPU over it");
     for subject in Subject::ALL.into_iter().filter(|subject| report.has(*subject)) {
         let _infallible = write!(out, "{:<13}", subject.name());
         for (key, _, of) in COLUMNS {
-            let _infallible = write!(out, "{:>13}", shown(of(&report.values(subject, key))));
+            let _infallible = write!(out, "{:>12}", shown(of(&report.values(subject, key))));
         }
         for (subject, over) in [(subject, Subject::Raw), (Subject::Hubbub, subject)] {
             let ratio = spread(&report.ratios(COST, subject, over)).filter(|_| subject != over);

@@ -25,7 +25,7 @@ pub(super) struct Figure {
 
 /// All figures, in the order of the report; each outcome has the same.
 pub(super) fn figures(outcome: &Outcome, load: &Load) -> Vec<Figure> {
-    [connecting(outcome), throughput(outcome), latency(outcome), cpu(outcome, load), promises(outcome)]
+    [connecting(outcome), throughput(outcome, load), latency(outcome), cpu(outcome, load), promises(outcome)]
         .into_iter()
         .flatten()
         .map(|(key, label, value)| Figure { key, label, value })
@@ -50,13 +50,16 @@ fn connecting(outcome: &Outcome) -> Vec<Row> {
     ]
 }
 
-fn throughput(outcome: &Outcome) -> Vec<Row> {
+fn throughput(outcome: &Outcome, load: &Load) -> Vec<Row> {
     let seconds = outcome.window.length.as_secs_f64();
     let publishes = outcome.turn.subject != Subject::Raw;
     let accepted = float(outcome.window.accepted) / seconds;
+    let delivered = float(outcome.window.delivered) / seconds;
+    let due = load.rate * f64::from(load.clients) / f64::from(load.rooms);
     vec![
         ("accepted_per_s", "publishes accepted a second", publishes.then_some(accepted)),
-        ("delivered_per_s", "frames delivered a second", Some(float(outcome.window.delivered) / seconds)),
+        ("delivered_per_s", "frames delivered a second", Some(delivered)),
+        ("delivered_percent", "  of those due, %", (due > 0.0).then_some(delivered / due * 100.0)),
     ]
 }
 
