@@ -107,6 +107,7 @@ async fn measure<P: Peer>(turn: Turn, mut target: Target, load: &Load) -> Result
     swarm.expect(schedule.clone());
     target.begin(&swarm, &schedule).await?;
     let started = Instant::now() + RUN_UP;
+    sleep_until(started).await;
     watch(&swarm, load, started, 0..load.warmup).await;
     let before = Snapshot::take(&target, &swarm)?;
     watch(&swarm, load, started, load.warmup..load.warmup + load.seconds).await;
