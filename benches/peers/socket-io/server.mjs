@@ -5,7 +5,8 @@ import { createAdapter } from "@socket.io/redis-adapter";
 import { createClient } from "redis";
 import { Server } from "socket.io";
 
-const publisher = createClient({ url: process.env.REDIS_URL });
+// without the limit of 5 s for a command, above which a busy process would fail
+const publisher = createClient({ url: process.env.REDIS_URL, commandOptions: { timeout: undefined } });
 const subscriber = publisher.duplicate();
 await Promise.all([publisher.connect(), subscriber.connect()]);
 

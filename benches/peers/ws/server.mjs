@@ -3,7 +3,8 @@ import { createServer } from "node:http";
 import { createClient } from "redis";
 import { WebSocket, WebSocketServer } from "ws";
 
-const publisher = createClient({ url: process.env.REDIS_URL });
+// without the limit of 5 s for a command, above which a busy process would fail
+const publisher = createClient({ url: process.env.REDIS_URL, commandOptions: { timeout: undefined } });
 const subscriber = publisher.duplicate();
 await Promise.all([publisher.connect(), subscriber.connect()]);
 
@@ -32,7 +33,7 @@ const server = new WebSocketServer({ server: http, perMessageDeflate: false });
 
 server.on("connection", async (client, request) => {
   const room = request.url;
-  client.on("message", (body) => publisher.publish(room, body.toString()));
+  client.on("message", (body) => publisher.publish(room, body.toString()).catch(console.error));
   client.on("close", () => rooms.get(room).delete(client));
   client.on("error", console.error);
   await enter(room, client);
