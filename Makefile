@@ -9,7 +9,7 @@ export PATH := $(PATH):/usr/sbin:$(HOME)/.cargo/bin
 CARGO_TARGET_DIR ?= target
 IMAGE ?= hubbub:latest
 DOCKER ?= docker
-SCRIPTS := .ci/run scripts/cluster scripts/compose-test scripts/setup scripts/test
+SCRIPTS := .ci/run benches/peers/launch scripts/cluster scripts/compose-test scripts/setup scripts/test
 
 .PHONY: help
 help: ## list the targets
@@ -129,3 +129,9 @@ soak: ## random faults for MINUTES=10, and whether the instances grow
 .PHONY: load
 load: ## the load generator, for example: make load ARGS="--preset paced --baseline raw"
 	cargo bench --bench load --locked -- $(ARGS)
+
+PEERS ?= raw,uwebsockets,nats,axum,socketioxide,ws,socket-io
+
+.PHONY: peers
+peers: ## other servers under the same load: make peers PEERS=raw,nats ARGS="--preset burst"
+	cargo bench --bench load --locked -- --preset paced --rounds 3 --baseline $(PEERS) $(ARGS)

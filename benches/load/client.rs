@@ -177,19 +177,21 @@ impl Client {
             let stamp = schedule.stamp_of(self.number, self.sent);
             self.sent += 1;
             self.tally.lock().counts.sent += 1;
-            peer.publish(self.number % self.stage.load.rooms, stamp, self.stage.load.size).await?;
+            let heard = peer.publish(self.number % self.stage.load.rooms, stamp, self.stage.load.size).await?;
             self.tally.lock().lag.record(now().saturating_sub(stamp.due));
+            self.note(heard);
         }
         Ok(())
     }
 
     /// Counts what came. Returns whether to wait before the next.
     fn note(&self, heard: Heard) -> Reader {
+        let at = now();
         let mut tally = self.tally.lock();
         match heard {
             Heard::Message(stamp) => {
                 tally.delivered(self.account, stamp);
-                return self.time(&mut tally, stamp);
+                return self.time(&mut tally, stamp, at);
             }
             Heard::Replayed(stamp) => {
                 tally.delivered(self.account, stamp);
@@ -209,10 +211,10 @@ impl Client {
     }
 
     /// Only those that read at once tell how long a message took.
-    fn time(&self, tally: &mut Tally, stamp: Stamp) -> Reader {
+    fn time(&self, tally: &mut Tally, stamp: Stamp, at: u64) -> Reader {
         let reader = self.reader();
         if let Some(schedule) = self.stage.schedule.get().filter(|_| reader == Reader::Prompt) {
-            tally.timed(schedule, stamp.due);
+            tally.timed(schedule, stamp.due, at);
         }
         reader
     }

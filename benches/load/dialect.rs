@@ -1,7 +1,11 @@
 //! How a peer is spoken to. Another server is another file here and another [`Peer`].
 
 pub(crate) mod hubbub;
+pub(crate) mod nats;
+pub(crate) mod plain;
 pub(crate) mod raw;
+pub(crate) mod socket;
+pub(crate) mod socket_io;
 
 use anyhow::Result;
 
@@ -46,8 +50,8 @@ pub(crate) trait Peer: Sized + Send + 'static {
     /// What comes next. Cancel safe.
     fn next(&mut self) -> impl Future<Output = Result<Heard>> + Send;
 
-    /// Says a message of so many bytes in a room.
-    fn publish(&mut self, room: u32, stamp: Stamp, bytes: usize) -> impl Future<Output = Result<()>> + Send;
+    /// Says a message of so many bytes in a room. Returns [`Heard::Accepted`] where no answer will come.
+    fn publish(&mut self, room: u32, stamp: Stamp, bytes: usize) -> impl Future<Output = Result<Heard>> + Send;
 
     /// Where it stopped, to be told on the next connection.
     fn cursor(&self) -> Option<u64>;

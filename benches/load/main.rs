@@ -17,11 +17,14 @@ pub(crate) mod client;
 pub(crate) mod dialect;
 pub(crate) mod ledger;
 pub(crate) mod options;
+pub(crate) mod peer;
 pub(crate) mod plot;
 pub(crate) mod raw;
 pub(crate) mod report;
+pub(crate) mod rounds;
 pub(crate) mod run;
 pub(crate) mod schedule;
+pub(crate) mod subject;
 pub(crate) mod swarm;
 pub(crate) mod tally;
 pub(crate) mod target;
@@ -29,15 +32,17 @@ pub(crate) mod usage;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
 use self::{
-    options::{Baseline, Hidden, Load, Options},
+    options::{Hidden, Load, Options},
     report::Report,
-    run::Outcome,
-    target::Subject,
+    rounds::Rounds,
 };
+
+/// Open files of this process and of a server beside their connections.
+const FILES_BESIDE: u64 = 64;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -54,33 +59,26 @@ fn main() -> ExitCode {
     )
 }
 
-fn measure(options: &Options) -> anyhow::Result<()> {
+fn measure(options: &Options) -> Result<()> {
     let load = options.load()?;
-    rlimit::increase_nofile_limit(u64::MAX).context("cannot raise the limit of open files")?;
+    allow_files(&load)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcomes = runtime.block_on(rounds(options, &load))?;
-    let report = Report::new(&load, &outcomes);
+    let rounds = runtime.block_on(Rounds::measure(options, &load))?;
+    let report = Report::new(&load, &rounds);
     report::show(&report.table());
     if let Some(path) = &options.json {
         std::fs::write(path, report.json()).with_context(|| format!("cannot write {}", path.display()))?;
     }
     if let Some(path) = &options.plot {
-        plot::draw(path, &outcomes).with_context(|| format!("cannot draw {}", path.display()))?;
+        plot::draw(path, &rounds.outcomes).with_context(|| format!("cannot draw {}", path.display()))?;
     }
-    Ok(())
+    report.promises_kept()
 }
 
-/// Every subject once a round; who goes first alternates.
-pub(crate) async fn rounds(options: &Options, load: &Load) -> anyhow::Result<Vec<Outcome>> {
-    let mut subjects = vec![Subject::Hubbub];
-    subjects.extend(options.baseline.map(|Baseline::Raw| Subject::Raw));
-    let mut outcomes = Vec::new();
-    for round in 1..=options.rounds {
-        for &subject in &subjects {
-            report::say(&format!("round {round} of {}: {}", options.rounds, subject.name()));
-            outcomes.push(run::run(subject, options, load).await?);
-        }
-        subjects.reverse();
-    }
-    Ok(outcomes)
+/// Raises the limit of open files, which the servers inherit, as far as it goes.
+fn allow_files(load: &Load) -> Result<()> {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).context("cannot raise the limit of open files")?;
+    let needed = u64::from(load.clients) + FILES_BESIDE;
+    ensure!(limit >= needed, "{} clients need {needed} open files, and `ulimit -Hn` allows {limit}", load.clients);
+    Ok(())
 }

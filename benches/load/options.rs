@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::{ledger::Reader, schedule::Stamp};
+use super::{ledger::Reader, schedule::Stamp, subject::Subject};
 
 /// Publishes a second that one sender makes at most, unless `--senders` says otherwise: the server allows 50.
 const RATE_PER_SENDER: f64 = 40.0;
@@ -14,6 +14,7 @@ const RATE_PER_SENDER: f64 = 40.0;
 /// Puts load on a Hubbub and measures what it makes of it.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "load", bin_name = "load", max_term_width = 100, args_conflicts_with_subcommands = true)]
+#[command(args_override_self = true)]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) hidden: Option<Hidden>,
@@ -90,9 +91,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     threads: Option<u32>,
 
-    /// Measure something else in turn.
-    #[arg(long, value_name = "WHAT")]
-    pub(crate) baseline: Option<Baseline>,
+    /// Measure these too, in turn.
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub(crate) baseline: Vec<Subject>,
 
     /// How often to measure; the report has the medians.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -131,13 +132,6 @@ pub(crate) struct Bare {
     /// Bytes of a body.
     #[arg(long)]
     pub(crate) size: usize,
-}
-
-/// What else is measured.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Baseline {
-    /// A thread that writes the same bytes to as many sockets and does nothing else.
-    Raw,
 }
 
 /// The measurements of docs/performance.md.

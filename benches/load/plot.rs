@@ -6,17 +6,21 @@ use anyhow::Result;
 use plotters::{
     coord::Shift,
     prelude::{
-        BLUE, ChartBuilder, Color, DrawingArea, IntoDrawingArea, IntoLogRange, LineSeries, PathElement, RED, RGBColor,
-        SVGBackend, SeriesLabelPosition, WHITE,
+        BLACK, BLUE, CYAN, ChartBuilder, Color, DrawingArea, GREEN, IntoDrawingArea, IntoLogRange, LineSeries, MAGENTA,
+        PathElement, RED, RGBColor, SVGBackend, SeriesLabelPosition, WHITE,
     },
 };
 
-use super::{run::Outcome, tally::Times, target::Subject};
+use super::{run::Outcome, subject::Subject, tally::Times};
 
 const SIZE: (u32, u32) = (1000, 800);
 /// Milliseconds at the lower end of the scale.
 const LEAST_MS: f64 = 0.01;
 const FONT: (&str, u32) = ("sans-serif", 15);
+const ORANGE: RGBColor = RGBColor(230, 130, 0);
+const BROWN: RGBColor = RGBColor(130, 80, 40);
+/// Of the subjects, in their order.
+const COLORS: [RGBColor; Subject::ALL.len()] = [BLUE, RED, GREEN, MAGENTA, CYAN, ORANGE, BROWN, BLACK];
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -30,7 +34,7 @@ struct Line {
 /// Draws the latency of all rounds, each subject in its color.
 pub(crate) fn draw(path: &Path, outcomes: &[Outcome]) -> Result<()> {
     let (mut over_time, mut distribution) = (Vec::new(), Vec::new());
-    for (subject, color) in [(Subject::Hubbub, BLUE), (Subject::Raw, RED)] {
+    for (subject, color) in Subject::ALL.into_iter().zip(COLORS) {
         let seconds = seconds(outcomes, subject);
         if seconds.is_empty() {
             continue;
@@ -65,7 +69,7 @@ pub(crate) fn draw(path: &Path, outcomes: &[Outcome]) -> Result<()> {
 /// The seconds of the measurement, those of all rounds taken together.
 fn seconds(outcomes: &[Outcome], subject: Subject) -> Vec<Times> {
     let mut all: Vec<Times> = Vec::new();
-    for outcome in outcomes.iter().filter(|outcome| outcome.subject == subject) {
+    for outcome in outcomes.iter().filter(|outcome| outcome.turn.subject == subject) {
         all.resize_with(all.len().max(outcome.tally.latency.len()), Times::default);
         all.iter_mut().zip(&outcome.tally.latency).for_each(|(all, times)| all.merge(times));
     }

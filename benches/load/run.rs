@@ -6,13 +6,14 @@ use anyhow::{Result, ensure};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    dialect::{Peer, hubbub::Hubbub, raw::Raw},
+    dialect::{Peer, hubbub::Hubbub, nats::Nats, plain::Plain, raw::Raw, socket_io::SocketIo},
     options::{Load, Options},
     report,
     schedule::{Schedule, nanos, now},
+    subject::Subject,
     swarm::Swarm,
     tally::{Counts, Tally},
-    target::{Subject, Target},
+    target::Target,
     usage::{Cpu, machine_load, resident_kib},
 };
 
@@ -27,15 +28,26 @@ const QUIET: Duration = Duration::from_secs(1);
 /// How long to wait for that.
 const QUIET_LIMIT: Duration = Duration::from_secs(20);
 
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// What is measured.
+    pub(crate) subject: Subject,
+    /// In which round, from 1.
+    pub(crate) round: u32,
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// What was measured.
-    pub(crate) subject: Subject,
+    /// What was measured, and when.
+    pub(crate) turn: Turn,
     /// Everything the clients counted.
     pub(crate) tally: Tally,
     /// Messages that did not come to a client, over all clients.
     pub(crate) lost: u64,
+    /// Those that were still to come when the waiting ended.
+    pub(crate) late: u64,
     /// What was counted within the measured time only.
     pub(crate) window: Window,
     /// From the first connection attempt to the last welcome.
@@ -73,15 +85,18 @@ struct Snapshot {
 }
 
 /// Measures once.
-pub(crate) async fn run(subject: Subject, options: &Options, load: &Load) -> Result<Outcome> {
-    let target = Target::start(subject, options, load).await?;
-    match subject {
-        Subject::Hubbub => measure::<Hubbub>(subject, target, load).await,
-        Subject::Raw => measure::<Raw>(subject, target, load).await,
+pub(crate) async fn run(turn: Turn, options: &Options, load: &Load) -> Result<Outcome> {
+    let target = Target::start(turn.subject, options, load).await?;
+    match turn.subject {
+        Subject::Hubbub => measure::<Hubbub>(turn, target, load).await,
+        Subject::Raw => measure::<Raw>(turn, target, load).await,
+        Subject::SocketIo | Subject::Socketioxide => measure::<SocketIo>(turn, target, load).await,
+        Subject::Nats => measure::<Nats>(turn, target, load).await,
+        Subject::Ws | Subject::Uwebsockets | Subject::Axum => measure::<Plain>(turn, target, load).await,
     }
 }
 
-async fn measure<P: Peer>(subject: Subject, mut target: Target, load: &Load) -> Result<Outcome> {
+async fn measure<P: Peer>(turn: Turn, mut target: Target, load: &Load) -> Result<Outcome> {
     let empty = resident_kib(&target.servers)?;
     let swarm = Swarm::gather::<P>(load, &target.addresses)?;
     let assembled = assemble(&swarm, load).await?;
@@ -92,14 +107,17 @@ async fn measure<P: Peer>(subject: Subject, mut target: Target, load: &Load) -> 
     swarm.expect(schedule.clone());
     target.begin(&swarm, &schedule).await?;
     let started = Instant::now() + RUN_UP;
+    sleep_until(started).await;
     watch(&swarm, load, started, 0..load.warmup).await;
     let before = Snapshot::take(&target, &swarm)?;
     watch(&swarm, load, started, load.warmup..load.warmup + load.seconds).await;
     let after = Snapshot::take(&target, &swarm)?;
     let machine_load = machine_load();
 
-    quiet(&swarm).await;
-    let (tally, lost) = swarm.disperse()?;
+    let silent = falls_silent(&swarm).await;
+    let (tally, absent) = swarm.disperse()?;
+    let (lost, late) =
+        if silent { (absent.skipped + absent.outstanding, 0) } else { (absent.skipped, absent.outstanding) };
     let window = Window {
         length: after.at - before.at,
         delivered: after.counts.delivered - before.counts.delivered,
@@ -109,7 +127,7 @@ async fn measure<P: Peer>(subject: Subject, mut target: Target, load: &Load) -> 
         generator: after.generator - before.generator,
     };
     let resident_kib = (!target.servers.is_empty()).then_some((empty, full));
-    Ok(Outcome { subject, tally, lost, window, assembled, resident_kib, machine_load })
+    Ok(Outcome { turn, tally, lost, late, window, assembled, resident_kib, machine_load })
 }
 
 /// Waits until every client has come or was turned away. Returns how long that took.
@@ -167,8 +185,8 @@ async fn watch(swarm: &Swarm, load: &Load, started: Instant, seconds: std::ops::
     }
 }
 
-/// Waits until nothing more is delivered.
-async fn quiet(swarm: &Swarm) {
+/// Waits until nothing more is delivered. Returns whether that came about.
+async fn falls_silent(swarm: &Swarm) -> bool {
     let deadline = Instant::now() + QUIET_LIMIT;
     let mut before = swarm.counts();
     while Instant::now() < deadline {
@@ -176,10 +194,12 @@ async fn quiet(swarm: &Swarm) {
         let counts = swarm.counts();
         let all_answered = counts.sent == counts.accepted + counts.refused;
         if counts.delivered == before.delivered && all_answered {
-            return;
+            return true;
         }
         before = counts;
     }
+    report::say(&format!("{QUIET_LIMIT:?} after the last message not all of them had come; no longer waited for"));
+    false
 }
 
 impl Snapshot {

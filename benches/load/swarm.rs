@@ -17,23 +17,28 @@ use tokio::{
     sync::{Semaphore, watch},
     time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use super::{
     client::{Client, Stage},
     dialect::Peer,
+    ledger::Absent,
     options::Load,
     schedule::Schedule,
     tally::{Counts, Tally},
 };
 
-/// All clients.
+/// All clients. Dropping it ends them.
 #[derive(Debug)]
 pub(crate) struct Swarm {
     stage: Arc<Stage>,
     groups: Vec<Group>,
     due: Vec<watch::Sender<u32>>,
     end: CancellationToken,
+    ends: DropGuard,
 }
 
 /// The clients of one thread.
@@ -55,7 +60,8 @@ impl Swarm {
             waves: watch::Sender::new(0),
         });
         let due = (0..load.senders).map(|_| watch::Sender::new(0)).collect();
-        let mut swarm = Self { stage, groups: Vec::new(), due, end: CancellationToken::new() };
+        let end = CancellationToken::new();
+        let mut swarm = Self { stage, groups: Vec::new(), due, ends: end.clone().drop_guard(), end };
         swarm.add::<P>("senders", addresses, 0..load.senders, 1)?;
         for thread in 0..load.threads {
             let first = load.senders + thread;
@@ -138,17 +144,17 @@ impl Swarm {
         self.stage.waves.send_modify(|waves| *waves += 1);
     }
 
-    /// Ends them. Returns all they counted, and how many messages were lost.
-    pub(crate) fn disperse(self) -> Result<(Tally, u64)> {
+    /// Ends them. Returns all they counted, and how many messages did not come.
+    pub(crate) fn disperse(self) -> Result<(Tally, Absent)> {
         self.stage.handshakes.close();
-        self.end.cancel();
+        drop(self.ends);
         let mut all = Tally::default();
         for group in self.groups {
             group.thread.join().map_err(|_| anyhow!("a thread of clients panicked"))??;
             all.merge(std::mem::take(&mut *group.tally.lock()));
         }
         let accepted: Vec<_> = self.stage.accepted.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        let lost = all.ledgers.iter().map(|ledger| ledger.lost(&accepted)).sum();
-        Ok((all, lost))
+        let absent = all.ledgers.iter().map(|ledger| ledger.absent(&accepted)).sum();
+        Ok((all, absent))
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     ledger::{Arrival, Ledger},
-    schedule::{Schedule, Stamp, now},
+    schedule::{Schedule, Stamp},
 };
 
 /// The longest time a histogram tells apart, in microseconds: two minutes.
@@ -141,14 +141,14 @@ impl Tally {
         }
     }
 
-    /// Times a message that has just come.
-    pub(crate) fn timed(&mut self, schedule: &Schedule, due: u64) {
+    /// Times a message that was due at one time and came at another, in nanoseconds since 1970.
+    pub(crate) fn timed(&mut self, schedule: &Schedule, due: u64, came: u64) {
         let Some(second) = schedule.second(due) else { return };
         if self.latency.len() <= second {
             self.latency.resize_with(second + 1, Times::default);
         }
         if let Some(times) = self.latency.get_mut(second) {
-            times.record(now().saturating_sub(due));
+            times.record(came.saturating_sub(due));
         }
     }
 

@@ -11,28 +11,11 @@ use tokio::{
 
 use super::{
     options::{Load, Options},
+    peer::{self, Served},
     schedule::Schedule,
+    subject::Subject,
     swarm::Swarm,
 };
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Subject {
-    /// This server.
-    Hubbub,
-    /// The bare one.
-    Raw,
-}
-
-impl Subject {
-    /// Its name in the report.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Hubbub => "hubbub",
-            Self::Raw => "raw",
-        }
-    }
-}
 
 /// Running servers. Dropping it ends those that were started here.
 #[derive(Debug)]
@@ -52,6 +35,7 @@ pub(crate) struct Target {
 #[derive(Debug, Default)]
 struct Running {
     _bare: Option<Child>,
+    _peer: Option<Served>,
     _servers: Vec<Server>,
     _redis: Option<Redis>,
 }
@@ -69,7 +53,20 @@ impl Target {
                 bare: None,
                 _running: Running::default(),
             }),
+            peer => Self::peer(peer).await,
         }
+    }
+
+    async fn peer(subject: Subject) -> Result<Self> {
+        let redis = if subject.relays() { Some(Redis::start().await) } else { None };
+        let served = peer::serve(subject, redis.as_ref()).await?;
+        Ok(Self {
+            addresses: vec![served.address.clone()],
+            servers: vec![served.pid],
+            relays: redis.iter().map(Redis::pid).collect(),
+            bare: None,
+            _running: Running { _peer: Some(served), _redis: redis, ..Running::default() },
+        })
     }
 
     async fn instances(load: &Load) -> Self {
@@ -84,7 +81,7 @@ impl Target {
             servers: servers.iter().map(Server::pid).collect(),
             relays: redis.iter().map(Redis::pid).collect(),
             bare: None,
-            _running: Running { _bare: None, _servers: servers, _redis: redis },
+            _running: Running { _servers: servers, _redis: redis, ..Running::default() },
         }
     }
 

@@ -74,10 +74,11 @@ impl Peer for Hubbub {
         Ok(self.note(serde_json::from_str(&text)?))
     }
 
-    async fn publish(&mut self, room: u32, stamp: Stamp, bytes: usize) -> Result<()> {
+    async fn publish(&mut self, room: u32, stamp: Stamp, bytes: usize) -> Result<Heard> {
         let id = format!("{:x}-{:x}", stamp.sender, stamp.number).parse()?;
         let publish = Publish { id, room: room_name(room).parse()?, body: stamp.body(bytes) };
-        Ok(self.connection.send(&ClientFrame::Publish(publish)).await?)
+        self.connection.send(&ClientFrame::Publish(publish)).await?;
+        Ok(Heard::Other)
     }
 
     fn cursor(&self) -> Option<u64> {

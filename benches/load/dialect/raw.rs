@@ -27,7 +27,7 @@ impl Peer for Raw {
         Ok(message(&text).map_or(Heard::Other, |(_, stamp)| Heard::Message(stamp)))
     }
 
-    async fn publish(&mut self, _: u32, _: Stamp, _: usize) -> Result<()> {
+    async fn publish(&mut self, _: u32, _: Stamp, _: usize) -> Result<Heard> {
         bail!("the bare server says its messages itself")
     }
 
