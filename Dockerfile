@@ -17,6 +17,7 @@ RUN mkdir -p benches/audit benches/cluster benches/load src client/src testbed/s
     && echo 'fn main() {}' >src/main.rs \
     && cp src/main.rs benches/codec.rs \
     && cp src/main.rs benches/fanout.rs \
+    && cp src/main.rs benches/relay.rs \
     && cp src/main.rs benches/audit/main.rs \
     && cp src/main.rs benches/cluster/main.rs \
     && cp src/main.rs benches/load/main.rs \
