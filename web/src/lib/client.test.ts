@@ -45,6 +45,14 @@ async function resume(...seqs: number[]) {
   return chat
 }
 
+/** A client in a lobby where ten thousand messages were said. */
+function crowded() {
+  const chat = enterLobby()
+  chat.network.socket.live()
+  for (let seq = 1; seq <= 10_000; seq += 1) chat.network.socket.say({ type: 'message', ...message(seq) })
+  return chat
+}
+
 describe('the session', () => {
   test('is made once, kept, and shown with each hello', () => {
     const storage = memory()
@@ -148,6 +156,26 @@ describe('sending', () => {
     expect(network.socket.publishedBodies()).toEqual(['one', 'one', 'two'])
     expect(network.socket.published()[1]?.id).toBe(id)
     expect(client.snapshot().hold).toBeUndefined()
+  })
+
+  test('knows the way of a message, whether its ack or the message itself comes first', () => {
+    const { client, network } = enterLobby()
+    network.socket.live()
+    const sentAt = Date.now()
+    for (const body of ['one', 'two']) client.send('lobby', body)
+    const [one = '', two = ''] = network.socket.published().map(({ id }) => id)
+    vi.advanceTimersByTime(10)
+    network.socket.ack(one, 105)
+    network.socket.say({ type: 'message', ...message(106, { id: two, from: ME, body: 'two' }) })
+    vi.advanceTimersByTime(10)
+    network.socket.say({ type: 'message', ...message(105, { id: one, from: ME, body: 'one' }) })
+    network.socket.ack(two, 106)
+    const first = sentAt + 10
+    const then = sentAt + 20
+    expect(lobby(client).messages.map(({ body, hops }) => [body, hops])).toEqual([
+      ['one', { sentAt, instance: 'a', acceptedAt: first, loggedAt: first, ackedAt: first, shownAt: then }],
+      ['two', { sentAt, instance: 'a', acceptedAt: then, loggedAt: then, ackedAt: then, shownAt: first }],
+    ])
   })
 
   test('tells of typing at most every two seconds', () => {
@@ -475,6 +503,22 @@ describe('rooms', () => {
     expect(lobby(client).typists).toEqual(['Cid'])
     vi.advanceTimersByTime(5000)
     expect(lobby(client).typists).toEqual([])
+  })
+})
+
+describe('ten thousand messages', () => {
+  test('stay, and the room names who spoke', () => {
+    const { client } = crowded()
+    expect(lobby(client).messages).toHaveLength(10_000)
+    expect(lobby(client).speakers).toEqual([{ ...BOB, at: Date.now() }])
+  })
+
+  test('of a room that nobody looks at leave the newest, and the way back', () => {
+    const { client, network } = crowded()
+    client.enter('kitchen')
+    network.socket.say({ type: 'message', ...message(10_001) })
+    expect(lobby(client).messages).toHaveLength(2000)
+    expect(lobby(client).hasOlder).toBe(true)
   })
 })
 

@@ -1,6 +1,7 @@
 import { Connection, type Link, type Socket } from './connection'
 import { Courier } from './courier'
 import type { History } from './history'
+import { ackHops } from './hops'
 import { Outbox } from './outbox'
 import { Profile } from './profile'
 import {
@@ -299,25 +300,34 @@ export class Client {
     const room = this.#rooms.get(frame.room)
     if (!room) return
     room.removeTypist(frame.from.id)
-    if (!this.#confirm(room, frame)) return
+    const isOwn = frame.from.id === this.#me?.id
+    const isNew = this.#confirm(room, frame)
+    if (isOwn) room.timeline.trace(frame.seq, { shownAt: Date.now() })
+    if (!isNew) return
     if (room === this.#active) {
       if (this.#isReading) this.#read(room)
       else room.divide(this.#me)
     }
-    if ((room !== this.#active || this.#isReading) && room.timeline.trim()) room.hasOlder = true
+    room.trim(room !== this.#active ? 'elsewhere' : this.#isReading ? 'end' : 'further up')
   }
 
-  #settle({ id, seq, accepted_at }: Ack) {
+  #settle(ack: Ack) {
+    const { id, seq, accepted_at } = ack
     const entry = this.#outbox.get(id)
     const room = this.#rooms.get(entry?.room ?? '')
-    if (!entry || !room || !this.#me) return
-    this.#confirm(room, { seq, room: room.name, id, from: this.#me, body: entry.body, at: accepted_at })
+    if (entry && room && this.#me) {
+      this.#confirm(room, { seq, room: room.name, id, from: this.#me, body: entry.body, at: accepted_at })
+    }
+    const place = [...this.#rooms.values()].find(({ timeline }) => timeline.trace(seq, ackHops(ack)))
+    this.#touch(place)
   }
 
   /** Puts a message into its place; if it is one's own, it waits no more. Says whether it was new. */
   #confirm(room: Room, message: Message): boolean {
-    if (message.from.id === this.#me?.id) this.#courier.confirm(message.id)
-    const isNew = room.timeline.append(message)
+    const entry = message.from.id === this.#me?.id ? this.#outbox.get(message.id) : undefined
+    if (entry) this.#courier.confirm(entry.id)
+    const isNew = room.append(message)
+    if (entry?.sentAt !== undefined) room.timeline.trace(message.seq, { sentAt: entry.sentAt })
     this.#touch(room)
     return isNew
   }
@@ -392,7 +402,7 @@ export class Client {
 
   #merge(room: Room, page: readonly Message[]) {
     for (const message of page) if (message.from.id === this.#me?.id) this.#courier.confirm(message.id)
-    room.timeline.merge(page)
+    room.merge(page)
   }
 
   #read(room: Room) {
