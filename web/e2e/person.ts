@@ -22,6 +22,9 @@ export const addresses = {
 
 type Frame = { type: string; [field: string]: unknown }
 
+/** A message as a page shows it. */
+export type Line = { text: string; seq: number | undefined; state: string }
+
 /** Someone with a browser of their own. */
 export class Person {
   readonly page: Page
@@ -96,14 +99,33 @@ export class Person {
     )
   }
 
+  /** The page comes to show these messages and no others, from first to last. */
   async sees(texts: readonly string[]) {
-    await expect(this.log.getByTestId('body')).toHaveText([...texts])
+    await expect.poll(async () => (await this.lines()).map(({ text }) => text)).toEqual([...texts])
   }
 
   /** The places of the confirmed messages, from top to bottom. */
   async seqs(): Promise<number[]> {
-    const rows = await this.log.locator('[data-seq]').all()
-    return Promise.all(rows.map(async (row) => Number(await row.getAttribute('data-seq'))))
+    return (await this.lines()).flatMap(({ seq }) => seq ?? [])
+  }
+
+  /** All messages that the page has: only those in view are in the document, so it is scrolled through once. */
+  async lines(): Promise<Line[]> {
+    return this.log.evaluate(async (log) => {
+      const lines = new Map<number, Line>()
+      log.scrollTo({ top: 0 })
+      for (let isAtEnd = false; !isAtEnd; log.scrollBy({ top: log.clientHeight / 2 })) {
+        await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))
+        for (const row of log.querySelectorAll<HTMLElement>('[data-index]')) {
+          const message = row.querySelector<HTMLElement>('[data-state]')
+          const text = row.querySelector('[data-testid=body]')?.textContent ?? ''
+          const seq = message?.dataset.seq === undefined ? undefined : Number(message.dataset.seq)
+          lines.set(Number(row.dataset.index), { text, seq, state: message?.dataset.state ?? '' })
+        }
+        isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 2
+      }
+      return [...lines].toSorted(([a], [b]) => a - b).map(([, line]) => line)
+    })
   }
 
   /** The name of the instance that serves this page. */

@@ -1,9 +1,11 @@
 import { useCallback, useEffect, useLayoutEffect, useRef, useState, type KeyboardEvent } from 'react'
 import { useChat, useSnapshot } from '@/app/chat'
 import { useNow } from '@/app/clock'
+import { COMPOSER_ID } from '@/app/shortcuts'
 import type { Hold } from '@/lib/courier'
 import { isString } from '@/lib/storage'
 import { cn } from './cn'
+import { EmojiButton } from './emoji-button'
 import { ArrowUpIcon } from './icons'
 import { Button } from './ui/button'
 
@@ -42,6 +44,19 @@ export function Composer({ room }: { room: string }) {
     setText('')
   }
 
+  const write = (next: string) => {
+    setText(next)
+    if (next !== '') client.typing(room)
+  }
+
+  const insert = (emoji: string) => {
+    const element = input.current
+    if (!element) return
+    element.focus()
+    element.setRangeText(emoji, element.selectionStart, element.selectionEnd, 'end')
+    write(element.value)
+  }
+
   const onKeyDown = (event: KeyboardEvent) => {
     const isComposing = event.nativeEvent.isComposing || event.keyCode === 229
     if (event.key !== 'Enter' || event.shiftKey || isComposing) return
@@ -59,12 +74,13 @@ export function Composer({ room }: { room: string }) {
     >
       <div
         className={cn(
-          'flex items-end gap-1 rounded-xl border border-input/50 bg-card p-1.5 shadow-sm transition-colors',
+          'relative flex items-end gap-1 rounded-xl border border-input/50 bg-card p-1.5 shadow-sm transition-colors',
           'focus-within:border-ring focus-within:outline-2 focus-within:outline-ring/25',
         )}
       >
         <textarea
           ref={input}
+          id={COMPOSER_ID}
           rows={1}
           dir="auto"
           aria-label={`Message in ${room}`}
@@ -72,13 +88,11 @@ export function Composer({ room }: { room: string }) {
           enterKeyHint="send"
           value={text}
           onKeyDown={onKeyDown}
-          onChange={(event) => {
-            setText(event.target.value)
-            if (event.target.value !== '') client.typing(room)
-          }}
+          onChange={(event) => write(event.target.value)}
           className="scroll-thin max-h-[40dvh] min-h-11 min-w-0 flex-1 resize-none bg-transparent px-3 py-2.5 text-base leading-normal placeholder:truncate placeholder:text-muted-foreground focus-visible:outline-none sm:min-h-10 sm:py-2 sm:text-[0.9375rem]"
         />
-        <Button type="submit" size="icon" aria-label="Send" disabled={body === '' || bytesLeft < 0}>
+        <EmojiButton onPick={insert} />
+        <Button type="submit" size="icon" aria-label="Send" title="Send" disabled={body === '' || bytesLeft < 0}>
           <ArrowUpIcon />
         </Button>
       </div>

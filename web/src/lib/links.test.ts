@@ -37,3 +37,11 @@ test('the pieces together are the text', () => {
 test('no text has no pieces', () => {
   expect(splitLinks('')).toEqual([])
 })
+
+test('an address ends before a sign that would show it in another order', () => {
+  expect(splitLinks('https://example.org/a\u202egnp.exe')[0]).toEqual({
+    at: 0,
+    text: 'https://example.org/a',
+    href: 'https://example.org/a',
+  })
+})
