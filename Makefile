@@ -42,6 +42,10 @@ lint: ## formatting, Clippy, unused and unwanted dependencies
 	cargo machete
 	cargo deny --locked check bans licenses sources
 
+.PHONY: types
+types: ## write the TypeScript types of the protocol from the Rust types
+	WEB=skip WRITE_TYPES=1 cargo test --locked --lib -- protocol::typescript
+
 .PHONY: doc
 doc: ## the Rust documentation, without a warning
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked

@@ -1,6 +1,5 @@
 import type { RoomView } from '@/lib/room'
-import type { User } from '@/lib/protocol'
-import { keyOf } from '@/lib/timeline'
+import { keyOf, type User } from '@/lib/protocol'
 import { isSameDay } from './clock'
 
 const GROUP_MS = 5 * 60_000

@@ -1,6 +1,6 @@
 import type { Link } from './connection'
 import type { Hold } from './courier'
-import type { Count, Limits, Relay, User, Welcome } from './protocol'
+import type { Count, Limits, RelayState, User, Welcome } from './protocol'
 import type { RoomView } from './room'
 
 /** Everything there is to show. A new one is made after each change; unchanged rooms keep their view. */
@@ -10,7 +10,7 @@ export type Snapshot = {
   link: Link
   /** Since when the connection does not stand, while it should. */
   outageSince: number | undefined
-  relay: Relay
+  relay: RelayState
   count: Count | undefined
   server: Pick<Welcome, 'instance' | 'connection' | 'version'> | undefined
   limits: Limits
