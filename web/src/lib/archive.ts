@@ -1,5 +1,5 @@
-import type { History, Page } from './history'
-import type { Room } from './room'
+import type { History, Page } from './history.ts'
+import type { Room } from './room.ts'
 
 /** How many pages of history are loaded to close the gap that a reset leaves. */
 const GAP_PAGES = 4

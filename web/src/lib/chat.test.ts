@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { announceChange, BOB, enterLobby, FakeLocks, ME, message, settle } from './fake'
-import { memoryStorage } from './storage'
-import type { Chat } from './chat'
+import { announceChange, BOB, enterLobby, FakeLocks, ME, message, settle } from './fake.ts'
+import { memoryStorage } from './storage.ts'
+import type { Chat } from './chat.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_800_000_000_000 })

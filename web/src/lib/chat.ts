@@ -1,13 +1,13 @@
-import { Archive } from './archive'
-import { Client, type ClientOptions } from './client'
-import type { Link } from './connection'
-import type { Receipt } from './courier'
-import { ackHops } from './hops'
-import { Profile } from './profile'
-import type { Ack, Count, Message, RelayState, User, Welcome } from './protocol'
-import { Room, type RoomView } from './room'
-import type { Snapshot } from './snapshot'
-import type { Storage } from './storage'
+import { Archive } from './archive.ts'
+import { Client, type ClientOptions } from './client.ts'
+import type { Link } from './connection.ts'
+import type { Receipt } from './courier.ts'
+import { ackHops } from './hops.ts'
+import { Profile } from './profile.ts'
+import type { Ack, Count, Message, RelayState, User, Welcome } from './protocol.ts'
+import { Room, type RoomView } from './room.ts'
+import type { Snapshot } from './snapshot.ts'
+import type { Storage } from './storage.ts'
 
 export type ChatOptions = Omit<ClientOptions, 'name' | 'rooms'> & { storage: Storage }
 

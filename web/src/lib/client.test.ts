@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { Client, type ClientOptions } from './client'
-import { BOB, FakeNetwork, ME, message } from './fake'
-import type { History } from './history'
+import { Client, type ClientOptions } from './client.ts'
+import { BOB, FakeNetwork, ME, message } from './fake.ts'
+import type { History } from './history.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_800_000_000_000 })

@@ -1,10 +1,10 @@
-import { Connection, type Link } from './connection'
-import { Courier, PublishError, type Failure, type Hold, type Receipt } from './courier'
-import { Emitter } from './emitter'
-import type { ClientEvents } from './events'
-import type { Page, Range } from './history'
-import { Memberships } from './memberships'
-import { Outbox, type Entry } from './outbox'
+import { Connection, type Link } from './connection.ts'
+import { Courier, PublishError, type Failure, type Hold, type Receipt } from './courier.ts'
+import { Emitter } from './emitter.ts'
+import type { ClientEvents } from './events.ts'
+import type { Page, Range } from './history.ts'
+import { Memberships } from './memberships.ts'
+import { Outbox, type Entry } from './outbox.ts'
 import {
   DEFAULT_ROOM,
   LIMITS,
@@ -17,13 +17,13 @@ import {
   type ServerFrame,
   type User,
   type Welcome,
-} from './protocol'
-import { Recent } from './recent'
-import { serverAt, type Server } from './server'
-import { Session } from './session'
-import { memoryStorage, type Storage } from './storage'
-import { Tab, type Locks } from './tab'
-import { followBrowser, isOnline } from './wake'
+} from './protocol.ts'
+import { Recent } from './recent.ts'
+import { serverAt, type Server } from './server.ts'
+import { Session } from './session.ts'
+import { memoryStorage, type Storage } from './storage.ts'
+import { Tab, type Locks } from './tab.ts'
+import { followBrowser, isOnline } from './wake.ts'
 
 export type ClientOptions = {
   /** Its address, `http:` or `https:`; or what `serverAt` makes of one. */

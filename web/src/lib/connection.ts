@@ -1,5 +1,5 @@
-import { Backoff } from './backoff'
-import { isReconnectable, type ClientFrame, type ServerFrame } from './protocol'
+import { Backoff } from './backoff.ts'
+import { isReconnectable, type ClientFrame, type ServerFrame } from './protocol.ts'
 
 /** A listener whose event may have more to it than is used here. Only a method may be implemented so. */
 type Listener<Event> = { hear(event: Event): void }['hear'] | null

@@ -1,5 +1,5 @@
-import type { Entry, Outbox } from './outbox'
-import type { Ack, ErrorCode, Refusal } from './protocol'
+import type { Entry, Outbox } from './outbox.ts'
+import type { Ack, ErrorCode, Refusal } from './protocol.ts'
 
 export type Hold = { reason: 'rate_limited' | 'overloaded'; until: number }
 

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest'
-import { Emitter } from './emitter'
+import { Emitter } from './emitter.ts'
 
 test('a listener hears its events until it is taken away', () => {
   const emitter = new Emitter<{ said: string; done: number }>()

@@ -1,6 +1,6 @@
-import type { Link } from './connection'
-import type { Failure, Hold, Receipt } from './courier'
-import type { Ack, Count, Message, Refusal, RelayState, ResetReason, User, Welcome } from './protocol'
+import type { Link } from './connection.ts'
+import type { Failure, Hold, Receipt } from './courier.ts'
+import type { Ack, Count, Message, Refusal, RelayState, ResetReason, User, Welcome } from './protocol.ts'
 
 /** What a client tells, by the name of the event. */
 export type ClientEvents = {

@@ -1,10 +1,10 @@
 import { vi } from 'vitest'
-import { Chat, type ChatOptions } from './chat'
-import type { Socket } from './connection'
-import type { History, Page } from './history'
-import { LIMITS, type ClientFrame, type Message, type ServerFrame, type Welcome } from './protocol'
-import { memoryStorage } from './storage'
-import type { Locks } from './tab'
+import { Chat, type ChatOptions } from './chat.ts'
+import type { Socket } from './connection.ts'
+import type { History, Page } from './history.ts'
+import { LIMITS, type ClientFrame, type Message, type ServerFrame, type Welcome } from './protocol.ts'
+import { memoryStorage } from './storage.ts'
+import type { Locks } from './tab.ts'
 
 export const ME = { id: 'me', name: 'Ann' }
 export const BOB = { id: 'bob', name: 'Bob' }

@@ -1,4 +1,4 @@
-import type { Message } from './protocol'
+import type { Message } from './protocol.ts'
 
 /** A part of a room's history, the oldest message first. With `next` as `before` comes what was said earlier. */
 export type Page = { messages: Message[]; next: number | null }

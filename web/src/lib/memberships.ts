@@ -1,4 +1,4 @@
-import type { ClientFrame } from './protocol'
+import type { ClientFrame } from './protocol.ts'
 
 /** The rooms that a client wants to be in, and how much of that the server knows. */
 export class Memberships {

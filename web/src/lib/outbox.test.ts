@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { announceChange, FakeLocks, settle } from './fake'
-import { Outbox } from './outbox'
-import { memoryStorage, Storage } from './storage'
-import { Tab, type Locks } from './tab'
+import { announceChange, FakeLocks, settle } from './fake.ts'
+import { Outbox } from './outbox.ts'
+import { memoryStorage, Storage } from './storage.ts'
+import { Tab, type Locks } from './tab.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_800_000_000_000 })

@@ -1,6 +1,6 @@
-import { randomId } from './random'
-import type { Storage } from './storage'
-import type { Tab } from './tab'
+import { randomId } from './random.ts'
+import type { Storage } from './storage.ts'
+import type { Tab } from './tab.ts'
 
 /** A message of one's own that the server has not confirmed. */
 export type Entry = {

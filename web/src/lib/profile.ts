@@ -1,5 +1,5 @@
-import { nameFault, roomFault } from './protocol'
-import type { Storage } from './storage'
+import { nameFault, roomFault } from './protocol.ts'
+import type { Storage } from './storage.ts'
 
 type KnownRoom = { name: string; readSeq?: number | undefined }
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { CLOSES, closeText, isReconnectable, nameFault, roomFault } from './protocol'
-import { randomId } from './random'
+import { CLOSES, closeText, isReconnectable, nameFault, roomFault } from './protocol.ts'
+import { randomId } from './random.ts'
 
 test.each(['a', '0', 'lobby', 'a.b_c-d', 'x'.repeat(64)])('%s is a room', (room) => {
   expect(roomFault(room)).toBeUndefined()

@@ -1,7 +1,7 @@
 /** Wire protocol v1: what the Rust types say, and the rules that both sides check. */
-import { LIMITS, type Message } from './protocol.gen'
+import { LIMITS, type Message } from './protocol.gen.ts'
 
-export * from './protocol.gen'
+export * from './protocol.gen.ts'
 
 const CLOSE_TEXT: Record<number, string> = {
   1002: 'The server could not understand this page.',

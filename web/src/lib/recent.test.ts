@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest'
-import { message } from './fake'
-import { Recent } from './recent'
+import { message } from './fake.ts'
+import { Recent } from './recent.ts'
 
 test('a message is new once', () => {
   const recent = new Recent()

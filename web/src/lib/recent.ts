@@ -1,4 +1,4 @@
-import { keyOf, type Message } from './protocol'
+import { keyOf, type Message } from './protocol.ts'
 
 const CAPACITY = 100_000
 

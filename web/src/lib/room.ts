@@ -1,9 +1,9 @@
-import type { Traced } from './hops'
-import type { Entry } from './outbox'
-import { latest } from './profile'
-import type { Message, User } from './protocol'
-import { Speakers, type Speaker } from './speakers'
-import { Timeline } from './timeline'
+import type { Traced } from './hops.ts'
+import type { Entry } from './outbox.ts'
+import { latest } from './profile.ts'
+import type { Message, User } from './protocol.ts'
+import { Speakers, type Speaker } from './speakers.ts'
+import { Timeline } from './timeline.ts'
 
 const TYPING_MS = 5000
 /** How many messages stay in memory: of a room in view, of one that is read further up, and of the others. */

@@ -1,6 +1,6 @@
-import type { Socket } from './connection'
-import { httpHistory, type History } from './history'
-import { SUBPROTOCOL } from './protocol'
+import type { Socket } from './connection.ts'
+import { httpHistory, type History } from './history.ts'
+import { SUBPROTOCOL } from './protocol.ts'
 
 /** Where a client connects and asks for what was said earlier. */
 export type Server = { open: () => Socket; history: History }
@@ -14,7 +14,8 @@ export function serverAt(address: string | URL, WebSocket?: SocketClass): Server
   socketAddress.protocol = base.protocol === 'https:' ? 'wss:' : 'ws:'
   return {
     open() {
-      const Class: SocketClass = WebSocket ?? globalThis.WebSocket
+      const Class: SocketClass | undefined = WebSocket ?? globalThis.WebSocket
+      if (!Class) throw new Error('There is no WebSocket here: start Node.js 20 with --experimental-websocket')
       return new Class(socketAddress.href, SUBPROTOCOL)
     },
     history: httpHistory(base),

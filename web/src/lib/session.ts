@@ -1,5 +1,5 @@
-import { randomId } from './random'
-import type { Storage } from './storage'
+import { randomId } from './random.ts'
+import type { Storage } from './storage.ts'
 
 const NAME = 'session'
 

@@ -1,7 +1,7 @@
-import type { Link } from './connection'
-import type { Hold } from './courier'
-import type { Count, Limits, RelayState, User, Welcome } from './protocol'
-import type { RoomView } from './room'
+import type { Link } from './connection.ts'
+import type { Hold } from './courier.ts'
+import type { Count, Limits, RelayState, User, Welcome } from './protocol.ts'
+import type { RoomView } from './room.ts'
 
 /** Everything there is to show. A new one is made after each change; unchanged rooms keep their view. */
 export type Snapshot = {

@@ -1,6 +1,13 @@
 const PREFIX = 'hubbub.'
 
-type Area = Pick<globalThis.Storage, 'getItem' | 'setItem' | 'removeItem' | 'key' | 'length'>
+/** What is needed of `localStorage`. */
+type Area = {
+  readonly length: number
+  key(index: number): string | null
+  getItem(name: string): string | null
+  setItem(name: string, value: string): void
+  removeItem(name: string): void
+}
 
 /** JSON values under names, as far as the browser keeps them. Where it refuses, the page works on without. */
 export class Storage {

@@ -1,4 +1,4 @@
-import { randomId } from './random'
+import { randomId } from './random.ts'
 
 /** What is needed of `navigator.locks`. */
 export type Locks = {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { message } from './fake'
-import { Timeline } from './timeline'
+import { message } from './fake.ts'
+import { Timeline } from './timeline.ts'
 
 function seqs({ messages }: Timeline): number[] {
   return messages.map(({ seq }) => seq)

@@ -1,5 +1,5 @@
-import type { Hops, Traced } from './hops'
-import { keyOf, type Message } from './protocol'
+import type { Hops, Traced } from './hops.ts'
+import { keyOf, type Message } from './protocol.ts'
 
 /** How much more than its bound a timeline may hold before it is cut back to it, as a part of the bound. */
 const SLACK = 0.1
