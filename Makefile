@@ -19,6 +19,10 @@ help: ## list the targets
 run: ## start one instance on http://127.0.0.1:8080
 	cargo run --release
 
+.PHONY: demo
+demo: sdk ## fill a few rooms with a conversation, on an instance that runs or on one of its own
+	node --experimental-websocket --no-warnings examples/demo/demo.mjs $(ARGS)
+
 .PHONY: cluster
 cluster: ## start Redis, three instances and HAProxy here, without Docker
 	scripts/cluster
@@ -41,6 +45,14 @@ lint: ## formatting, Clippy, unused and unwanted dependencies
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo machete
 	cargo deny --locked check bans licenses sources
+
+.PHONY: sdk
+sdk: web/node_modules/.package-lock.json ## build the JavaScript SDK
+	npm --prefix web/sdk run build --silent
+
+.PHONY: types
+types: ## write the TypeScript types of the protocol from the Rust types
+	WEB=skip WRITE_TYPES=1 cargo test --locked --lib -- protocol::typescript
 
 .PHONY: doc
 doc: ## the Rust documentation, without a warning
@@ -79,6 +91,7 @@ lint-ops: .venv/installed ## Dockerfile, compose, HAProxy, Fly, alerts, workflow
 	zizmor --offline --quiet .github/workflows
 	shellcheck $(SCRIPTS)
 	node --check scripts/chat-audit.mjs
+	node --check examples/demo/demo.mjs
 	typos
 
 .venv/installed: requirements-dev.txt

@@ -65,6 +65,14 @@ export class Person {
     await this.isLive()
   }
 
+  /** Another tab of the same browser, at the same address. */
+  async newTab(): Promise<Person> {
+    const tab = new Person(await this.page.context().newPage(), this.name)
+    await tab.page.goto(this.page.url())
+    await tab.isLive()
+    return tab
+  }
+
   async isLive() {
     await expect(this.count).toHaveAccessibleName(/connected over/)
     await expect(this.page.getByTestId('count').locator('[data-live=true]')).toBeAttached()
@@ -146,6 +154,8 @@ export class Wire {
   /** What the page says; `undefined` keeps the frame from the server. */
   filter: (frame: Frame) => Frame | undefined = (frame) => frame
   #socket: WebSocketRoute | undefined
+  /** The sockets whose frames get lost on the way, without a word to either side. */
+  readonly #holes = new Set<WebSocketRoute>()
 
   static async tap(page: Page): Promise<Wire> {
     const wire = new Wire()
@@ -156,6 +166,11 @@ export class Wire {
   /** Says something to the page in the server's name. */
   say(frame: Frame) {
     this.#socket?.send(JSON.stringify(frame))
+  }
+
+  /** Pulls the cable: nothing comes through the socket any more, and nobody is told. */
+  pull() {
+    if (this.#socket) this.#holes.add(this.#socket)
   }
 
   async close(code: number) {
@@ -170,7 +185,11 @@ export class Wire {
       return
     }
     const server = socket.connectToServer()
+    server.onMessage((data) => {
+      if (!this.#holes.has(socket)) socket.send(data)
+    })
     socket.onMessage((data) => {
+      if (this.#holes.has(socket)) return
       const frame = this.filter(JSON.parse(String(data)))
       if (frame) server.send(JSON.stringify(frame))
     })

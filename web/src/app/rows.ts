@@ -1,8 +1,7 @@
 import type { Hops, Traced } from '@/lib/hops'
 import type { Entry } from '@/lib/outbox'
-import type { User } from '@/lib/protocol'
+import { keyOf, type User } from '@/lib/protocol'
 import type { RoomView } from '@/lib/room'
-import { keyOf } from '@/lib/timeline'
 import { isSameDay } from './clock'
 
 const GROUP_MS = 5 * 60_000

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { Connection, type Link } from './connection'
-import { FakeNetwork } from './fake'
+import { Connection, type Link } from './connection.ts'
+import { FakeNetwork } from './fake.ts'
 
 let network: FakeNetwork
 let links: Link['state'][]

@@ -1,4 +1,4 @@
-import type { Ack, Message } from './protocol'
+import type { Ack, Message } from './protocol.ts'
 
 /** The way of one's own message, as far as it is known. Times are milliseconds since 1970. */
 export type Hops = {

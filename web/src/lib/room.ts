@@ -1,8 +1,9 @@
-import type { Traced } from './hops'
-import type { Entry } from './outbox'
-import type { Message, User } from './protocol'
-import { Speakers, type Speaker } from './speakers'
-import { Timeline } from './timeline'
+import type { Traced } from './hops.ts'
+import type { Entry } from './outbox.ts'
+import { latest } from './profile.ts'
+import type { Message, User } from './protocol.ts'
+import { Speakers, type Speaker } from './speakers.ts'
+import { Timeline } from './timeline.ts'
 
 const TYPING_MS = 5000
 /** How many messages stay in memory: of a room in view, of one that is read further up, and of the others. */
@@ -61,8 +62,11 @@ export class Room {
   }
 
   markRead() {
-    const { newest } = this.timeline
-    if (newest) this.readSeq = Math.max(this.readSeq ?? 0, newest.seq)
+    this.readTo(this.timeline.newest?.seq)
+  }
+
+  readTo(seq: number | undefined) {
+    this.readSeq = latest(this.readSeq, seq)
   }
 
   markStale() {
@@ -73,6 +77,7 @@ export class Room {
   /** Takes a message that came over the connection. Says whether it was new. */
   append(message: Message): boolean {
     this.#speakers.hear(message)
+    this.#typists.delete(message.from.id)
     return this.timeline.append(message)
   }
 
@@ -90,10 +95,6 @@ export class Room {
 
   addTypists(users: readonly User[], now: number) {
     for (const { id, name } of users) this.#typists.set(id, { name, until: now + TYPING_MS })
-  }
-
-  removeTypist(id: string) {
-    this.#typists.delete(id)
   }
 
   /** Forgets who stopped typing. Says whether anyone did. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { BOB, message } from './fake'
-import { Speakers } from './speakers'
+import { BOB, message } from './fake.ts'
+import { Speakers } from './speakers.ts'
 
 const CID = { id: 'cid', name: 'Cid' }
 

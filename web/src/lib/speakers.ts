@@ -1,4 +1,4 @@
-import type { Message } from './protocol'
+import type { Message } from './protocol.ts'
 
 /** Someone who said something in a room, and when they last did. */
 export type Speaker = { id: string; name: string; at: number }

@@ -1,17 +1,14 @@
-import type { Hops, Traced } from './hops'
-import type { Message } from './protocol'
+import type { Hops, Traced } from './hops.ts'
+import { keyOf, type Message } from './protocol.ts'
 
 /** How much more than its bound a timeline may hold before it is cut back to it, as a part of the bound. */
 const SLACK = 0.1
-/** How many of the dropped are remembered, so that none of them comes in again as new. */
-const MEMORY = 10_000
 
 /** The messages of a room in the order of `seq`, each once. */
 export class Timeline {
   #messages: Traced[] = []
   readonly #keys = new Set<string>()
   readonly #seqs = new Set<number>()
-  readonly #dropped = new Set<string>()
 
   get messages(): readonly Traced[] {
     return this.#messages
@@ -35,7 +32,7 @@ export class Timeline {
 
   /** Takes a message that came over the connection. Says whether it was new. */
   append(message: Message): boolean {
-    if (this.#dropped.has(keyOf(message)) || this.has(message)) return false
+    if (this.has(message)) return false
     this.#remember(message)
     this.#messages.splice(this.#position(message.seq), 0, message)
     return true
@@ -64,14 +61,7 @@ export class Timeline {
   /** Drops the oldest if there are too many. Says whether there were. */
   trim(bound: number): boolean {
     if (this.#messages.length <= bound * (1 + SLACK)) return false
-    for (const message of this.#messages.splice(0, this.#messages.length - bound)) {
-      this.#forget(message)
-      this.#dropped.add(keyOf(message))
-    }
-    for (const key of this.#dropped) {
-      if (this.#dropped.size <= MEMORY) break
-      this.#dropped.delete(key)
-    }
+    for (const message of this.#messages.splice(0, this.#messages.length - bound)) this.#forget(message)
     return true
   }
 
@@ -101,9 +91,4 @@ export class Timeline {
     }
     return low
   }
-}
-
-/** What makes a message the same message: the sender and the sender's id for it. */
-export function keyOf({ from, id }: Pick<Message, 'from' | 'id'>): string {
-  return `${from.id}:${id}`
 }
