@@ -65,6 +65,12 @@ export class Person {
     await this.isLive()
   }
 
+  /** Shows another room, by its address. */
+  async goTo(room: string) {
+    await this.page.evaluate((name) => location.assign(`#/r/${name}`), room)
+    await expect(this.page.getByRole('heading', { level: 1 })).toHaveText(`#${room}`)
+  }
+
   /** Another tab of the same browser, at the same address. */
   async newTab(): Promise<Person> {
     const tab = new Person(await this.page.context().newPage(), this.name)
@@ -117,13 +123,18 @@ export class Person {
     return (await this.lines()).flatMap(({ seq }) => seq ?? [])
   }
 
-  /** All messages that the page has: only those in view are in the document, so it is scrolled through once. */
+  /** All messages of the room: only those in view are in the document, so the list is scrolled through once. */
   async lines(): Promise<Line[]> {
     return this.log.evaluate(async (log) => {
       const lines = new Map<number, Line>()
-      log.scrollTo({ top: 0 })
-      for (let isAtEnd = false; !isAtEnd; log.scrollBy({ top: log.clientHeight / 2 })) {
+      const see = async (top: number) => {
+        log.scrollTo({ top })
         await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))
+      }
+      do await see(0)
+      while (/Load older|Loading…/.test(log.textContent))
+      await see(0)
+      for (let isAtEnd = false; !isAtEnd; await see(log.scrollTop + log.clientHeight / 2)) {
         for (const row of log.querySelectorAll<HTMLElement>('[data-index]')) {
           const message = row.querySelector<HTMLElement>('[data-state]')
           const text = row.querySelector('[data-testid=body]')?.textContent ?? ''

@@ -29,7 +29,8 @@ function guess({ body, isFirst, isOwn, opensDay, isDivided }: Row): number {
 /** The part of the rows that is in view: at the end while the person is there, otherwise where they read. */
 export function useScroll(rows: readonly Row[], room: RoomView) {
   const scroller = useRef<HTMLDivElement>(null)
-  const [isAtEnd, setAtEnd] = useState(true)
+  /** Unknown until the list has been put where it begins. */
+  const [isAtEnd, setAtEnd] = useState<boolean>()
   const virtual = useVirtualizer<HTMLDivElement, HTMLDivElement>({
     count: rows.length,
     getScrollElement: () => scroller.current,
@@ -48,24 +49,28 @@ export function useScroll(rows: readonly Row[], room: RoomView) {
     virtual.scrollToEnd()
   }, [virtual])
 
-  useStart(rows, room, virtual)
+  const look = useCallback(() => {
+    const element = scroller.current
+    if (element) setAtEnd(element.scrollHeight - element.scrollTop - element.clientHeight <= END_PX)
+  }, [])
+
+  useStart(rows, room, virtual, look)
   useShowOwn(room, toEnd)
-  useKeepEnd(scroller, isAtEnd, toEnd)
+  useKeepEnd(scroller, isAtEnd === true, toEnd)
   const loadOlder = useLoadOlder(scroller, room, rows)
 
   const onScroll = useCallback(() => {
-    const element = scroller.current
-    if (element) setAtEnd(element.scrollHeight - element.scrollTop - element.clientHeight <= END_PX)
+    if (isAtEnd !== undefined) look()
     loadOlder()
-  }, [loadOlder])
+  }, [isAtEnd, look, loadOlder])
 
   return { scroller, virtual, isAtEnd, toEnd, onScroll }
 }
 
 type Virtual = ReturnType<typeof useVirtualizer<HTMLDivElement, HTMLDivElement>>
 
-/** Begins where the unread begins, or at the end. */
-function useStart(rows: readonly Row[], { history }: RoomView, virtual: Virtual) {
+/** Begins where the unread begins, or at the end, and then looks where that is. */
+function useStart(rows: readonly Row[], { history }: RoomView, virtual: Virtual, look: () => void) {
   const isDone = useRef(false)
   const isReady = rows.length > 0 && (history === 'loaded' || history === 'failed')
   useLayoutEffect(() => {
@@ -74,7 +79,8 @@ function useStart(rows: readonly Row[], { history }: RoomView, virtual: Virtual)
     const divided = rows.findIndex((row) => row.isDivided)
     if (divided < 0) virtual.scrollToEnd()
     else virtual.scrollToIndex(divided, { align: 'start' })
-  }, [isReady, rows, virtual])
+    if (isReady) requestAnimationFrame(() => requestAnimationFrame(look))
+  }, [isReady, rows, virtual, look])
 }
 
 /** Whoever sends something wants to see it. */
@@ -90,9 +96,14 @@ function useShowOwn({ outgoing }: RoomView, toEnd: () => void) {
 /** Stays at the end when the window, or what stands below the list, changes its height. */
 function useKeepEnd(scroller: RefObject<HTMLDivElement | null>, isAtEnd: boolean, toEnd: () => void) {
   useEffect(() => {
-    if (!scroller.current || !isAtEnd) return
-    const observer = new ResizeObserver(toEnd)
-    observer.observe(scroller.current)
+    const element = scroller.current
+    if (!element || !isAtEnd) return
+    let height = element.clientHeight
+    const observer = new ResizeObserver(() => {
+      if (element.clientHeight !== height) toEnd()
+      height = element.clientHeight
+    })
+    observer.observe(element)
     return () => observer.disconnect()
   }, [scroller, isAtEnd, toEnd])
 }

@@ -30,7 +30,7 @@ export function MessageList({ room }: { room: RoomView }) {
   const showsRule = top?.opensDay && (virtual.scrollOffset ?? 0) < (first?.start ?? 0) + RULE_PX
   const [inspectedKey, inspect] = useState<string>()
   const inspected = inspectedKey === undefined ? undefined : rows.find(({ key }) => key === inspectedKey)
-  useReading(isAtEnd)
+  useReading(isAtEnd === true)
 
   return (
     <div className="relative min-h-0 flex-1">
@@ -70,8 +70,8 @@ export function MessageList({ room }: { room: RoomView }) {
           })}
         </div>
       </div>
-      {!isAtEnd && top && !showsRule && <DayPill at={top.at} />}
-      {!isAtEnd && <ToEnd unread={room.unread} onClick={toEnd} />}
+      {isAtEnd === false && top && !showsRule && <DayPill at={top.at} />}
+      {isAtEnd === false && <ToEnd unread={room.unread} onClick={toEnd} />}
       <Suspense>{inspected && <Journey row={inspected} onClose={() => inspect(undefined)} />}</Suspense>
     </div>
   )

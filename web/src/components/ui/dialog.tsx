@@ -1,4 +1,4 @@
-import { useEffect, useRef, type ReactNode } from 'react'
+import { useEffect, useLayoutEffect, useRef, type ReactNode } from 'react'
 import { cn } from '@/components/cn'
 
 const SHAPES = {
@@ -14,7 +14,8 @@ type DialogProps = { label: string; onClose: () => void; shape?: keyof typeof SH
 export function Dialog({ label, onClose, shape = 'center', className, children }: DialogProps) {
   const ref = useRef<HTMLDialogElement>(null)
 
-  useEffect(() => {
+  // closed while it is still in the page, a dialog gives the focus back to where it was
+  useLayoutEffect(() => {
     const dialog = ref.current
     dialog?.showModal()
     return () => dialog?.close()
