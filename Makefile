@@ -74,6 +74,11 @@ test-browser: web/node_modules/.package-lock.json web/e2e/node_modules/.package-
 	cargo build --locked --bin hubbub
 	HUBBUB_BIN="$(abspath $(CARGO_TARGET_DIR))/debug/hubbub" node web/e2e/run.mjs
 
+.PHONY: lighthouse
+lighthouse: web/lighthouse/node_modules/.package-lock.json ## have Lighthouse look at the browser app; not part of `make test`
+	cargo build --release --locked --bin hubbub
+	HUBBUB_BIN="$(abspath $(CARGO_TARGET_DIR))/release/hubbub" node web/lighthouse/run.mjs
+
 %/node_modules/.package-lock.json: %/package-lock.json
 	npm --prefix $* ci --no-audit --no-fund
 

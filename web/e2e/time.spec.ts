@@ -42,9 +42,9 @@ test('who reads further up is told of the day', async ({ person, room }) => {
   await ann.enter(room)
   wire.say(news(1, room, { at: Date.now(), body: 'today' }))
   await expect(ann.row('today')).toBeInViewport()
-  await expect(ann.page.locator('main').getByText('Yesterday')).toHaveCount(0)
+  await expect(ann.page.getByTestId('day')).toHaveCount(0)
   await ann.log.evaluate((log) => log.scrollTo({ top: 400 }))
-  await expect(ann.page.locator('main').getByText('Yesterday')).toBeVisible()
+  await expect(ann.page.getByTestId('day')).toHaveText('Yesterday')
 })
 
 test('the people of a room are there with when they spoke last', async ({ person, room }) => {

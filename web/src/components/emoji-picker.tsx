@@ -22,10 +22,15 @@ const COMPONENTS: EmojiPickerListComponents = {
       {category.label}
     </div>
   ),
-  Row: (props) => <div {...props} className="scroll-my-1.5 px-1.5" />,
-  Emoji: ({ emoji, ...props }) => (
+  // rows and columns are counted from 1
+  Row: ({ 'aria-rowindex': index = 0, ...props }) => (
+    <div {...props} aria-rowindex={index + 1} className="scroll-my-1.5 px-1.5" />
+  ),
+  Emoji: ({ emoji, 'aria-colindex': index = 0, ...props }) => (
     <button
       {...props}
+      role="gridcell"
+      aria-colindex={index + 1}
       title={emoji.label}
       className={cn(
         'flex size-9 items-center justify-center rounded-md text-xl',
@@ -52,7 +57,7 @@ export function EmojiPicker({ onPick }: { onPick: (emoji: string) => void; onClo
         placeholder="Find an emoji"
         className="m-2 h-10 rounded-md border border-input/60 bg-card px-3 text-base placeholder:text-muted-foreground sm:text-sm"
       />
-      <Picker.Viewport className="scroll-thin relative min-h-0 flex-1 outline-hidden">
+      <Picker.Viewport tabIndex={0} className="scroll-thin relative min-h-0 flex-1 focus-visible:-outline-offset-2">
         <Picker.Loading className="absolute inset-0 flex items-center justify-center text-sm text-muted-foreground">Loading…</Picker.Loading>
         <Picker.Empty className="absolute inset-0 flex items-center justify-center text-sm text-muted-foreground">None with that name.</Picker.Empty>
         <Picker.List className="pb-1.5 select-none" components={COMPONENTS} />

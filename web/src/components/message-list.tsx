@@ -116,7 +116,7 @@ function Rule({ label, className, children }: { label: string; className: string
 /** The day of the topmost row in view, while its own rule is not. */
 function DayPill({ at }: { at: number }) {
   return (
-    <div aria-hidden="true" className="pointer-events-none absolute inset-x-0 top-2 flex justify-center">
+    <div data-testid="day" aria-hidden="true" className="pointer-events-none absolute inset-x-0 top-2 flex justify-center">
       <span className="rounded-full border border-border bg-popover/90 px-3 py-1 text-xs font-semibold text-muted-foreground shadow-sm backdrop-blur-sm">
         {dayName(at, useNow(MINUTE_MS))}
       </span>

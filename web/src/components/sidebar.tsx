@@ -57,7 +57,7 @@ function RoomItem({ room: { name, unread }, isActive, onPick }: RoomItemProps) {
         className={cn(
           'flex h-11 items-center gap-2 rounded-md pr-12 pl-3 text-[0.9375rem] transition-colors sm:h-10',
           isActive
-            ? 'bg-sidebar-accent font-medium text-sidebar-accent-foreground'
+            ? 'bg-sidebar-accent font-medium text-sidebar-accent-foreground forced-colors:outline-2 forced-colors:-outline-offset-2'
             : 'hover:bg-sidebar-accent/55',
           unread > 0 && 'font-semibold',
         )}
