@@ -84,12 +84,12 @@ export function Composer({ room }: { room: string }) {
           rows={1}
           dir="auto"
           aria-label={`Message in ${room}`}
-          placeholder={`Say something in #${room}`}
+          placeholder="Say something"
           enterKeyHint="send"
           value={text}
           onKeyDown={onKeyDown}
           onChange={(event) => write(event.target.value)}
-          className="scroll-thin max-h-[40dvh] min-h-11 min-w-0 flex-1 resize-none bg-transparent px-3 py-2.5 text-base leading-normal placeholder:truncate placeholder:text-muted-foreground focus-visible:outline-none sm:min-h-10 sm:py-2 sm:text-[0.9375rem]"
+          className="scroll-thin max-h-[40dvh] min-h-11 min-w-0 flex-1 resize-none bg-transparent px-3 py-2.5 text-base leading-normal placeholder:text-muted-foreground focus-visible:outline-none sm:min-h-10 sm:py-2 sm:text-[0.9375rem]"
         />
         <EmojiButton onPick={insert} />
         <Button type="submit" size="icon" aria-label="Send" title="Send" disabled={body === '' || bytesLeft < 0}>

@@ -55,7 +55,7 @@ export function EmojiPicker({ onPick }: { onPick: (emoji: string) => void; onClo
         autoFocus
         aria-label="Find an emoji"
         placeholder="Find an emoji"
-        className="m-2 h-10 rounded-md border border-input/60 bg-card px-3 text-base placeholder:text-muted-foreground sm:text-sm"
+        className="m-2 h-10 rounded-md border border-input/60 bg-card px-3 text-base placeholder:text-muted-foreground focus-visible:border-ring focus-visible:outline-offset-0 focus-visible:outline-ring/40 sm:text-sm"
       />
       <Picker.Viewport tabIndex={0} className="scroll-thin relative min-h-0 flex-1 focus-visible:-outline-offset-2">
         <Picker.Loading className="absolute inset-0 flex items-center justify-center text-sm text-muted-foreground">Loading…</Picker.Loading>

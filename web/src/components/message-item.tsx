@@ -102,12 +102,14 @@ function Failure({ row: { id, fault } }: { row: Row }) {
   return (
     <p role="alert" className="mt-1 flex flex-wrap items-center gap-x-3 text-[0.8125rem] text-destructive">
       <span>{fault}</span>
-      <Button variant="link" size="text" onClick={() => client.retry(id)}>
-        Retry
-      </Button>
-      <Button variant="quiet" size="text" onClick={() => client.discard(id)}>
-        Delete
-      </Button>
+      <span className="flex gap-4">
+        <Button variant="link" size="text" onClick={() => client.retry(id)}>
+          Retry
+        </Button>
+        <Button variant="quiet" size="text" onClick={() => client.discard(id)}>
+          Delete
+        </Button>
+      </span>
     </p>
   )
 }

@@ -87,7 +87,7 @@ function Option({ id, choice: { label, note, unread = 0 }, isPicked, onPick }: O
       onClick={onPick}
       className={cn(
         'flex h-11 cursor-pointer items-center gap-3 rounded-md px-3 text-[0.9375rem]',
-        isPicked ? 'bg-accent text-accent-foreground forced-colors:outline-2' : 'hover:bg-muted',
+        isPicked ? 'bg-primary/15 forced-colors:outline-2' : 'hover:bg-muted',
       )}
     >
       <span className="min-w-0 flex-1 truncate">{label}</span>

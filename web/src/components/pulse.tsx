@@ -4,7 +4,7 @@ import type { Message } from '@/lib/protocol'
 
 const MINUTES = 30
 const MINUTE_MS = 60_000
-const HEIGHT = 44
+const HEIGHT = 32
 const WIDTH = 6
 
 /** How many messages came in each of the last minutes, the oldest first. */
