@@ -71,7 +71,6 @@ export class Room {
 
   markStale() {
     this.staleAbove ??= this.timeline.newest?.seq
-    this.hasGap = this.timeline.newest !== undefined
   }
 
   /** Takes a message that came over the connection. Says whether it was new. */
