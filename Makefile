@@ -71,6 +71,7 @@ test-web: web/node_modules/.package-lock.json ## types, lint and unit tests of t
 
 .PHONY: test-browser
 test-browser: web/node_modules/.package-lock.json web/e2e/node_modules/.package-lock.json ## two instances and HAProxy in a real browser
+	npm --prefix web run types:e2e
 	cargo build --locked --bin hubbub
 	HUBBUB_BIN="$(abspath $(CARGO_TARGET_DIR))/debug/hubbub" node web/e2e/run.mjs
 

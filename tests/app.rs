@@ -1,5 +1,4 @@
 //! How the embedded app is served.
-#![expect(clippy::unwrap_used, reason = "a step that fails should fail the test")]
 
 use hubbub_testbed::{Server, http};
 use hyper::{Request, header};

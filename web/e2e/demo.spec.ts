@@ -18,12 +18,13 @@ test.beforeAll(async () => {
 })
 
 test('the demo fills its rooms with a conversation', async ({ person }) => {
-  const ann = await person('Ann', { viewport: { width: 1280, height: 2400 } })
+  const ann = await person('Ann')
   await ann.enter('book-club', addresses.b)
   const [code] = await once(demo('--once', '--speed', '200'), 'exit')
   expect(code).toBe(0)
-  await expect(ann.row('The weather is the plot.')).toHaveCount(1)
-  await expect(ann.log.getByTestId('body').last()).toHaveText('☔')
+  const lines = await ann.lines()
+  expect(lines.filter(({ text }) => text === 'The weather is the plot.')).toHaveLength(1)
+  expect(lines.at(-1)?.text).toBe('☔')
 })
 
 test('the demo ends when it is told to', async () => {

@@ -94,5 +94,5 @@ test('its types hold in a strict project, and refuse what is wrong', async () =>
     await run(process.execPath, [TSC, ...options, 'program.mts'], { cwd: directory })
   }
   await check(`client.on('link', (link: ClientEvents['link']) => link.state === 'waiting' && link.until)`)
-  await expect(check(`client.on('mesage', console.log)`)).rejects.toMatchObject({ stdout: /"mesage"/ })
+  await expect(check(`client.on('whisper', console.log)`)).rejects.toMatchObject({ stdout: /"whisper"/ })
 })

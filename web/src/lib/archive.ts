@@ -41,7 +41,10 @@ export class Archive {
     const { staleAbove } = room
     await this.#loading(room, async () => {
       let page = await this.#page(room)
-      if (staleAbove !== undefined) page = await this.#closeGap(room, staleAbove, page)
+      if (staleAbove !== undefined) {
+        page = await this.#closeGap(room, staleAbove, page)
+        room.hasGap = true
+      }
       if (room.staleAbove === staleAbove) room.staleAbove = undefined
       room.hasOlder = page.next !== null
       room.readSeq ??= room.timeline.newest?.seq ?? 0

@@ -360,10 +360,13 @@ describe('history', () => {
 })
 
 describe('a reset', () => {
-  test('sets the cursor, even backwards, and says so', async () => {
+  test('sets the cursor, even backwards, and says so once it loaded what there is', async () => {
     const { chat, network } = await resume(98, 99)
     network.socket.say({ type: 'reset', seq: 50, reason: 'unknown_cursor' })
     expect(chat.snapshot().cursor).toBe(50)
+    network.socket.say({ type: 'live', seq: 50 })
+    expect(lobby(chat).hasGap).toBe(false)
+    await settle()
     expect(lobby(chat).hasGap).toBe(true)
     chat.dismissGap('lobby')
     expect(lobby(chat).hasGap).toBe(false)

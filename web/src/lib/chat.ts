@@ -294,8 +294,7 @@ export class Chat {
     for (const room of this.#rooms.keys()) if (!rooms.some((known) => known.name === room)) this.#drop(room)
     for (const known of rooms) {
       const room = this.#rooms.get(known.name) ?? this.#join(known.name, known.readSeq)
-      room.readTo(known.readSeq)
-      this.#touch(room)
+      if (room.readTo(known.readSeq)) this.#touch(room)
     }
   }
 

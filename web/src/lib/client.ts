@@ -36,7 +36,7 @@ export type ClientOptions = {
   /** Where the session and what is unsent are kept. By default they go with the program. */
   storage?: Storage
   /** Shows which tabs of a browser live. By default those of the browser, if it has them here. */
-  locks?: Locks | undefined
+  locks?: Locks
   isOnline?: () => boolean
   random?: () => number
 }
@@ -65,14 +65,15 @@ export class Client {
   readonly #outbox: Outbox
   readonly #courier: Courier
 
-  constructor({ server, name, session, storage = memoryStorage(), ...options }: ClientOptions) {
+  constructor({ server, name, session, ...options }: ClientOptions) {
+    const { storage = memoryStorage(), locks = globalThis.navigator?.locks, rooms = [DEFAULT_ROOM] } = options
     this.#name = name
     this.#server = typeof server === 'string' || server instanceof URL ? serverAt(server) : server
     this.#session = new Session(storage)
     if (session !== undefined) this.#session.secret = session
-    this.#tab = new Tab('locks' in options ? options.locks : globalThis.navigator?.locks)
+    this.#tab = new Tab(locks)
     this.#outbox = new Outbox(storage, this.#tab)
-    this.#memberships = new Memberships(options.rooms ?? [DEFAULT_ROOM], (frame) => this.#say(frame))
+    this.#memberships = new Memberships(rooms, (frame) => this.#say(frame))
     this.#connection = new Connection({
       isOnline: options.isOnline ?? isOnline,
       random: options.random ?? Math.random,

@@ -47,6 +47,7 @@ export class Connection {
   #socket: Socket | undefined
   #heardAt = 0
   #silenceMs = CONNECT_TIMEOUT_MS
+  /** When a draining server wants this client back, counted from the close. */
   #drainMs: number | undefined
   #retry: Timer
   #silence: Timer
@@ -82,10 +83,11 @@ export class Connection {
     this.#enter({ state: 'stopped', code: 1000 })
   }
 
-  /** The network or the page came back: what was waiting connects, what stood is put to the test. */
+  /** The network or the page came back: who waits connects, unless a draining server said when; what stood is put to the test. */
   wake() {
     const { state } = this.#link
-    if (state === 'waiting' || state === 'offline') this.start()
+    const hasSlot = this.#drainMs !== undefined
+    if ((state === 'waiting' && !hasSlot) || state === 'offline') this.start()
     if (state === 'live') this.#test()
   }
 

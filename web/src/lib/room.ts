@@ -65,13 +65,15 @@ export class Room {
     this.readTo(this.timeline.newest?.seq)
   }
 
-  readTo(seq: number | undefined) {
-    this.readSeq = latest(this.readSeq, seq)
+  /** Says whether that was not known. */
+  readTo(seq: number | undefined): boolean {
+    const before = this.readSeq
+    this.readSeq = latest(before, seq)
+    return this.readSeq !== before
   }
 
   markStale() {
     this.staleAbove ??= this.timeline.newest?.seq
-    this.hasGap = this.timeline.newest !== undefined
   }
 
   /** Takes a message that came over the connection. Says whether it was new. */
