@@ -1,5 +1,8 @@
 import { useCallback, useSyncExternalStore } from 'react'
 
+/** From this width on there is room for the people beside the messages. */
+export const WIDE = '(min-width: 64rem)'
+
 /** Whether the page is as the media query says. */
 export function useMedia(query: string): boolean {
   const subscribe = useCallback(

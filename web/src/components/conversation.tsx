@@ -1,6 +1,6 @@
 import { useSnapshot } from '@/app/chat'
 import { useOpenDialog } from '@/app/dialogs'
-import { useMedia } from '@/app/media'
+import { useMedia, WIDE } from '@/app/media'
 import { Announcer } from './announcer'
 import { Composer } from './composer'
 import { ConnectionBanner } from './connection-banner'
@@ -11,9 +11,6 @@ import { MessageList } from './message-list'
 import { TypingLine } from './typing-line'
 import { Badge } from './ui/badge'
 import { Button } from './ui/button'
-
-/** From this width on there is room for the people beside the messages. */
-export const WIDE = '(min-width: 64rem)'
 
 /** The room in view. */
 export function Conversation() {
