@@ -74,7 +74,7 @@ function scrolls(event: KeyboardEvent): boolean {
   if (log && event.key === 'Escape') {
     log.scrollTo({ top: log.scrollHeight })
     composer?.focus()
-  } else if (log && pages !== undefined && event.target === composer) {
+  } else if (log && pages !== undefined && composer && event.target === composer && composer.scrollHeight <= composer.clientHeight) {
     event.preventDefault()
     log.scrollBy({ top: pages * log.clientHeight })
   } else {

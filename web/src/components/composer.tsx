@@ -17,23 +17,15 @@ const ENCODER = new TextEncoder()
 export function Composer({ room }: { room: string }) {
   const { client } = useChat()
   const limits = useSnapshot((snapshot) => snapshot.limits)
-  const hold = useSnapshot((snapshot) => snapshot.hold)
   const [text, setText] = useDraft(room)
   const [isOutboxFull, setOutboxFull] = useState(false)
-  const input = useRef<HTMLTextAreaElement>(null)
+  const input = useField(text)
   const body = text.trim()
   const bytesLeft = limits.body_bytes - ENCODER.encode(body).length
 
-  useLayoutEffect(() => {
-    const element = input.current
-    if (!element) return
-    element.style.height = 'auto'
-    element.style.height = `${element.scrollHeight}px`
-  }, [text])
-
   useEffect(() => {
     if (matchMedia('(pointer: fine)').matches) input.current?.focus()
-  }, [])
+  }, [input])
 
   const send = () => {
     input.current?.focus()
@@ -96,16 +88,36 @@ export function Composer({ room }: { room: string }) {
           <ArrowUpIcon />
         </Button>
       </div>
-      <div role="status" className="px-3 text-[0.8125rem] text-muted-foreground tabular-nums empty:hidden [&>p]:pt-1.5">
-        {hold && <HoldNote hold={hold} />}
-        {isOutboxFull && <p className="text-destructive">Too many messages wait to be sent. Try again when some are through.</p>}
-        {bytesLeft < NEARLY_FULL_BYTES && (
-          <p className={cn(bytesLeft < 0 && 'text-destructive')}>
-            {bytesLeft < 0 ? `${-bytesLeft} bytes too long` : `${bytesLeft} bytes left`}
-          </p>
-        )}
-      </div>
+      <Notes bytesLeft={bytesLeft} isOutboxFull={isOutboxFull} />
     </form>
+  )
+}
+
+/** The field with this text, made as high as the text is. */
+function useField(text: string) {
+  const field = useRef<HTMLTextAreaElement>(null)
+  useLayoutEffect(() => {
+    const element = field.current
+    if (!element) return
+    element.style.height = 'auto'
+    element.style.height = `${element.scrollHeight}px`
+  }, [text])
+  return field
+}
+
+/** What keeps the text from going out at once. */
+function Notes({ bytesLeft, isOutboxFull }: { bytesLeft: number; isOutboxFull: boolean }) {
+  const hold = useSnapshot((snapshot) => snapshot.hold)
+  return (
+    <div role="status" className="px-3 text-[0.8125rem] text-muted-foreground tabular-nums empty:hidden [&>p]:pt-1.5">
+      {hold && <HoldNote hold={hold} />}
+      {isOutboxFull && <p className="text-destructive">Too many messages wait to be sent. Try again when some are through.</p>}
+      {bytesLeft < NEARLY_FULL_BYTES && (
+        <p className={cn(bytesLeft < 0 && 'text-destructive')}>
+          {bytesLeft < 0 ? `${-bytesLeft} bytes too long` : `${bytesLeft} bytes left`}
+        </p>
+      )}
+    </div>
   )
 }
 
