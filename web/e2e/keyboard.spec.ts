@@ -37,6 +37,7 @@ test('one can come in, talk, look and leave without a mouse', async ({ person, r
   await expect(page.getByRole('heading', { name: 'This connection' })).toBeVisible()
   await keyboard.press('Escape')
   await expect(page.getByRole('heading', { name: 'This connection' })).toBeHidden()
+  await expect(ann.count).toBeFocused()
 
   await tabTo(ann, /Change your name/)
   await keyboard.press('Enter')

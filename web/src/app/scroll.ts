@@ -13,6 +13,8 @@ const OVERSCAN = 6
 /** The room that the head of the list takes, whatever it says, so that the rows below stay where they are. */
 export const HEAD_PX = 72
 const FOOT_PX = 12
+/** What stays above a row that the list is scrolled to. */
+const HEADROOM_PX = 40
 
 const LINE_PX = 23
 const CHARACTERS_A_LINE = 80
@@ -38,6 +40,7 @@ export function useScroll(rows: readonly Row[], room: RoomView) {
     estimateSize: (index) => guess(rows[index] as Row),
     paddingStart: HEAD_PX,
     paddingEnd: FOOT_PX,
+    scrollPaddingStart: HEADROOM_PX,
     overscan: OVERSCAN,
     anchorTo: 'end',
     followOnAppend: true,

@@ -44,7 +44,7 @@ export function useShortcuts(open: (name: DialogName) => void) {
       event.preventDefault()
       return open('palette')
     }
-    if (document.querySelector('dialog[open]') || scrolls(event)) return
+    if (document.querySelector('dialog[open], :popover-open') || scrolls(event)) return
     const by = { ArrowUp: -1, ArrowDown: 1 }[event.key]
     if (event.altKey && by !== undefined) {
       event.preventDefault()
