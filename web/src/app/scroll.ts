@@ -69,16 +69,16 @@ export function useScroll(rows: readonly Row[], room: RoomView) {
 
 type Virtual = ReturnType<typeof useVirtualizer<HTMLDivElement, HTMLDivElement>>
 
-/** Begins where the unread begins, or at the end, and then looks where that is. */
+/** Begins where the unread begins, or at the end, and then looks where that is. A room without a word is at its end. */
 function useStart(rows: readonly Row[], { history }: RoomView, virtual: Virtual, look: () => void) {
   const isDone = useRef(false)
-  const isReady = rows.length > 0 && (history === 'loaded' || history === 'failed')
+  const isReady = history === 'loaded' || history === 'failed'
   useLayoutEffect(() => {
-    if (isDone.current || rows.length === 0) return
+    if (isDone.current) return
     isDone.current = isReady
     const divided = rows.findIndex((row) => row.isDivided)
-    if (divided < 0) virtual.scrollToEnd()
-    else virtual.scrollToIndex(divided, { align: 'start' })
+    if (divided >= 0) virtual.scrollToIndex(divided, { align: 'start' })
+    else if (rows.length > 0) virtual.scrollToEnd()
     if (isReady) requestAnimationFrame(() => requestAnimationFrame(look))
   }, [isReady, rows, virtual, look])
 }
