@@ -72,7 +72,7 @@ export function useScroll(rows: readonly Row[], room: RoomView) {
 
 type Virtual = ReturnType<typeof useVirtualizer<HTMLDivElement, HTMLDivElement>>
 
-/** Begins where the unread begins, or at the end, and then looks where that is. */
+/** Begins where the unread begins, or at the end, and then looks where that is. A room without a word is at its end. */
 function useStart(rows: readonly Row[], { history }: RoomView, virtual: Virtual, look: () => void) {
   const isDone = useRef(false)
   const isReady = history === 'loaded' || history === 'failed'
