@@ -114,7 +114,7 @@ async function startServers() {
 async function runTests(environment) {
   const args = [PLAYWRIGHT, 'test', ...process.argv.slice(2)]
   const child = spawn(process.execPath, args, { cwd: HERE, stdio: 'inherit', env: { ...process.env, ...environment } })
-  children.push({ name: 'playwright', child, output: '' })
+  processes.set('playwright', { child, output: '' })
   const [code] = await once(child, 'exit')
   const { stats } = JSON.parse(readFileSync(join(HERE, 'test-results/report.json'), 'utf8'))
   const failed = stats.unexpected + stats.flaky + stats.skipped

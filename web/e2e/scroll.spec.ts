@@ -83,6 +83,7 @@ test('ten thousand messages and fifty more a second: few rows, no long task, and
   const longest = await longestTask(ann.page, async () => {
     count = await rain(wire, room, 0, 6)
   })
+  test.info().annotations.push({ type: 'longest task', description: `${Math.round(longest)} ms` })
   expect(longest).toBeLessThanOrEqual(100)
   await expect(ann.row(news(count - 1, room).body)).toBeInViewport()
   expect(await isAtEnd(ann)).toBe(true)
