@@ -19,6 +19,10 @@ help: ## list the targets
 run: ## start one instance on http://127.0.0.1:8080
 	cargo run --release
 
+.PHONY: demo
+demo: sdk ## fill a few rooms with a conversation, on an instance that runs or on one of its own
+	node --experimental-websocket --no-warnings examples/demo/demo.mjs $(ARGS)
+
 .PHONY: cluster
 cluster: ## start Redis, three instances and HAProxy here, without Docker
 	scripts/cluster
@@ -42,6 +46,14 @@ lint: ## formatting, Clippy, unused and unwanted dependencies
 	cargo machete
 	cargo deny --locked check bans licenses sources
 
+.PHONY: sdk
+sdk: web/node_modules/.package-lock.json ## build the JavaScript SDK
+	npm --prefix web/sdk run build --silent
+
+.PHONY: types
+types: ## write the TypeScript types of the protocol from the Rust types
+	WEB=skip WRITE_TYPES=1 cargo test --locked --lib -- protocol::typescript
+
 .PHONY: doc
 doc: ## the Rust documentation, without a warning
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
@@ -59,8 +71,14 @@ test-web: web/node_modules/.package-lock.json ## types, lint and unit tests of t
 
 .PHONY: test-browser
 test-browser: web/node_modules/.package-lock.json web/e2e/node_modules/.package-lock.json ## two instances and HAProxy in a real browser
+	npm --prefix web run types:e2e
 	cargo build --locked --bin hubbub
 	HUBBUB_BIN="$(abspath $(CARGO_TARGET_DIR))/debug/hubbub" node web/e2e/run.mjs
+
+.PHONY: lighthouse
+lighthouse: web/lighthouse/node_modules/.package-lock.json ## have Lighthouse look at the browser app; not part of `make test`
+	cargo build --release --locked --bin hubbub
+	HUBBUB_BIN="$(abspath $(CARGO_TARGET_DIR))/release/hubbub" node web/lighthouse/run.mjs
 
 %/node_modules/.package-lock.json: %/package-lock.json
 	npm --prefix $* ci --no-audit --no-fund
@@ -79,6 +97,7 @@ lint-ops: .venv/installed ## Dockerfile, compose, HAProxy, Fly, alerts, workflow
 	zizmor --offline --quiet .github/workflows
 	shellcheck $(SCRIPTS)
 	node --check scripts/chat-audit.mjs
+	node --check examples/demo/demo.mjs
 	typos
 
 .venv/installed: requirements-dev.txt

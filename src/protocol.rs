@@ -9,6 +9,8 @@ mod id;
 mod inbound;
 mod limits;
 mod outbound;
+#[cfg(test)]
+mod typescript;
 
 pub use close::{CloseReason, is_reconnectable};
 pub use frame::Frame;

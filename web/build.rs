@@ -13,8 +13,9 @@ use std::{
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// What decides over the content of the app. Whatever else lies in this directory may change without a rebuild.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "build.rs",
+    "emoji.ts",
     "index.html",
     "package-lock.json",
     "package.json",
@@ -134,7 +135,7 @@ fn placeholder(out: &Path, why: &str) -> Result<PathBuf> {
         format!(
             "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
              <meta name=\"color-scheme\" content=\"light dark\"><title>Hubbub</title>\
-             <body style=\"font: 1rem/1.6 system-ui; max-width: 36rem; margin: 15vh auto; padding: 0 1rem\">\
+             <body>\
              <h1>Hubbub is running</h1><p>The chat is not in this build: {why}. Install {NODE} and build again.</p>\
              <p>WebSocket clients are served as ever at <code>/ws</code>.</p></body></html>\n"
         ),

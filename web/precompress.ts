@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import type { Plugin } from 'vite'
 
@@ -8,21 +10,22 @@ export function precompress(): Plugin {
   return {
     name: 'precompress',
     apply: 'build',
-    enforce: 'post',
-    generateBundle(_options, bundle) {
-      for (const file of Object.values(bundle)) {
-        if (!PACKABLE.test(file.fileName)) continue
-        const content = Buffer.from(file.type === 'chunk' ? file.code : file.source)
-        const packed = {
-          br: brotliCompressSync(content, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }),
-          gz: gzipSync(content, { level: 9 }),
-        }
-        for (const [suffix, source] of Object.entries(packed)) {
-          if (source.length < content.length) {
-            this.emitFile({ type: 'asset', fileName: `${file.fileName}.${suffix}`, source })
-          }
-        }
+    // only what is written is final: other plugins change it until then
+    writeBundle({ dir = '' }) {
+      for (const path of readdirSync(dir, { recursive: true, encoding: 'utf8' })) {
+        if (PACKABLE.test(path)) pack(join(dir, path))
       }
     },
+  }
+}
+
+function pack(path: string) {
+  const content = readFileSync(path)
+  const packed = {
+    br: brotliCompressSync(content, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }),
+    gz: gzipSync(content, { level: 9 }),
+  }
+  for (const [suffix, bytes] of Object.entries(packed)) {
+    if (bytes.length < content.length) writeFileSync(`${path}.${suffix}`, bytes)
   }
 }

@@ -30,6 +30,7 @@ macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $error:expr, $parse:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(Arc<str>);
 
@@ -124,6 +125,7 @@ impl RoomId {
 
 /// A sender: the first 128 bits of the SHA-256 of a session, or `api` for publishes from a back end.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
 pub struct UserId(Arc<str>);
 
 impl UserId {
@@ -148,6 +150,7 @@ impl fmt::Debug for UserId {
 ///
 /// Its `Debug` hides it: it must never reach a log.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
 #[serde(try_from = "String", into = "String")]
 pub struct Session([u8; 16]);
 
@@ -196,6 +199,7 @@ impl fmt::Debug for Session {
 
 /// A connection, unique on its instance for the life of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(transparent)]
 pub struct ConnectionId(u64);
 

@@ -8,6 +8,7 @@ use super::{ErrorCode, MAX_BODY_BYTES, MAX_ROOMS, MessageId, Refusal, RoomId, Se
 
 /// A frame from client to server. Its `type` is the `snake_case` name of the variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClientFrame {
     /// Who the client is and what it wants to hear. First, and once.
@@ -33,12 +34,14 @@ pub enum ClientFrame {
     Ping {
         /// Comes back in the pong.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(test, ts(optional))]
         n: Option<u64>,
     },
 }
 
 /// The first frame of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 pub struct Hello {
     /// What the person is called.
     pub name: UserName,
@@ -54,6 +57,7 @@ pub struct Hello {
 
 /// A client's whole state towards the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Resume {
     /// The last `seq` it saw.
     pub seq: Seq,
@@ -61,6 +65,7 @@ pub struct Resume {
 
 /// A message for a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Publish {
     /// The idempotency key, together with the sender.
     pub id: MessageId,

@@ -27,6 +27,7 @@ pub const DEDUPE_WINDOW: Duration = Duration::from_mins(2);
 
 /// The limits as `welcome` tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Limits {
     /// Largest inbound frame, in bytes.
     pub frame_bytes: usize,

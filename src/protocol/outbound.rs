@@ -6,6 +6,7 @@ use super::{ConnectionId, InvalidId, Limits, MessageId, RoomId, Seq, Session, Un
 
 /// A frame from server to client. Its `type` is the `snake_case` name of the variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame {
     /// The answer to `hello`.
@@ -70,12 +71,14 @@ pub enum ServerFrame {
     Pong {
         /// What the ping carried.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(test, ts(optional))]
         n: Option<u64>,
     },
 }
 
 /// The answer to `hello`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 pub struct Welcome {
     /// Version of the protocol.
     pub version: u32,
@@ -106,6 +109,7 @@ pub struct Welcome {
 
 /// A person, or whatever speaks as one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct User {
     /// Proven by the session.
     pub id: UserId,
@@ -115,6 +119,7 @@ pub struct User {
 
 /// A message as the log keeps it: everything but its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Record {
     /// Where it was said.
     pub room: RoomId,
@@ -130,6 +135,7 @@ pub struct Record {
 
 /// A message in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 pub struct Message {
     /// Its place.
     pub seq: Seq,
@@ -143,6 +149,7 @@ pub struct Message {
 
 /// The confirmation that a publish is in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Ack {
     /// The id the client gave.
     pub id: MessageId,
@@ -166,6 +173,7 @@ fn is_false(value: &bool) -> bool {
 
 /// How many are connected, over all instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Count {
     /// Connections of all instances.
     pub connections: u64,
@@ -177,6 +185,7 @@ pub struct Count {
 
 /// Whether messages flow between instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum RelayState {
     /// They do.
@@ -188,6 +197,7 @@ pub enum RelayState {
 
 /// Why a cursor could not be taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum ResetReason {
     /// The log does not reach back that far.
@@ -200,6 +210,7 @@ pub enum ResetReason {
 
 /// A frame was refused; the connection goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 pub struct Refusal {
     /// What is wrong, for programs.
     pub code: ErrorCode,
@@ -237,6 +248,7 @@ impl Refusal {
 
 /// What can be wrong with a frame of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// Not a JSON object with a `type`, or a field of a wrong type.

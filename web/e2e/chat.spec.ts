@@ -17,8 +17,9 @@ test('two people on two instances read the same, once and in order', async ({ pe
   const seqs = await ann.seqs()
   expect(seqs).toEqual(seqs.toSorted((one, other) => one - other))
   expect(await bob.seqs()).toEqual(seqs)
-  expect((await ann.log.getByTestId('body').allTextContents()).toSorted()).toEqual([...said, 'the end'].toSorted())
-  await bob.sees(await ann.log.getByTestId('body').allTextContents())
+  const texts = (await ann.lines()).map(({ text }) => text)
+  expect(texts.toSorted()).toEqual([...said, 'the end'].toSorted())
+  await bob.sees(texts)
 })
 
 test('everyone sees how many are connected over how many instances', async ({ person, room }) => {
@@ -73,20 +74,14 @@ test('a reload brings back the name, the room and the history', async ({ person,
   await expect(ann.page.getByRole('heading', { level: 1 })).toHaveText(`#${room}`)
 })
 
-test('whoever comes later reads what was said, and further back on demand', async ({ person, room }) => {
+test('whoever comes later reads what was said, back to the first word', async ({ person, room }) => {
   const [ann, bob] = [await person('Ann'), await person('Bob')]
   await ann.enter(room, addresses.a)
   const said = Array.from({ length: 60 }, (_, n) => `line ${n + 1}`)
   await ann.flood(room, said)
   await bob.enter(room, addresses.b)
-  await bob.sees(said.slice(10))
-  await bob.log.evaluate((log) => log.scrollTo({ top: 0 }))
-  const first = bob.row('line 11')
-  const before = await first.boundingBox()
-  await bob.page.getByRole('button', { name: 'Load older' }).click()
+  await expect(bob.row('line 60')).toBeInViewport()
   await bob.sees(said)
-  const after = await first.boundingBox()
-  expect(after?.y).toBeCloseTo(before?.y ?? 0, -0.5)
 })
 
 test('markup is shown as the text it is, and only web addresses become links', async ({ person, room }) => {
@@ -108,11 +103,15 @@ test('Enter sends, Shift+Enter breaks the line, and composing a character does n
   await ann.enter(room)
   await ann.composer.pressSequentially('one')
   await ann.composer.press('Shift+Enter')
-  await ann.composer.pressSequentially('two')
+  const devtools = await ann.page.context().newCDPSession(ann.page)
+  await devtools.send('Input.imeSetComposition', { text: 'に', selectionStart: 1, selectionEnd: 1 })
+  await expect(ann.composer).toHaveValue('one\nに')
   await ann.composer.dispatchEvent('keydown', { key: 'Enter', isComposing: true, bubbles: true, cancelable: true })
-  await expect(ann.composer).toHaveValue('one\ntwo')
+  await expect(ann.composer).toHaveValue('one\nに')
+  await devtools.send('Input.insertText', { text: '二' })
   await ann.composer.press('Enter')
-  await expect(ann.log.getByTestId('body')).toHaveText('one\ntwo', { useInnerText: true })
+  await expect(ann.log.getByTestId('body')).toHaveText('one\n二', { useInnerText: true })
+  await expect(ann.composer).toHaveValue('')
 })
 
 test('rooms one is not looking at count what is new, in the sidebar and in the title', async ({ person, room }) => {
@@ -124,6 +123,7 @@ test('rooms one is not looking at count what is new, in the sidebar and in the t
   await expect(ann.page.getByRole('heading', { level: 1 })).toHaveText(`#${room}-2`)
   await bob.say('one', 'two')
   await expect(ann.page).toHaveTitle(/^\(2\) /)
+  await expect(ann.page.locator('link[rel=icon]')).toHaveAttribute('href', '/favicon-unread.svg')
   const link = ann.page.getByRole('navigation').getByRole('link', { name: `${room} 2 unread`, exact: false })
   await link.click()
   await expect(ann.log.getByText('New', { exact: true })).toBeVisible()

@@ -22,6 +22,9 @@ export const addresses = {
 
 type Frame = { type: string; [field: string]: unknown }
 
+/** A message as a page shows it. */
+export type Line = { text: string; seq: number | undefined; state: string }
+
 /** Someone with a browser of their own. */
 export class Person {
   readonly page: Page
@@ -62,6 +65,20 @@ export class Person {
     await this.isLive()
   }
 
+  /** Shows another room, by its address. */
+  async goTo(room: string) {
+    await this.page.evaluate((name) => location.assign(`#/r/${name}`), room)
+    await expect(this.page.getByRole('heading', { level: 1 })).toHaveText(`#${room}`)
+  }
+
+  /** Another tab of the same browser, at the same address. */
+  async newTab(): Promise<Person> {
+    const tab = new Person(await this.page.context().newPage(), this.name)
+    await tab.page.goto(this.page.url())
+    await tab.isLive()
+    return tab
+  }
+
   async isLive() {
     await expect(this.count).toHaveAccessibleName(/connected over/)
     await expect(this.page.getByTestId('count').locator('[data-live=true]')).toBeAttached()
@@ -96,14 +113,38 @@ export class Person {
     )
   }
 
+  /** The page comes to show these messages and no others, from first to last. */
   async sees(texts: readonly string[]) {
-    await expect(this.log.getByTestId('body')).toHaveText([...texts])
+    await expect.poll(async () => (await this.lines()).map(({ text }) => text)).toEqual([...texts])
   }
 
   /** The places of the confirmed messages, from top to bottom. */
   async seqs(): Promise<number[]> {
-    const rows = await this.log.locator('[data-seq]').all()
-    return Promise.all(rows.map(async (row) => Number(await row.getAttribute('data-seq'))))
+    return (await this.lines()).flatMap(({ seq }) => seq ?? [])
+  }
+
+  /** All messages of the room: only those in view are in the document, so the list is scrolled through once. */
+  async lines(): Promise<Line[]> {
+    return this.log.evaluate(async (log) => {
+      const lines = new Map<number, Line>()
+      const see = async (top: number) => {
+        log.scrollTo({ top })
+        await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))
+      }
+      do await see(0)
+      while (/Load older|Loading…/.test(log.textContent))
+      await see(0)
+      for (let isAtEnd = false; !isAtEnd; await see(log.scrollTop + log.clientHeight / 2)) {
+        for (const row of log.querySelectorAll<HTMLElement>('[data-index]')) {
+          const message = row.querySelector<HTMLElement>('[data-state]')
+          const text = row.querySelector('[data-testid=body]')?.textContent ?? ''
+          const seq = message?.dataset.seq === undefined ? undefined : Number(message.dataset.seq)
+          lines.set(Number(row.dataset.index), { text, seq, state: message?.dataset.state ?? '' })
+        }
+        isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 2
+      }
+      return [...lines].toSorted(([a], [b]) => a - b).map(([, line]) => line)
+    })
   }
 
   /** The name of the instance that serves this page. */
@@ -124,6 +165,8 @@ export class Wire {
   /** What the page says; `undefined` keeps the frame from the server. */
   filter: (frame: Frame) => Frame | undefined = (frame) => frame
   #socket: WebSocketRoute | undefined
+  /** The sockets whose frames get lost on the way, without a word to either side. */
+  readonly #holes = new Set<WebSocketRoute>()
 
   static async tap(page: Page): Promise<Wire> {
     const wire = new Wire()
@@ -134,6 +177,11 @@ export class Wire {
   /** Says something to the page in the server's name. */
   say(frame: Frame) {
     this.#socket?.send(JSON.stringify(frame))
+  }
+
+  /** Pulls the cable: nothing comes through the socket any more, and nobody is told. */
+  pull() {
+    if (this.#socket) this.#holes.add(this.#socket)
   }
 
   async close(code: number) {
@@ -148,7 +196,11 @@ export class Wire {
       return
     }
     const server = socket.connectToServer()
+    server.onMessage((data) => {
+      if (!this.#holes.has(socket)) socket.send(data)
+    })
     socket.onMessage((data) => {
+      if (this.#holes.has(socket)) return
       const frame = this.filter(JSON.parse(String(data)))
       if (frame) server.send(JSON.stringify(frame))
     })

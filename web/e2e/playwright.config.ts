@@ -26,9 +26,4 @@ export default defineConfig({
       ],
     },
   },
-  projects: [
-    { name: 'chat', testIgnore: 'drain.spec.ts' },
-    // ends with an instance less, so it comes last
-    { name: 'drain', testMatch: 'drain.spec.ts' },
-  ],
 })

@@ -14,18 +14,27 @@ const PLAYWRIGHT = join(HERE, 'node_modules/@playwright/test/cli.js')
 const READY_WITHIN_MS = 20_000
 const STOP_WITHIN_MS = 5000
 
+/** How long a process that ended stays away. The tests end them, to see what happens meanwhile and after. */
+const BACK_AFTER_MS = 1500
+
 const binary = resolve(process.env.HUBBUB_BIN ?? join(HERE, '../../target/debug/hubbub'))
 const directory = mkdtempSync(join(tmpdir(), 'hubbub-e2e-'))
-const children = []
+/** The processes by name. Their output is shown only if something goes wrong. */
+const processes = new Map()
+let isOver = false
 
-/** Starts a process whose output is kept in a file and shown only if something goes wrong. */
-function start(name, command, args) {
+/** Starts a process, and again whenever it ends. A file under its name tells its pid. */
+function keep(name, command, args) {
   const child = spawn(command, args, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] })
-  const entry = { name, child, output: '' }
+  const entry = { child, output: processes.get(name)?.output ?? '' }
+  processes.set(name, entry)
+  if (child.pid !== undefined) writeFileSync(join(directory, name), `${child.pid}`)
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (entry.output += text))
   child.on('error', (error) => (entry.output += error.message))
-  children.push(entry)
-  return child
+  child.on('exit', async () => {
+    await delay(BACK_AFTER_MS)
+    if (!isOver) keep(name, command, args)
+  })
 }
 
 async function freePorts(count) {
@@ -79,9 +88,8 @@ async function waitUntilReady(address) {
 /** Redis, the instances a and b, and HAProxy. Returns what the tests have to know. */
 async function startServers() {
   const [redis, a, b, proxy] = await freePorts(4)
-  start('redis-server', 'redis-server', ['--port', redis, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'].map(String))
+  keep('redis', 'redis-server', ['--port', redis, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'].map(String))
   const prefix = `e2e-${randomBytes(6).toString('hex')}`
-  const pids = {}
   for (const [name, port] of Object.entries({ a, b })) {
     const options = {
       '--listen': `127.0.0.1:${port}`,
@@ -92,20 +100,21 @@ async function startServers() {
       '--drain-delay': '1s',
       '--drain-window': '1s',
     }
-    pids[name] = start(`hubbub ${name}`, binary, Object.entries(options).flat()).pid
+    keep(name, binary, Object.entries(options).flat())
   }
   const configuration = join(directory, 'haproxy.cfg')
   writeFileSync(configuration, haproxy(proxy, { a, b }))
-  start('haproxy', 'haproxy', ['-db', '-f', configuration])
+  keep('haproxy', 'haproxy', ['-db', '-f', configuration])
   const [urlA, urlB, url] = [a, b, proxy].map((port) => `http://127.0.0.1:${port}`)
   await Promise.all([urlA, urlB, url].map(waitUntilReady))
-  return { HUBBUB_URL: url, HUBBUB_A: urlA, HUBBUB_B: urlB, HUBBUB_PIDS: JSON.stringify(pids) }
+  return { HUBBUB_URL: url, HUBBUB_A: urlA, HUBBUB_B: urlB, HUBBUB_PIDS: directory }
 }
 
-/** Runs the tests of a project. Returns how many passed and failed; those that could not run failed. */
-async function runTests(project, environment) {
-  const args = [PLAYWRIGHT, 'test', `--project=${project}`, '--pass-with-no-tests', ...process.argv.slice(2)]
+/** Runs the tests. Returns how many passed and failed; those that could not run failed. */
+async function runTests(environment) {
+  const args = [PLAYWRIGHT, 'test', ...process.argv.slice(2)]
   const child = spawn(process.execPath, args, { cwd: HERE, stdio: 'inherit', env: { ...process.env, ...environment } })
+  processes.set('playwright', { child, output: '' })
   const [code] = await once(child, 'exit')
   const { stats } = JSON.parse(readFileSync(join(HERE, 'test-results/report.json'), 'utf8'))
   const failed = stats.unexpected + stats.flaky + stats.skipped
@@ -122,21 +131,18 @@ async function stop({ child }) {
 }
 
 function showOutput() {
-  for (const { name, output } of children) console.error(`--- ${name} ---\n${output.slice(-8000)}`)
+  for (const [name, { output }] of processes) console.error(`--- ${name} ---\n${output.slice(-8000)}`)
 }
 
 async function main() {
   if (!existsSync(binary)) throw new Error(`there is no hubbub at ${binary}: build it, or name it in HUBBUB_BIN`)
   if (!existsSync(PLAYWRIGHT)) spawnSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: HERE, stdio: 'inherit' })
-  const environment = await startServers()
-  const results = []
-  for (const project of ['chat', 'drain']) results.push(await runTests(project, environment))
-  const sum = (field) => results.reduce((total, result) => total + result[field], 0)
-  return { passed: sum('passed'), failed: sum('failed') }
+  return runTests(await startServers())
 }
 
 async function cleanUp() {
-  await Promise.all(children.map(stop))
+  isOver = true
+  await Promise.all([...processes.values()].map(stop))
   rmSync(directory, { recursive: true, force: true })
 }
 

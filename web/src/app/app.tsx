@@ -1,42 +1,74 @@
-import { useCallback, useEffect, useState } from 'react'
+import { Suspense, useCallback, useEffect, useState } from 'react'
 import { Conversation } from '@/components/conversation'
+import { People } from '@/components/people'
 import { Sidebar } from '@/components/sidebar'
 import { Dialog } from '@/components/ui/dialog'
 import { Welcome } from '@/components/welcome'
 import { DEFAULT_ROOM, roomFault } from '@/lib/protocol'
 import { useChat, useSnapshot } from './chat'
+import { DialogContext, type DialogName } from './dialogs'
+import { lazily } from './lazily'
 import { replaceRoute, useRoute } from './route'
+import { useShortcuts } from './shortcuts'
+import { useAppliedTheme } from './theme'
 import { useTitle } from './title'
+
+const Help = lazily(async () => (await import('@/components/help')).Help)
+const NameDialog = lazily(async () => (await import('@/components/name-dialog')).NameDialog)
+const Palette = lazily(async () => (await import('@/components/palette')).Palette)
 
 export function App() {
   const name = useSnapshot((snapshot) => snapshot.name)
   const route = useRoute()
   useFollowRoute(route)
   useTitle()
+  useAppliedTheme()
   const isRoom = route !== undefined && roomFault(route) === undefined
   return name === undefined ? <Welcome room={isRoom ? route : DEFAULT_ROOM} /> : <ChatPage />
 }
 
+/** Rooms, messages and people, side by side as far as there is room for them. */
 function ChatPage() {
-  const [isMenuOpen, setMenuOpen] = useState(false)
-  const closeMenu = useCallback(() => setMenuOpen(false), [])
+  const [dialog, setDialog] = useState<DialogName>()
+  const close = useCallback(() => setDialog(undefined), [])
+  useShortcuts(setDialog)
   return (
-    <div className="flex h-dvh pl-[env(safe-area-inset-left)]">
-      <aside className="w-68 shrink-0 border-r border-sidebar-border max-md:hidden">
-        <Sidebar />
-      </aside>
-      <Conversation onMenu={() => setMenuOpen(true)} />
-      {isMenuOpen && (
-        <Dialog
-          label="Rooms"
-          onClose={closeMenu}
-          className="h-dvh max-h-none w-[min(19rem,85vw)] animate-drawer shadow-2xl"
-        >
-          <Sidebar onPick={closeMenu} />
-        </Dialog>
-      )}
-    </div>
+    <DialogContext value={setDialog}>
+      <div className="flex h-dvh pr-[env(safe-area-inset-right)] pl-[env(safe-area-inset-left)]">
+        <aside aria-label="Rooms" className="w-64 shrink-0 border-r border-sidebar-border max-md:hidden xl:w-68">
+          <Sidebar />
+        </aside>
+        <Conversation />
+        <aside aria-label="People" className="w-60 shrink-0 border-l border-sidebar-border max-lg:hidden xl:w-64">
+          <People />
+        </aside>
+      </div>
+      <Suspense>{dialog && <OpenDialog name={dialog} onClose={close} />}</Suspense>
+    </DialogContext>
   )
+}
+
+function OpenDialog({ name, onClose }: { name: DialogName; onClose: () => void }) {
+  switch (name) {
+    case 'rooms':
+      return (
+        <Dialog label="Rooms" onClose={onClose} shape="left">
+          <Sidebar onPick={onClose} />
+        </Dialog>
+      )
+    case 'people':
+      return (
+        <Dialog label="People" onClose={onClose} shape="right">
+          <People onClose={onClose} />
+        </Dialog>
+      )
+    case 'palette':
+      return <Palette onClose={onClose} />
+    case 'help':
+      return <Help onClose={onClose} />
+    case 'name':
+      return <NameDialog onClose={onClose} />
+  }
 }
 
 /** Enters the room that the address names. Where that cannot be, the address goes back to the room in view. */

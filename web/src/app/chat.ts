@@ -1,5 +1,5 @@
 import { createContext, use, useSyncExternalStore } from 'react'
-import type { Client } from '@/lib/client'
+import type { Chat as Client } from '@/lib/chat'
 import type { Snapshot } from '@/lib/snapshot'
 import type { Storage } from '@/lib/storage'
 import type { Store } from './store'

@@ -26,8 +26,34 @@ export function fullTime(at: number): string {
   return FULL.format(at)
 }
 
+type Day = { from: number; to: number }
+
+function dayOf(at: number): Day {
+  const day = new Date(at)
+  const from = day.setHours(0, 0, 0, 0)
+  return { from, to: day.setDate(day.getDate() + 1) }
+}
+
+/** The day last asked for: lists ask for the same one again and again. */
+let known: Day = { from: 0, to: 0 }
+
 export function isSameDay(a: number, b: number): boolean {
-  return new Date(a).toDateString() === new Date(b).toDateString()
+  if (a < known.from || a >= known.to) known = dayOf(a)
+  return b >= known.from && b < known.to
+}
+
+const AGO = new Intl.RelativeTimeFormat('en-GB', { style: 'narrow' })
+const AGO_STEPS = [
+  ['day', 24 * 60 * 60_000],
+  ['hour', 60 * 60_000],
+  ['minute', 60_000],
+] as const
+
+/** How long ago that was, in a word or two. */
+export function ago(at: number, now: number): string {
+  const passed = now - at
+  for (const [unit, ms] of AGO_STEPS) if (passed >= ms) return AGO.format(-Math.floor(passed / ms), unit)
+  return 'just now'
 }
 
 export function dayName(at: number, now: number): string {

@@ -1,12 +1,13 @@
+import type { Hops, Traced } from '@/lib/hops'
+import type { Entry } from '@/lib/outbox'
+import { keyOf, type User } from '@/lib/protocol'
 import type { RoomView } from '@/lib/room'
-import type { User } from '@/lib/protocol'
-import { keyOf } from '@/lib/timeline'
 import { isSameDay } from './clock'
 
 const GROUP_MS = 5 * 60_000
 
-export type MessageRow = {
-  kind: 'message'
+/** A message as the list shows it, with what stands above it. */
+export type Row = {
   key: string
   id: string
   seq?: number
@@ -16,46 +17,88 @@ export type MessageRow = {
   at: number
   state: 'sent' | 'pending' | 'failed'
   fault?: string
+  hops?: Hops
   /** It opens a group of messages by one author. */
   isFirst: boolean
+  /** The first of its day. */
+  opensDay: boolean
+  /** The first that was not read when it came. */
+  isDivided: boolean
 }
 
-export type Row = MessageRow | { kind: 'day'; key: string; at: number } | { kind: 'new'; key: string }
+type Said = Omit<Row, 'isFirst' | 'opensDay' | 'isDivided'>
+type Place = { previous: Row | undefined; isDivided: boolean; isOldest: boolean }
 
-type Said = Omit<MessageRow, 'kind' | 'isFirst'>
+/** What rows depend on, beside the messages. */
+type Frame = Pick<RoomView, 'divider' | 'hasOlder'> & { me: User | undefined }
 
-/** What the list of a room shows, from top to bottom. */
-export function rowsOf(room: RoomView, me: User | undefined, name: string): Row[] {
-  const rows: Row[] = []
-  let previous: Said | undefined
-  let isDivided = room.divider === undefined
-  for (const said of allSaid(room, me, name)) {
-    const isNewDay = !previous || !isSameDay(previous.at, said.at)
-    const isDivider = !isDivided && !said.isOwn && said.seq !== undefined && said.seq > (room.divider ?? 0)
-    if (isNewDay) rows.push({ kind: 'day', key: `day:${said.key}`, at: said.at })
-    if (isDivider) rows.push({ kind: 'new', key: 'new' })
-    isDivided ||= isDivider
-    const isFirst = isNewDay || isDivider || !previous || !belongs(said, previous)
-    rows.push({ kind: 'message', ...said, isFirst })
-    previous = said
+/**
+ * What the list of a room shows, from top to bottom.
+ *
+ * A row keeps the heading that it was shown with, so that older messages that come above it move nothing. Of ten thousand
+ * rows only those that changed are looked at.
+ */
+export class Rows {
+  #messages: readonly Traced[] = []
+  #sent: Row[] = []
+  #frame: Frame | undefined
+  readonly #known = new WeakMap<Traced, Row>()
+  readonly #own = new Map<string, Row>()
+
+  of(room: RoomView, me: User | undefined, name: string): readonly Row[] {
+    const { divider, hasOlder } = room
+    const frame = { divider, hasOlder, me }
+    const rows = this.#sent.slice(0, isSame(frame, this.#frame) ? commonStart(room.messages, this.#messages) : 0)
+    let isDue = divider !== undefined && !rows.some((row) => row.isDivided)
+    const add = (said: Said | Row): Row => {
+      const isDivided = isDue && !said.isOwn && (said.seq ?? 0) > (divider ?? 0)
+      isDue &&= !isDivided
+      const row = this.#place(said, { previous: rows.at(-1), isDivided, isOldest: rows.length === 0 && !hasOlder })
+      rows.push(row)
+      return row
+    }
+    for (const message of room.messages.slice(rows.length)) {
+      this.#known.set(message, add(this.#known.get(message) ?? saidBy(message, message.from.id === me?.id)))
+    }
+    this.#messages = room.messages
+    this.#sent = rows.slice()
+    this.#frame = frame
+    for (const entry of room.outgoing) add(saidSoon(entry, me ?? { id: '', name }))
+    return rows
   }
-  return rows
+
+  #place(said: Said | Row, { previous, isDivided, isOldest }: Place): Row {
+    const known = 'isFirst' in said ? said : this.#own.get(said.key)
+    const opensDay = previous ? !isSameDay(previous.at, said.at) : isOldest || known?.opensDay === true
+    const isFirst = opensDay || isDivided || !previous || known?.isFirst === true || !belongs(said, previous)
+    const isKept = known === said && known.isFirst === isFirst && known.opensDay === opensDay && known.isDivided === isDivided
+    if (isKept) return known
+    const row = { ...said, isFirst, opensDay, isDivided }
+    if (row.isOwn) this.#own.set(row.key, row)
+    return row
+  }
+}
+
+function isSame(frame: Frame, other: Frame | undefined): boolean {
+  return frame.divider === other?.divider && frame.hasOlder === other?.hasOlder && frame.me === other?.me
+}
+
+/** How many of the first are the same in both lists. */
+function commonStart<T>(list: readonly T[], other: readonly T[]): number {
+  const differs = list.findIndex((item, index) => item !== other[index])
+  return differs < 0 ? Math.min(list.length, other.length) : differs
 }
 
 /** An own message has the same key before and after its confirmation, so that its row stays the same element. */
-function allSaid({ messages, outgoing }: RoomView, me: User | undefined, name: string): Said[] {
-  const author = me ?? { id: '', name }
-  return [
-    ...messages.map((message): Said => {
-      const isOwn = message.from.id === me?.id
-      const { id, seq, body, at, from } = message
-      return { key: isOwn ? id : keyOf(message), id, seq, author: from, isOwn, body, at, state: 'sent' }
-    }),
-    ...outgoing.map(({ id, body, at, fault }): Said => {
-      const said = { key: id, id, author, isOwn: true, body, at }
-      return fault === undefined ? { ...said, state: 'pending' } : { ...said, state: 'failed', fault }
-    }),
-  ]
+function saidBy(message: Traced, isOwn: boolean): Said {
+  const { id, seq, body, at, from, hops } = message
+  const said: Said = { key: isOwn ? id : keyOf(message), id, seq, author: from, isOwn, body, at, state: 'sent' }
+  return hops ? { ...said, hops } : said
+}
+
+function saidSoon({ id, body, at, fault }: Entry, author: User): Said {
+  const said = { key: id, id, author, isOwn: true, body, at }
+  return fault === undefined ? { ...said, state: 'pending' } : { ...said, state: 'failed', fault }
 }
 
 function belongs(said: Said, previous: Said): boolean {

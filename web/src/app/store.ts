@@ -1,4 +1,4 @@
-import type { Client } from '@/lib/client'
+import type { Chat as Client } from '@/lib/chat'
 import type { Snapshot } from '@/lib/snapshot'
 
 /** Longer than a frame: hidden pages get no frames, and the title shall count on. */

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useState } from 'react'
+import { useCallback, useEffect, useSyncExternalStore } from 'react'
 import type { Storage } from '@/lib/storage'
 import { useChat } from './chat'
 
@@ -13,11 +13,26 @@ function stored(storage: Storage): Theme {
   return storage.read('theme', isTheme) ?? 'system'
 }
 
-/** The chosen theme, applied to the page and kept. `public/theme.js` applies it before the first paint. */
+/** The browser tells other tabs of a change by this event; this tab tells itself. */
+function subscribe(listener: () => void) {
+  window.addEventListener('storage', listener)
+  return () => window.removeEventListener('storage', listener)
+}
+
+/** The chosen theme, and what turns to the next. */
 export function useTheme(): [Theme, () => void] {
   const { storage } = useChat()
-  const [theme, setTheme] = useState(() => stored(storage))
+  const theme = useSyncExternalStore(subscribe, () => stored(storage))
+  const turn = useCallback(() => {
+    storage.write('theme', THEMES[(THEMES.indexOf(stored(storage)) + 1) % THEMES.length])
+    window.dispatchEvent(new StorageEvent('storage'))
+  }, [storage])
+  return [theme, turn]
+}
 
+/** Gives the page the chosen theme. `public/theme.js` does it before the first paint. */
+export function useAppliedTheme() {
+  const [theme] = useTheme()
   useEffect(() => {
     const system = matchMedia('(prefers-color-scheme: dark)')
     const apply = () =>
@@ -26,12 +41,4 @@ export function useTheme(): [Theme, () => void] {
     system.addEventListener('change', apply)
     return () => system.removeEventListener('change', apply)
   }, [theme])
-
-  const turn = useCallback(() => {
-    const next = THEMES[(THEMES.indexOf(stored(storage)) + 1) % THEMES.length] ?? 'system'
-    storage.write('theme', next)
-    setTheme(next)
-  }, [storage])
-
-  return [theme, turn]
 }

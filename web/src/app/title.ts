@@ -1,7 +1,7 @@
 import { useEffect } from 'react'
 import { useSnapshot } from './chat'
 
-/** Names the room in the title of the page, after the number of unread messages. */
+/** Names the room in the title of the page, after the number of unread messages, which the icon of the page shows too. */
 export function useTitle() {
   const rooms = useSnapshot((snapshot) => snapshot.rooms)
   const active = useSnapshot((snapshot) => snapshot.active)
@@ -9,5 +9,7 @@ export function useTitle() {
   const title = active ? `#${active.name} · Hubbub` : 'Hubbub'
   useEffect(() => {
     document.title = unread > 0 ? `(${unread > 99 ? '99+' : unread}) ${title}` : title
+    const icon = document.querySelector<HTMLLinkElement>('link[rel=icon]')
+    if (icon) icon.href = unread > 0 ? '/favicon-unread.svg' : '/favicon.svg'
   }, [unread, title])
 }

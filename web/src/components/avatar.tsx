@@ -1,4 +1,5 @@
 import type { CSSProperties } from 'react'
+import { isVisible } from '@/app/markup'
 import { cn } from './cn'
 
 /** The hue of a person, the same everywhere and on every visit. */
@@ -13,8 +14,9 @@ export function hueStyle(id: string): CSSProperties {
 }
 
 function initials(name: string): string {
+  if (!isVisible(name)) return '?'
   const [first = '', second = ''] = name.trim().split(/\s+/)
-  return ([...first].slice(0, 1).join('') + [...second].slice(0, 1).join('')).toLocaleUpperCase() || '?'
+  return ([...first].slice(0, 1).join('') + [...second].slice(0, 1).join('')).toLocaleUpperCase()
 }
 
 export function Avatar({ id, name, className }: { id: string; name: string; className: string }) {

@@ -1,9 +1,11 @@
 import { useCallback, useEffect, useLayoutEffect, useRef, useState, type KeyboardEvent } from 'react'
 import { useChat, useSnapshot } from '@/app/chat'
 import { useNow } from '@/app/clock'
+import { COMPOSER_ID } from '@/app/shortcuts'
 import type { Hold } from '@/lib/courier'
 import { isString } from '@/lib/storage'
 import { cn } from './cn'
+import { EmojiButton } from './emoji-button'
 import { ArrowUpIcon } from './icons'
 import { Button } from './ui/button'
 
@@ -15,23 +17,15 @@ const ENCODER = new TextEncoder()
 export function Composer({ room }: { room: string }) {
   const { client } = useChat()
   const limits = useSnapshot((snapshot) => snapshot.limits)
-  const hold = useSnapshot((snapshot) => snapshot.hold)
   const [text, setText] = useDraft(room)
   const [isOutboxFull, setOutboxFull] = useState(false)
-  const input = useRef<HTMLTextAreaElement>(null)
+  const input = useField(text)
   const body = text.trim()
   const bytesLeft = limits.body_bytes - ENCODER.encode(body).length
 
-  useLayoutEffect(() => {
-    const element = input.current
-    if (!element) return
-    element.style.height = 'auto'
-    element.style.height = `${element.scrollHeight}px`
-  }, [text])
-
   useEffect(() => {
     if (matchMedia('(pointer: fine)').matches) input.current?.focus()
-  }, [])
+  }, [input])
 
   const send = () => {
     input.current?.focus()
@@ -40,6 +34,19 @@ export function Composer({ room }: { room: string }) {
     if (client.isOutboxFull) return
     client.send(room, body)
     setText('')
+  }
+
+  const write = (next: string) => {
+    setText(next)
+    if (next !== '') client.typing(room)
+  }
+
+  const insert = (emoji: string) => {
+    const element = input.current
+    if (!element) return
+    element.focus()
+    element.setRangeText(emoji, element.selectionStart, element.selectionEnd, 'end')
+    write(element.value)
   }
 
   const onKeyDown = (event: KeyboardEvent) => {
@@ -59,39 +66,58 @@ export function Composer({ room }: { room: string }) {
     >
       <div
         className={cn(
-          'flex items-end gap-1 rounded-xl border border-input/50 bg-card p-1.5 shadow-sm transition-colors',
+          'relative flex items-end gap-1 rounded-xl border border-input/50 bg-card p-1.5 shadow-sm transition-colors',
           'focus-within:border-ring focus-within:outline-2 focus-within:outline-ring/25',
         )}
       >
         <textarea
           ref={input}
+          id={COMPOSER_ID}
           rows={1}
           dir="auto"
           aria-label={`Message in ${room}`}
-          placeholder={`Say something in #${room}`}
+          placeholder="Say something"
           enterKeyHint="send"
           value={text}
           onKeyDown={onKeyDown}
-          onChange={(event) => {
-            setText(event.target.value)
-            if (event.target.value !== '') client.typing(room)
-          }}
-          className="scroll-thin max-h-[40dvh] min-h-11 min-w-0 flex-1 resize-none bg-transparent px-3 py-2.5 text-base leading-normal placeholder:truncate placeholder:text-muted-foreground focus-visible:outline-none sm:min-h-10 sm:py-2 sm:text-[0.9375rem]"
+          onChange={(event) => write(event.target.value)}
+          className="scroll-thin max-h-[40dvh] min-h-11 min-w-0 flex-1 resize-none bg-transparent px-3 py-2.5 text-base leading-normal placeholder:text-muted-foreground focus-visible:outline-none sm:min-h-10 sm:py-2 sm:text-[0.9375rem]"
         />
-        <Button type="submit" size="icon" aria-label="Send" disabled={body === '' || bytesLeft < 0}>
+        <EmojiButton onPick={insert} />
+        <Button type="submit" size="icon" aria-label="Send" title="Send" disabled={body === '' || bytesLeft < 0}>
           <ArrowUpIcon />
         </Button>
       </div>
-      <div role="status" className="px-3 text-[0.8125rem] text-muted-foreground tabular-nums empty:hidden [&>p]:pt-1.5">
-        {hold && <HoldNote hold={hold} />}
-        {isOutboxFull && <p className="text-destructive">Too many messages wait to be sent. Try again when some are through.</p>}
-        {bytesLeft < NEARLY_FULL_BYTES && (
-          <p className={cn(bytesLeft < 0 && 'text-destructive')}>
-            {bytesLeft < 0 ? `${-bytesLeft} bytes too long` : `${bytesLeft} bytes left`}
-          </p>
-        )}
-      </div>
+      <Notes bytesLeft={bytesLeft} isOutboxFull={isOutboxFull} />
     </form>
+  )
+}
+
+/** The field with this text, made as high as the text is. */
+function useField(text: string) {
+  const field = useRef<HTMLTextAreaElement>(null)
+  useLayoutEffect(() => {
+    const element = field.current
+    if (!element) return
+    element.style.height = 'auto'
+    element.style.height = `${element.scrollHeight}px`
+  }, [text])
+  return field
+}
+
+/** What keeps the text from going out at once. */
+function Notes({ bytesLeft, isOutboxFull }: { bytesLeft: number; isOutboxFull: boolean }) {
+  const hold = useSnapshot((snapshot) => snapshot.hold)
+  return (
+    <div role="status" className="px-3 text-[0.8125rem] text-muted-foreground tabular-nums empty:hidden [&>p]:pt-1.5">
+      {hold && <HoldNote hold={hold} />}
+      {isOutboxFull && <p className="text-destructive">Too many messages wait to be sent. Try again when some are through.</p>}
+      {bytesLeft < NEARLY_FULL_BYTES && (
+        <p className={cn(bytesLeft < 0 && 'text-destructive')}>
+          {bytesLeft < 0 ? `${-bytesLeft} bytes too long` : `${bytesLeft} bytes left`}
+        </p>
+      )}
+    </div>
   )
 }
 

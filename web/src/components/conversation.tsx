@@ -1,8 +1,10 @@
 import { useSnapshot } from '@/app/chat'
+import { useOpenDialog } from '@/app/dialogs'
+import { useMedia, WIDE } from '@/app/media'
 import { Announcer } from './announcer'
 import { Composer } from './composer'
 import { ConnectionBanner } from './connection-banner'
-import { MenuIcon } from './icons'
+import { MenuIcon, PeopleIcon } from './icons'
 import { JoinForm } from './join-form'
 import { LiveCount } from './live-count'
 import { MessageList } from './message-list'
@@ -11,36 +13,11 @@ import { Badge } from './ui/badge'
 import { Button } from './ui/button'
 
 /** The room in view. */
-export function Conversation({ onMenu }: { onMenu: () => void }) {
+export function Conversation() {
   const active = useSnapshot((snapshot) => snapshot.active)
-  const rooms = useSnapshot((snapshot) => snapshot.rooms)
-  const unreadElsewhere = rooms.reduce((sum, room) => sum + (room.name === active?.name ? 0 : room.unread), 0)
   return (
     <main className="flex min-h-0 min-w-0 flex-1 flex-col">
-      <header className="flex h-16 shrink-0 items-center gap-2 border-b border-border pr-2 pl-2 sm:px-6">
-        <Button variant="ghost" size="icon" aria-label="Rooms" className="relative md:hidden" onClick={onMenu}>
-          <MenuIcon />
-          {unreadElsewhere > 0 && (
-            <span className="absolute top-0 right-0">
-              <Badge>
-                {unreadElsewhere > 99 ? '99+' : unreadElsewhere}
-                <span className="sr-only"> unread in other rooms</span>
-              </Badge>
-            </span>
-          )}
-        </Button>
-        <h1 className="min-w-0 flex-1 truncate font-display text-xl font-semibold tracking-tight">
-          {active ? (
-            <>
-              <span className="font-normal text-muted-foreground">#</span>
-              {active.name}
-            </>
-          ) : (
-            'No room'
-          )}
-        </h1>
-        <LiveCount />
-      </header>
+      <Header room={active?.name} />
       <ConnectionBanner />
       {active ? (
         <>
@@ -55,5 +32,45 @@ export function Conversation({ onMenu }: { onMenu: () => void }) {
         </div>
       )}
     </main>
+  )
+}
+
+function Header({ room }: { room: string | undefined }) {
+  const rooms = useSnapshot((snapshot) => snapshot.rooms)
+  const open = useOpenDialog()
+  const isWide = useMedia(WIDE)
+  const unreadElsewhere = rooms.reduce((sum, { name, unread }) => sum + (name === room ? 0 : unread), 0)
+  return (
+    <header className="flex h-14 shrink-0 items-center gap-1 border-b border-border px-1.5 sm:h-16 sm:px-6">
+      <Button variant="ghost" size="icon" aria-label="Rooms" className="relative md:hidden" onClick={() => open('rooms')}>
+        <MenuIcon />
+        {unreadElsewhere > 0 && (
+          <span className="absolute top-0 right-0">
+            <Badge>
+              {unreadElsewhere > 99 ? '99+' : unreadElsewhere}
+              <span className="sr-only"> unread in other rooms</span>
+            </Badge>
+          </span>
+        )}
+      </Button>
+      <h1 className="min-w-0 flex-1 truncate font-display text-lg font-semibold tracking-tight sm:text-xl">
+        {room === undefined ? (
+          'No room'
+        ) : (
+          <>
+            <span className="font-normal text-muted-foreground">#</span>
+            {room}
+          </>
+        )}
+      </h1>
+      {!isWide && (
+        <>
+          <LiveCount />
+          <Button variant="ghost" size="icon" aria-label="People" title="People" onClick={() => open('people')}>
+            <PeopleIcon />
+          </Button>
+        </>
+      )}
+    </header>
   )
 }

@@ -88,3 +88,27 @@ export const WarningIcon = ({ className }: IconProps) => (
     <path d="M12 8v4.5m0 3v.01" />
   </Icon>
 )
+export const KeyboardIcon = ({ className }: IconProps) => (
+  <Icon className={className}>
+    <rect x="3" y="6.5" width="18" height="11" rx="2" />
+    <path d="M7 10v.01m3.3-.01v.01m3.4-.01v.01M17 10v.01M8 14h8" />
+  </Icon>
+)
+export const PeopleIcon = ({ className }: IconProps) => (
+  <Icon className={className}>
+    <circle cx="9" cy="9" r="3.25" />
+    <path d="M3.5 19a5.5 5.5 0 0 1 11 0M15.5 6.2a3.25 3.25 0 0 1 0 5.6M17.5 14.3a5.5 5.5 0 0 1 3 4.7" />
+  </Icon>
+)
+export const SearchIcon = ({ className }: IconProps) => (
+  <Icon className={className}>
+    <circle cx="11" cy="11" r="6" />
+    <path d="m19.5 19.5-4.2-4.2" />
+  </Icon>
+)
+export const SmileIcon = ({ className }: IconProps) => (
+  <Icon className={className}>
+    <circle cx="12" cy="12" r="8" />
+    <path d="M9 10v.01M15 10v.01M8.5 14a4.2 4.2 0 0 0 7 0" />
+  </Icon>
+)

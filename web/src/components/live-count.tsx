@@ -11,10 +11,9 @@ function plural(count: number, one: string): string {
 
 /** How many are connected; behind it, the details of one's own connection. */
 export function LiveCount() {
-  const snapshot = useSnapshot((whole) => whole)
-  const { count, link } = snapshot
+  const count = useSnapshot((snapshot) => snapshot.count)
+  const isLive = useSnapshot(({ link }) => link.state === 'live')
   const id = useId()
-  const isLive = link.state === 'live'
   return (
     <>
       <button
@@ -26,7 +25,10 @@ export function LiveCount() {
       >
         <span
           data-live={isLive}
-          className={cn('size-2 rounded-full', isLive ? 'animate-breathe bg-primary' : 'border border-muted-foreground')}
+          className={cn(
+            'size-2 rounded-full',
+            isLive ? 'animate-breathe bg-primary forced-colors:bg-[CanvasText]' : 'border border-muted-foreground',
+          )}
         />
         {count ? (
           <span className="tabular-nums">
@@ -37,29 +39,35 @@ export function LiveCount() {
             <span className="max-sm:hidden">
               {' '}
               connected · {plural(count.instances, 'instance')}
-              {count.settling && ' · counting'}
             </span>
           </span>
         ) : (
           <span>connecting</span>
         )}
       </button>
-      <div
-        id={id}
-        popover="auto"
-        className="fixed inset-[4.25rem_1rem_auto_auto] w-72 max-w-[calc(100vw-2rem)] rounded-lg border border-border bg-popover p-4 text-sm text-popover-foreground shadow-xl"
-      >
-        <h2 className="font-display text-base font-semibold">This connection</h2>
-        <dl className="mt-3 grid grid-cols-[auto_1fr] gap-x-4 gap-y-1.5">
-          {details(snapshot).map(([term, value]) => (
-            <div key={term} className="contents">
-              <dt className="text-muted-foreground">{term}</dt>
-              <dd className="truncate text-right tabular-nums">{value}</dd>
-            </div>
-          ))}
-        </dl>
-      </div>
+      <Details id={id} />
     </>
+  )
+}
+
+function Details({ id }: { id: string }) {
+  const snapshot = useSnapshot((whole) => whole)
+  return (
+    <div
+      id={id}
+      popover="auto"
+      className="fixed inset-[4.25rem_1rem_auto_auto] w-76 max-w-[calc(100vw-2rem)] rounded-xl border border-border bg-popover p-5 text-sm text-popover-foreground shadow-xl"
+    >
+      <h2 className="font-display text-base font-semibold tracking-tight">This connection</h2>
+      <dl className="mt-3 grid grid-cols-[auto_1fr] gap-x-4 gap-y-1.5">
+        {details(snapshot).map(([term, value]) => (
+          <div key={term} className="contents">
+            <dt className="text-muted-foreground">{term}</dt>
+            <dd className="truncate text-right tabular-nums">{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </div>
   )
 }
 
@@ -73,13 +81,15 @@ const LINK_NAMES = {
   stopped: 'closed by the server',
 }
 
+const RELAY_NAMES = { live: 'live', degraded: 'away, messages wait' }
+
 function details({ link, relay, server, cursor, count }: Snapshot): [string, string][] {
   return [
     ['State', LINK_NAMES[link.state]],
     ['Instance', server?.instance ?? '–'],
     ['Connection', `${server?.connection ?? '–'}`],
-    ['Relay', relay === 'live' ? 'live' : 'degraded'],
-    ['Sequence', `${cursor ?? '–'}`],
+    ['Relay', RELAY_NAMES[relay]],
+    ['Last place', `${cursor ?? '–'}`],
     ['Connected', count ? plural(count.connections, 'connection') : '–'],
     ['Served by', count ? plural(count.instances, 'instance') + (count.settling ? ', still counting' : '') : '–'],
   ]

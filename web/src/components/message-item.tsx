@@ -1,79 +1,62 @@
 import { memo } from 'react'
 import { useChat } from '@/app/chat'
 import { fullTime, timeOfDay } from '@/app/clock'
-import type { MessageRow } from '@/app/rows'
-import { splitLinks } from '@/lib/links'
+import { isVisible } from '@/app/markup'
+import type { Row } from '@/app/rows'
 import { Avatar, hueStyle } from './avatar'
+import { Body } from './body'
 import { cn } from './cn'
 import { CheckIcon, ClockIcon, WarningIcon } from './icons'
 import { Button } from './ui/button'
 
-const FIELDS = ['id', 'seq', 'author', 'isOwn', 'body', 'at', 'state', 'fault', 'isFirst'] as const
+type MessageItemProps = { row: Row; onInspect: (key: string) => void }
 
 /** One message. The first of a group names its author, the others show their time on demand. */
-export const MessageItem = memo(Item, (before, after) => isSame(before.row, after.row))
-
-/** Rows are made anew with every change; most of them say what they said before. */
-function isSame(before: MessageRow, after: MessageRow): boolean {
-  return FIELDS.every((field) => before[field] === after[field])
-}
-
-function Item({ row }: { row: MessageRow }) {
-  const { author, isOwn, isFirst, at, state } = row
+export const MessageItem = memo(function MessageItem({ row, onInspect }: MessageItemProps) {
+  const { author, body, isOwn, isFirst, at, state } = row
   return (
     <div
       data-key={row.key}
       data-seq={row.seq}
       data-state={state}
-      className={cn('group/row grid grid-cols-[2.25rem_1fr] gap-x-3 px-4 sm:px-6', isFirst ? 'mt-4' : 'mt-0.5')}
+      className="group/row grid grid-cols-[2.25rem_1fr] gap-x-3 px-4 pt-0.5 hover:bg-muted/60 sm:px-6"
     >
       {isFirst ? (
         <Avatar id={author.id} name={author.name} className="mt-0.5 size-9" />
       ) : (
         <Time at={at} className="mt-1 justify-self-end text-[0.6875rem] opacity-0 group-hover/row:opacity-100" />
       )}
-      <div className="min-w-0">
-        {isFirst && (
-          <p className="flex min-w-0 items-baseline gap-2">
-            <span style={hueStyle(author.id)} className="author-ink truncate text-[0.9375rem] font-semibold" dir="auto">
-              {author.name}
-            </span>
-            {isOwn && <span className="text-xs text-muted-foreground">you</span>}
-            <Time at={at} className="shrink-0 text-xs" />
-          </p>
-        )}
-        <div className="flex items-end gap-1.5">
-          <p
-            dir="auto"
+      <div className="min-w-0 pb-0.5">
+        {isFirst && <Heading row={row} />}
+        <div className="flex items-end gap-0.5">
+          <div
             data-testid="body"
             className={cn(
-              'min-w-0 text-base leading-normal wrap-anywhere whitespace-pre-wrap sm:text-[0.9375rem]',
+              'min-w-0',
               isOwn && 'rounded-md bg-accent px-2.5 py-1',
               isOwn && isFirst && 'mt-1',
               state === 'pending' && 'text-muted-foreground',
             )}
           >
-            {splitLinks(row.body).map(({ at: start, text, href }) =>
-              href === undefined ? (
-                text
-              ) : (
-                <a
-                  key={start}
-                  href={href}
-                  target="_blank"
-                  rel="noopener noreferrer"
-                  className="text-primary underline decoration-primary/40 underline-offset-2 hover:decoration-primary"
-                >
-                  {text}
-                </a>
-              ),
-            )}
-          </p>
-          {isOwn && <Mark state={state} />}
+            <Body text={body} />
+          </div>
+          {isOwn && <Mark row={row} onInspect={onInspect} />}
         </div>
         {state === 'failed' && <Failure row={row} />}
       </div>
     </div>
+  )
+})
+
+function Heading({ row: { author, isOwn, at } }: { row: Row }) {
+  return (
+    <p className="flex min-w-0 items-baseline gap-2">
+      <span style={hueStyle(author.id)} className="author-ink truncate text-[0.9375rem] font-semibold" dir="auto">
+        {isVisible(author.name) ? author.name : 'Someone'}
+      </span>
+      {isOwn && <span className="text-xs text-muted-foreground">you</span>}
+      <Time at={at} className="shrink-0 text-xs" />
+    </p>
   )
 }
 
@@ -86,32 +69,47 @@ function Time({ at, className }: { at: number; className: string }) {
 }
 
 const MARKS = {
-  sent: { Icon: CheckIcon, label: 'Sent', className: 'text-primary' },
   pending: { Icon: ClockIcon, label: 'Sending', className: 'text-muted-foreground' },
   failed: { Icon: WarningIcon, label: 'Not sent', className: 'text-destructive' },
 }
 
-function Mark({ state }: { state: MessageRow['state'] }) {
+/** How far one’s own message is. Behind that of a sent one is the way that it took. */
+function Mark({ row: { key, state }, onInspect }: MessageItemProps) {
+  if (state === 'sent') {
+    return (
+      <button
+        type="button"
+        title="Sent. How did it get here?"
+        onClick={() => onInspect(key)}
+        className="inline-flex h-8 w-7 shrink-0 items-center justify-center rounded-md text-primary hover:bg-accent"
+      >
+        <CheckIcon className="size-3.5" />
+        <span className="sr-only">Sent. How did it get here?</span>
+      </button>
+    )
+  }
   const { Icon, label, className } = MARKS[state]
   return (
-    <span className={cn('mb-1.5 shrink-0', className)} title={label}>
+    <span className={cn('inline-flex h-8 w-7 shrink-0 items-center justify-center', className)} title={label}>
       <Icon className="size-3.5" />
       <span className="sr-only">{label}</span>
     </span>
   )
 }
 
-function Failure({ row: { id, fault } }: { row: MessageRow }) {
+function Failure({ row: { id, fault } }: { row: Row }) {
   const { client } = useChat()
   return (
     <p role="alert" className="mt-1 flex flex-wrap items-center gap-x-3 text-[0.8125rem] text-destructive">
       <span>{fault}</span>
-      <Button variant="link" size="text" onClick={() => client.retry(id)}>
-        Retry
-      </Button>
-      <Button variant="quiet" size="text" onClick={() => client.discard(id)}>
-        Delete
-      </Button>
+      <span className="flex gap-4">
+        <Button variant="link" size="text" onClick={() => client.retry(id)}>
+          Retry
+        </Button>
+        <Button variant="quiet" size="text" onClick={() => client.discard(id)}>
+          Delete
+        </Button>
+      </span>
     </p>
   )
 }

@@ -1,27 +1,29 @@
-import { useState } from 'react'
 import { useChat, useSnapshot } from '@/app/chat'
+import { useOpenDialog } from '@/app/dialogs'
 import { replaceRoute, roomPath } from '@/app/route'
 import type { RoomView } from '@/lib/room'
 import { Avatar } from './avatar'
 import { cn } from './cn'
-import { LeaveIcon, PenIcon } from './icons'
+import { KeyboardIcon, LeaveIcon, PenIcon, SearchIcon } from './icons'
 import { JoinForm } from './join-form'
 import { Logo } from './logo'
-import { NameForm } from './name-form'
 import { ThemeToggle } from './theme-toggle'
 import { Badge } from './ui/badge'
 import { Button } from './ui/button'
-import { Dialog } from './ui/dialog'
 
 /** The rooms and oneself. `onPick` is called when the person has chosen where to go. */
 export function Sidebar({ onPick }: { onPick?: () => void }) {
   const rooms = useSnapshot((snapshot) => snapshot.rooms)
   const active = useSnapshot((snapshot) => snapshot.active)
+  const open = useOpenDialog()
   return (
     <div className="flex h-full flex-col bg-sidebar text-sidebar-foreground">
-      <div className="flex h-16 shrink-0 items-center gap-2.5 px-5">
+      <div className="flex h-16 shrink-0 items-center gap-2.5 pr-3 pl-5">
         <Logo className="size-7" />
-        <span className="font-display text-xl font-bold tracking-tight">hubbub</span>
+        <span className="flex-1 font-display text-xl font-bold tracking-tight">hubbub</span>
+        <Button variant="ghost" size="icon" aria-label="Find a room" title="Find a room" onClick={() => open('palette')}>
+          <SearchIcon />
+        </Button>
       </div>
       <nav aria-label="Rooms" className="scroll-thin min-h-0 flex-1 overflow-y-auto px-3 py-2">
         <ul className="space-y-0.5">
@@ -55,7 +57,7 @@ function RoomItem({ room: { name, unread }, isActive, onPick }: RoomItemProps) {
         className={cn(
           'flex h-11 items-center gap-2 rounded-md pr-12 pl-3 text-[0.9375rem] transition-colors sm:h-10',
           isActive
-            ? 'bg-sidebar-accent font-medium text-sidebar-accent-foreground'
+            ? 'bg-sidebar-accent font-medium text-sidebar-accent-foreground forced-colors:outline-2 forced-colors:-outline-offset-2'
             : 'hover:bg-sidebar-accent/55',
           unread > 0 && 'font-semibold',
         )}
@@ -92,16 +94,14 @@ function RoomItem({ room: { name, unread }, isActive, onPick }: RoomItemProps) {
 }
 
 function Self() {
-  const { client } = useChat()
+  const open = useOpenDialog()
   const name = useSnapshot((snapshot) => snapshot.name ?? '')
   const me = useSnapshot((snapshot) => snapshot.me)
-  const [isRenaming, setRenaming] = useState(false)
-  const close = () => setRenaming(false)
   return (
     <div className="flex items-center gap-1 border-t border-sidebar-border px-3 py-2 pb-[max(0.5rem,env(safe-area-inset-bottom))]">
       <button
         type="button"
-        onClick={() => setRenaming(true)}
+        onClick={() => open('name')}
         title="Change your name"
         className="group flex h-11 min-w-0 flex-1 items-center gap-2.5 rounded-md px-2 text-left transition-colors hover:bg-sidebar-accent/55"
       >
@@ -112,25 +112,10 @@ function Self() {
         <span className="sr-only">Change your name</span>
         <PenIcon className="size-4 shrink-0 text-muted-foreground opacity-0 group-hover:opacity-100 group-focus-visible:opacity-100" />
       </button>
+      <Button variant="ghost" size="icon" aria-label="Keyboard map" title="Keyboard map" className="max-md:hidden" onClick={() => open('help')}>
+        <KeyboardIcon />
+      </Button>
       <ThemeToggle />
-      {isRenaming && (
-        <Dialog label="Your name" onClose={close} className="m-auto w-[min(24rem,calc(100vw-2rem))] rounded-xl p-5 shadow-xl">
-          <NameForm
-            name={name}
-            onName={(chosen) => {
-              if (chosen !== name) client.rename(chosen)
-              close()
-            }}
-          >
-            <div className="flex justify-end gap-2">
-              <Button variant="ghost" onClick={close}>
-                Cancel
-              </Button>
-              <Button type="submit">Save</Button>
-            </div>
-          </NameForm>
-        </Dialog>
-      )}
     </div>
   )
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Backoff } from './backoff'
+import { Backoff } from './backoff.ts'
 
 test('the bound doubles from half a second to twenty seconds', () => {
   const backoff = new Backoff(() => 1)

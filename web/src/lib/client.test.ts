@@ -1,507 +1,179 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { BOB, enterLobby, ME, memory, message, settle } from './fake'
-import type { Client } from './client'
+import { Client, type ClientOptions } from './client.ts'
+import { BOB, FakeNetwork, ME, message } from './fake.ts'
+import type { History } from './history.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_800_000_000_000 })
 })
 
-function lobby(client: Client) {
-  const room = client.snapshot().rooms.find(({ name }) => name === 'lobby')
-  if (!room) throw new Error('not in the lobby')
-  return room
+function connect(options: Partial<ClientOptions> = {}) {
+  const network = new FakeNetwork()
+  const history = vi.fn<History>(async () => ({ messages: [], next: null }))
+  const client = new Client({ server: { open: network.open, history }, name: 'Ann', random: () => 1, ...options })
+  client.connect()
+  return { client, network, history }
 }
 
-function bodies(client: Client): string[] {
-  return lobby(client).messages.map(({ body }) => body)
+function firstId(network: FakeNetwork): string {
+  return network.socket.published()[0]?.id ?? ''
 }
 
-function outgoing(client: Client): [string, string | undefined][] {
-  return lobby(client).outgoing.map(({ body, fault }) => [body, fault])
-}
-
-/** A client that lost its connection with two messages unconfirmed and hears the replay on a new one. */
-function reconnect() {
-  const chat = enterLobby()
-  chat.network.socket.live()
-  chat.client.send('lobby', 'one')
-  chat.client.send('lobby', 'two')
-  const ids = chat.network.socket.published().map(({ id }) => id)
-  chat.network.socket.end(1006)
-  vi.advanceTimersByTime(500)
-  chat.network.socket.welcome({ resumed: true })
-  return { ...chat, ids }
-}
-
-/** A client that knows these messages, lost its connection, and hears the replay on a new one. */
-async function resume(...seqs: number[]) {
-  const chat = enterLobby()
-  chat.history.mockResolvedValueOnce({ messages: seqs.map((seq) => message(seq)), next: null })
-  chat.network.socket.live(seqs.at(-1))
-  await settle()
-  chat.network.socket.end(1006)
-  vi.advanceTimersByTime(500)
-  chat.network.socket.welcome()
-  return chat
-}
-
-describe('the session', () => {
-  test('is made once, kept, and shown with each hello', () => {
-    const storage = memory()
-    const sessions = [1, 2].map(() => {
-      const { network } = enterLobby({ storage })
-      network.socket.open()
-      const [hello] = network.socket.sent
-      return hello?.type === 'hello' ? hello.session : undefined
-    })
-    expect(sessions[0]).toMatch(/^[A-Za-z0-9_-]{22}$/)
-    expect(sessions[1]).toBe(sessions[0])
-  })
-
-  test('that the server made takes the place of ours', () => {
-    const { network, storage } = enterLobby()
-    network.socket.welcome({ session: 'MadeByTheServerAAAAAAA' })
-    expect(storage.read('session', (value) => typeof value === 'string')).toBe('MadeByTheServerAAAAAAA')
-  })
-
-  test('that the server refuses is made anew', () => {
-    const { network } = enterLobby()
-    network.socket.open()
-    network.socket.say({ type: 'error', code: 'invalid_session', detail: 'no' })
-    expect(network.sockets).toHaveLength(2)
-  })
-})
-
-describe('sending', () => {
-  test('shows a message at once and as sent with its ack', () => {
-    const { client, network } = enterLobby()
+describe('a publish', () => {
+  test('promises the receipt with the ack', async () => {
+    const { client, network } = connect()
     network.socket.live()
-    client.send('lobby', 'hi')
-    expect(outgoing(client)).toEqual([['hi', undefined]])
-    network.socket.ack(network.socket.published()[0]?.id ?? '', 105)
-    expect(outgoing(client)).toEqual([])
-    expect(lobby(client).messages).toMatchObject([{ seq: 105, body: 'hi', from: ME }])
+    const receipt = client.publish('lobby', 'hi')
+    network.socket.ack(firstId(network), 105)
+    await expect(receipt).resolves.toMatchObject({ room: 'lobby', body: 'hi', seq: 105, ack: { instance: 'a' } })
+    expect(client.unsent).toEqual([])
   })
 
-  test('takes the echo for the ack, and both together for one', () => {
-    const { client, network } = enterLobby()
+  test('is as good as acked when the message itself comes, over whichever connection', async () => {
+    const { client, network } = connect()
     network.socket.live()
-    client.send('lobby', 'hi')
-    const id = network.socket.published()[0]?.id ?? ''
+    const receipt = client.publish('lobby', 'hi')
+    const id = firstId(network)
+    network.socket.end(1006)
+    vi.advanceTimersByTime(500)
+    network.socket.welcome({ resumed: true })
     network.socket.say({ type: 'message', ...message(105, { id, from: ME, body: 'hi' }) })
-    network.socket.ack(id, 105)
-    expect(outgoing(client)).toEqual([])
-    expect(bodies(client)).toEqual(['hi'])
+    await expect(receipt).resolves.toMatchObject({ id, seq: 105 })
   })
 
-  test('puts an acked message below what was logged before it and comes later', () => {
-    const { client, network } = enterLobby()
+  test('that is refused fails with the code of the server', async () => {
+    const { client, network } = connect()
     network.socket.live()
-    client.send('lobby', 'mine')
-    network.socket.ack(network.socket.published()[0]?.id ?? '', 105)
-    network.socket.say({ type: 'message', ...message(104, { body: 'theirs' }) })
-    expect(bodies(client)).toEqual(['theirs', 'mine'])
+    const receipt = client.publish('kitchen', 'hi')
+    network.socket.say({ type: 'error', code: 'not_joined', detail: 'not in kitchen', id: firstId(network) })
+    await expect(receipt).rejects.toMatchObject({ name: 'PublishError', code: 'not_joined', message: 'not in kitchen' })
   })
 
-  test('does not take another’s message with the same id for the ack', () => {
-    const { client, network } = enterLobby()
+  test('that the server may have forgotten fails as uncertain', async () => {
+    const { client, network } = connect()
     network.socket.live()
-    client.send('lobby', 'hi')
-    const id = network.socket.published()[0]?.id ?? ''
-    network.socket.say({ type: 'message', ...message(105, { id, from: BOB }) })
-    expect(outgoing(client)).toHaveLength(1)
+    const receipt = client.publish('lobby', 'hi')
+    network.socket.end(1006)
+    vi.advanceTimersByTime(500)
+    network.socket.welcome({ dedupe_ms: 400 })
+    network.socket.say({ type: 'live', seq: 100 })
+    await expect(receipt).rejects.toMatchObject({ code: 'uncertain' })
   })
 
-  test('says why a message was refused, and tries again with the same id when told to', () => {
-    const { client, network } = enterLobby()
-    network.socket.live()
-    client.send('lobby', 'hi')
-    const id = network.socket.published()[0]?.id ?? ''
-    network.socket.say({ type: 'error', code: 'body_too_large', detail: 'too large', id })
-    expect(outgoing(client)).toEqual([['hi', 'too large']])
-    client.retry(id)
-    expect(network.socket.published().map((frame) => frame.id)).toEqual([id, id])
-    expect(outgoing(client)).toEqual([['hi', undefined]])
+  test('beyond what the outbox holds fails at once', async () => {
+    const { client } = connect()
+    for (let n = 0; n < 200; n += 1) client.send('lobby', `${n}`)
+    await expect(client.publish('lobby', 'one more')).rejects.toMatchObject({ code: 'outbox_full' })
   })
 
-  test('forgets a failed message that is deleted', () => {
-    const { client, network } = enterLobby()
+  test('fails when the client is closed before', async () => {
+    const { client, network } = connect()
     network.socket.live()
-    client.send('lobby', 'hi')
-    const id = network.socket.published()[0]?.id ?? ''
-    network.socket.say({ type: 'error', code: 'body_too_large', detail: 'too large', id })
-    client.discard(id)
-    expect(outgoing(client)).toEqual([])
+    const receipt = client.publish('lobby', 'hi')
+    client.close()
+    await expect(receipt).rejects.toMatchObject({ code: 'closed' })
   })
+})
 
-  test.each(['rate_limited', 'overloaded'] as const)('waits after %s and then goes on by itself, in order', (code) => {
-    const { client, network } = enterLobby()
+describe('events', () => {
+  test('tell each message once, whatever is repeated or moved', () => {
+    const { client, network } = connect()
+    const heard: number[] = []
+    client.on('message', ({ seq }) => heard.push(seq))
     network.socket.live()
-    client.send('lobby', 'one')
-    const id = network.socket.published()[0]?.id ?? ''
-    network.socket.say({ type: 'error', code, detail: 'slow down', id, retry_after_ms: 3000 })
-    client.send('lobby', 'two')
-    expect(client.snapshot().hold).toEqual({ reason: code, until: Date.now() + 3000 })
-    vi.advanceTimersByTime(2999)
-    expect(network.socket.publishedBodies()).toEqual(['one'])
-    vi.advanceTimersByTime(1)
-    expect(network.socket.publishedBodies()).toEqual(['one', 'one', 'two'])
-    expect(network.socket.published()[1]?.id).toBe(id)
-    expect(client.snapshot().hold).toBeUndefined()
-  })
-
-  test('tells of typing at most every two seconds', () => {
-    const { client, network } = enterLobby()
-    network.socket.live()
-    for (let key = 0; key < 30; key += 1) {
-      client.typing('lobby')
-      vi.advanceTimersByTime(100)
+    for (const frame of [message(105), message(105), message(900, { id: 'm105', was: 105 }), message(901)]) {
+      network.socket.say({ type: 'message', ...frame })
     }
-    expect(network.socket.sent.filter(({ type }) => type === 'typing')).toHaveLength(2)
+    expect(heard).toEqual([105, 901])
   })
-})
 
-describe('after a reconnect', () => {
-  test('the cursor is the highest seq that was received, and an ack is none', () => {
-    const { client, network } = enterLobby()
+  test('tell from where to where a reset leaves a gap', () => {
+    const { client, network } = connect()
+    const onReset = vi.fn<(gap: object) => void>()
+    client.on('reset', onReset)
     network.socket.live(100)
-    network.socket.say({ type: 'message', ...message(110) })
-    network.socket.say({ type: 'heartbeat', seq: 120 })
-    client.send('lobby', 'hi')
-    network.socket.ack(network.socket.published()[0]?.id ?? '', 130)
-    network.socket.end(4002)
-    vi.advanceTimersByTime(500)
-    network.socket.open()
-    expect(network.socket.sent).toMatchObject([{ type: 'hello', rooms: ['lobby'], resume: { seq: 120 } }])
-  })
-
-  test('nothing is sent before the replay is over', () => {
-    const { network } = reconnect()
-    expect(network.socket.published()).toEqual([])
-    network.socket.say({ type: 'live', seq: 110 })
-    expect(network.socket.publishedBodies()).toEqual(['one', 'two'])
-  })
-
-  test('what was replayed is not sent again, the rest is, under its old id', () => {
-    const { client, network, ids } = reconnect()
-    network.socket.say({ type: 'message', ...message(105, { id: ids[0] ?? '', from: ME, body: 'one' }) })
-    network.socket.say({ type: 'live', seq: 110 })
-    expect(network.socket.published().map(({ id }) => id)).toEqual([ids[1]])
-    expect(bodies(client)).toEqual(['one'])
-  })
-
-  test('what is older than the server’s memory is left to the person', () => {
-    const { client, network } = reconnect()
-    network.socket.end(1006)
-    vi.advanceTimersByTime(1000)
-    network.socket.welcome({ resumed: true, dedupe_ms: 1500 })
-    network.socket.say({ type: 'live', seq: 110 })
-    expect(network.socket.published()).toEqual([])
-    expect(outgoing(client).map(([, fault]) => fault !== undefined)).toEqual([true, true])
-  })
-
-  test('the server’s memory counts from when a message first went out, not from its repetition', () => {
-    const { client, network } = reconnect()
-    network.socket.say({ type: 'live', seq: 110 })
-    expect(network.socket.published()).toHaveLength(2)
-    network.socket.end(1006)
-    vi.advanceTimersByTime(1000)
-    network.socket.welcome({ resumed: true, dedupe_ms: 1200 })
-    network.socket.say({ type: 'live', seq: 110 })
-    expect(network.socket.published()).toEqual([])
-    expect(outgoing(client).every(([, fault]) => fault !== undefined)).toBe(true)
-  })
-
-  test('what is a little younger than the server’s memory is sent again', () => {
-    const { network } = reconnect()
-    network.socket.end(1006)
-    vi.advanceTimersByTime(1000)
-    network.socket.welcome({ resumed: true, dedupe_ms: 1501 })
-    network.socket.say({ type: 'live', seq: 110 })
-    expect(network.socket.publishedBodies()).toEqual(['one', 'two'])
-  })
-
-  test('what was written during the outage is sent, however long it took', () => {
-    const { client, network } = enterLobby()
-    client.send('lobby', 'patient')
-    vi.advanceTimersByTime(9000)
-    network.socket.live()
-    expect(network.socket.publishedBodies()).toEqual(['patient'])
-  })
-
-  test('a publish that met a draining server is sent to the next', () => {
-    const { client, network } = enterLobby()
-    network.socket.live()
-    client.send('lobby', 'hi')
-    const id = network.socket.published()[0]?.id ?? ''
-    network.socket.say({ type: 'error', code: 'draining', detail: 'draining', id })
-    network.socket.say({ type: 'drain', reconnect_after_ms: 50 })
-    network.socket.end(1012)
-    expect(outgoing(client)).toEqual([['hi', undefined]])
-    vi.advanceTimersByTime(50)
-    network.socket.live()
-    expect(network.socket.published().map((frame) => frame.id)).toEqual([id])
-  })
-
-  test('a replayed message that is known is not shown twice, nor is one that moved', () => {
-    const { client, network } = enterLobby()
-    network.socket.live()
-    network.socket.say({ type: 'message', ...message(105) })
-    network.socket.say({ type: 'message', ...message(105) })
-    network.socket.say({ type: 'message', ...message(2_000_000, { id: 'm105', was: 105 }) })
-    expect(bodies(client)).toEqual(['message 105'])
-  })
-
-  test('a reload sends what was left unsent', () => {
-    const storage = memory()
-    const before = enterLobby({ storage })
-    before.client.send('lobby', 'kept')
-    const after = enterLobby({ storage })
-    expect(outgoing(after.client)).toEqual([['kept', undefined]])
-    after.network.socket.live()
-    expect(after.network.socket.publishedBodies()).toEqual(['kept'])
-  })
-
-  test('the outage is known from its beginning to its end', () => {
-    const { client, network } = enterLobby()
-    network.socket.live()
-    expect(client.snapshot().outageSince).toBeUndefined()
-    const lostAt = Date.now()
     network.socket.end(1006)
     vi.advanceTimersByTime(500)
-    expect(client.snapshot().outageSince).toBe(lostAt)
-    network.socket.live()
-    expect(client.snapshot().outageSince).toBeUndefined()
-  })
-})
-
-describe('history', () => {
-  test('is loaded once the room is live and joined with what came meanwhile', async () => {
-    const { client, network, history } = enterLobby()
-    history.mockResolvedValue({ messages: [message(98), message(99)], next: 98 })
-    expect(history).not.toHaveBeenCalled()
-    network.socket.live()
-    network.socket.say({ type: 'message', ...message(101) })
-    await settle()
-    expect(bodies(client)).toEqual(['message 98', 'message 99', 'message 101'])
-    expect(lobby(client)).toMatchObject({ history: 'loaded', hasOlder: true, unread: 0 })
-  })
-
-  test('goes further back on demand', async () => {
-    const { client, network, history } = enterLobby()
-    history.mockResolvedValueOnce({ messages: [message(99)], next: 99 })
-    network.socket.live()
-    await settle()
-    history.mockResolvedValueOnce({ messages: [message(97)], next: null })
-    await client.loadOlder('lobby')
-    expect(history).toHaveBeenLastCalledWith('lobby', 99)
-    expect(bodies(client)).toEqual(['message 97', 'message 99'])
-    expect(lobby(client).hasOlder).toBe(false)
-  })
-
-  test('that fails says so and can be tried again', async () => {
-    const { client, network, history } = enterLobby()
-    history.mockRejectedValueOnce(new Error('away'))
-    network.socket.live()
-    await settle()
-    expect(lobby(client).history).toBe('failed')
-    await client.loadOlder('lobby')
-    expect(lobby(client).history).toBe('loaded')
-  })
-
-  test('confirms one’s own that it holds', async () => {
-    const { client, network, history, storage } = enterLobby()
-    client.send('lobby', 'kept')
-    const id = lobby(client).outgoing[0]?.id ?? ''
-    history.mockResolvedValue({ messages: [message(99, { id, from: ME, body: 'kept' })], next: null })
-    network.socket.live()
-    await settle()
-    expect(outgoing(client)).toEqual([])
-    expect(storage.read('outbox', Array.isArray)).toEqual([])
-  })
-})
-
-describe('a reset', () => {
-  test('sets the cursor, even backwards, and says so', async () => {
-    const { client, network } = await resume(98, 99)
-    network.socket.say({ type: 'reset', seq: 50, reason: 'unknown_cursor' })
-    expect(client.snapshot().cursor).toBe(50)
-    expect(lobby(client).hasGap).toBe(true)
-    client.dismissGap('lobby')
-    expect(lobby(client).hasGap).toBe(false)
-  })
-
-  test('loads back until what was there', async () => {
-    const { client, network, history } = await resume(98, 99)
-    history.mockResolvedValueOnce({ messages: [message(300)], next: 300 })
-    history.mockResolvedValueOnce({ messages: [message(99), message(200)], next: 99 })
+    network.socket.welcome()
     network.socket.say({ type: 'reset', seq: 300, reason: 'too_old' })
-    network.socket.say({ type: 'live', seq: 300 })
-    await settle()
-    expect(bodies(client)).toEqual([98, 99, 200, 300].map((seq) => `message ${seq}`))
-    expect(history.mock.calls).toEqual([['lobby'], ['lobby'], ['lobby', 300]])
+    expect(onReset).toHaveBeenCalledExactlyOnceWith({ from: 100, seq: 300, reason: 'too_old' })
+    expect(client.cursor).toBe(300)
   })
 
-  test('drops the far side of a gap too wide to close', async () => {
-    const { client, network, history } = await resume(98, 99)
-    for (const seq of [1000, 900, 800, 700]) history.mockResolvedValueOnce({ messages: [message(seq)], next: seq })
-    network.socket.say({ type: 'reset', seq: 1000, reason: 'too_old' })
-    network.socket.say({ type: 'live', seq: 1000 })
-    await settle()
-    expect(bodies(client)).toEqual([700, 800, 900, 1000].map((seq) => `message ${seq}`))
-    expect(lobby(client).hasOlder).toBe(true)
-  })
-
-  test('keeps what was there when the log was lost', async () => {
-    const { client, network } = await resume(98, 99)
-    network.socket.say({ type: 'reset', seq: 2_000_000, reason: 'unknown_cursor' })
-    network.socket.say({ type: 'live', seq: 2_000_000 })
-    await settle()
-    expect(bodies(client)).toEqual(['message 98', 'message 99'])
-  })
-})
-
-describe('rooms', () => {
-  test('are joined and left on the connection that stands, and named in the next hello', () => {
-    const { client, network } = enterLobby()
+  test('tell who types, how many are there, how the relay is, and what was refused', () => {
+    const { client, network } = connect()
+    const heard: unknown[] = []
+    for (const name of ['typing', 'count', 'relay', 'refused'] as const) client.on(name, (value) => heard.push(value))
     network.socket.live()
-    client.enter('kitchen')
-    client.leave('lobby')
-    expect(network.socket.sent.slice(1)).toEqual([
-      { type: 'join', room: 'kitchen' },
-      { type: 'leave', room: 'lobby' },
-    ])
-    network.socket.end(1006)
-    vi.advanceTimersByTime(500)
-    network.socket.open()
-    expect(network.socket.sent).toMatchObject([{ rooms: ['kitchen'] }])
-  })
-
-  test('are joined and left after the welcome when that was done after the hello', () => {
-    const { client, network } = enterLobby()
-    network.socket.open()
-    client.enter('kitchen')
-    client.leave('lobby')
-    network.socket.greet()
-    expect(network.socket.sent.slice(1)).toEqual([
-      { type: 'leave', room: 'lobby' },
-      { type: 'join', room: 'kitchen' },
-    ])
-  })
-
-  test('load their history when they were joined', async () => {
-    const { client, network, history } = enterLobby()
-    network.socket.live()
-    await settle()
-    client.enter('kitchen')
-    network.socket.say({ type: 'joined', room: 'kitchen', seq: 105 })
-    await settle()
-    expect(history).toHaveBeenLastCalledWith('kitchen')
-  })
-
-  test('are limited to as many as the server allows', () => {
-    const { client, network } = enterLobby()
-    network.socket.live()
-    for (let n = 1; n < 32; n += 1) expect(client.enter(`r${n}`)).toBe(true)
-    expect(client.enter('r32')).toBe(false)
-    expect(client.snapshot().problem).toContain('32 rooms')
-    expect(client.snapshot().active?.name).toBe('r31')
-  })
-
-  test('count what others said while nobody looked', async () => {
-    const { client, network } = enterLobby()
-    network.socket.live()
-    await settle()
-    client.enter('kitchen')
-    network.socket.say({ type: 'message', ...message(105) })
-    network.socket.say({ type: 'message', ...message(106, { from: ME }) })
-    expect(lobby(client).unread).toBe(1)
-    client.enter('lobby')
-    expect(lobby(client).divider).toBe(0)
-    client.setReading(true)
-    expect(lobby(client).unread).toBe(0)
-  })
-
-  test('that are entered during an outage do not hurry the next attempt', () => {
-    const { client, network } = enterLobby()
-    network.socket.live()
-    network.socket.end(1006)
-    client.enter('kitchen')
-    expect(network.sockets).toHaveLength(1)
-  })
-
-  test('that are new have nothing unread in them, however early one looks', async () => {
-    const { client, network, history } = enterLobby()
-    history.mockResolvedValue({ messages: [message(98), message(99)], next: null })
-    client.setReading(true)
-    network.socket.live()
-    await settle()
-    expect(lobby(client)).toMatchObject({ unread: 0, divider: undefined })
-  })
-
-  test('keep the mark of what was new until there is more', async () => {
-    const { client, network } = enterLobby()
-    network.socket.live()
-    await settle()
-    network.socket.say({ type: 'message', ...message(105) })
-    network.socket.say({ type: 'message', ...message(106) })
-    client.setReading(true)
-    client.setReading(false)
-    expect(lobby(client).divider).toBe(0)
-    network.socket.say({ type: 'message', ...message(107) })
-    expect(lobby(client).divider).toBe(106)
-  })
-
-  test('remember over a reload what was read', async () => {
-    const storage = memory()
-    const before = enterLobby({ storage })
-    before.network.socket.live()
-    await settle()
-    before.network.socket.say({ type: 'message', ...message(105) })
-    before.client.setReading(true)
-    const after = enterLobby({ storage })
-    after.history.mockResolvedValue({ messages: [message(105), message(106)], next: null })
-    after.network.socket.live(106)
-    await settle()
-    expect(lobby(after.client)).toMatchObject({ unread: 1, divider: 105 })
-  })
-
-  test('show who types for five seconds, and not after the message came', () => {
-    const { client, network } = enterLobby()
-    network.socket.live()
-    network.socket.say({ type: 'typing', room: 'lobby', from: [BOB, ME, { id: 'cid', name: 'Cid' }] })
-    expect(lobby(client).typists).toEqual(['Bob', 'Cid'])
-    network.socket.say({ type: 'message', ...message(105) })
-    expect(lobby(client).typists).toEqual(['Cid'])
-    vi.advanceTimersByTime(5000)
-    expect(lobby(client).typists).toEqual([])
-  })
-})
-
-describe('the person', () => {
-  test('is introduced anew after a change of name, from where the talk was', () => {
-    const { client, network } = enterLobby()
-    network.socket.live(100)
-    client.rename(' Anna ')
-    network.socket.open()
-    expect(network.socket.sent).toMatchObject([{ type: 'hello', name: 'Anna', resume: { seq: 100 } }])
-    expect(client.snapshot().name).toBe('Anna')
-  })
-
-  test('is told what belongs to no message', () => {
-    const { client, network } = enterLobby()
-    network.socket.live()
-    network.socket.say({ type: 'error', code: 'invalid_name', detail: 'not a name' })
-    expect(client.snapshot().problem).toBe('not a name')
-    client.dismissProblem()
-    expect(client.snapshot().problem).toBeUndefined()
-  })
-
-  test('sees the count and the relay change', () => {
-    const { client, network } = enterLobby()
-    network.socket.live()
-    network.socket.say({ type: 'count', connections: 7, instances: 2, settling: true })
+    network.socket.say({ type: 'typing', room: 'lobby', from: [BOB] })
+    network.socket.say({ type: 'count', connections: 2, instances: 1, settling: false })
     network.socket.say({ type: 'status', relay: 'degraded' })
-    expect(client.snapshot()).toMatchObject({ count: { connections: 7, instances: 2, settling: true }, relay: 'degraded' })
+    network.socket.say({ type: 'error', code: 'too_many_rooms', detail: 'no more' })
+    expect(heard).toMatchObject([{ from: [BOB] }, { connections: 2 }, 'degraded', { code: 'too_many_rooms' }])
+  })
+})
+
+describe('membership', () => {
+  test('begins in the lobby unless other rooms are named', () => {
+    for (const [options, rooms] of [[{}, ['lobby']], [{ rooms: ['a', 'b'] }, ['a', 'b']]] as const) {
+      const { network } = connect(options)
+      network.socket.open()
+      expect(network.socket.sent).toMatchObject([{ rooms }])
+    }
+  })
+
+  test('that was too much at once is asked for again', () => {
+    const { client, network } = connect()
+    network.socket.live()
+    client.join('a')
+    client.join('b')
+    network.socket.say({ type: 'joined', room: 'a', seq: 101 })
+    network.socket.say({ type: 'error', code: 'rate_limited', detail: 'slow down', retry_after_ms: 300 })
+    vi.advanceTimersByTime(299)
+    expect(network.socket.sent.slice(1).map((frame) => 'room' in frame && frame.room)).toEqual(['a', 'b'])
+    vi.advanceTimersByTime(1)
+    expect(network.socket.sent.slice(1).map((frame) => 'room' in frame && frame.room)).toEqual(['a', 'b', 'b'])
+  })
+
+  test('moves the cursor when it is confirmed', () => {
+    const { client, network } = connect()
+    network.socket.live(100)
+    network.socket.say({ type: 'joined', room: 'a', seq: 110 })
+    expect(client.cursor).toBe(110)
+  })
+})
+
+describe('a client', () => {
+  test('shows the session it was given', () => {
+    const { network } = connect({ session: 'AAAAAAAAAAAAAAAAAAAAAA' })
+    network.socket.open()
+    expect(network.socket.sent).toMatchObject([{ session: 'AAAAAAAAAAAAAAAAAAAAAA' }])
+  })
+
+  test('follows the network and the page by itself, until it is closed', () => {
+    const { client, network } = connect()
+    network.socket.end(1006)
+    window.dispatchEvent(new Event('offline'))
+    expect(client.link.state).toBe('offline')
+    window.dispatchEvent(new Event('online'))
+    expect(network.sockets).toHaveLength(2)
+    network.socket.live()
+    document.dispatchEvent(new Event('visibilitychange'))
+    expect(network.socket.sent.at(-1)).toEqual({ type: 'ping' })
+    client.close()
+    for (const name of ['online', 'pageshow']) window.dispatchEvent(new Event(name))
+    expect(network.sockets).toHaveLength(2)
+    expect(client.link).toEqual({ state: 'stopped', code: 1000 })
+  })
+
+  test('takes history for the confirmation of what it holds of its own', async () => {
+    const { client, network, history } = connect()
+    const onSent = vi.fn<(receipt: object) => void>()
+    client.on('sent', onSent)
+    network.socket.live()
+    const id = client.send('lobby', 'hi')
+    history.mockResolvedValue({ messages: [message(99, { id, from: ME, body: 'hi' })], next: null })
+    await client.history('lobby', { limit: 1 })
+    expect(onSent).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ id, seq: 99 }))
   })
 })

@@ -1,185 +1,218 @@
-import { Connection, type Link, type Socket } from './connection'
-import { Courier } from './courier'
-import type { History } from './history'
-import { Outbox } from './outbox'
-import { Profile } from './profile'
+import { Connection, type Link } from './connection.ts'
+import { Courier, PublishError, type Failure, type Hold, type Receipt } from './courier.ts'
+import { Emitter } from './emitter.ts'
+import type { ClientEvents } from './events.ts'
+import type { Page, Range } from './history.ts'
+import { Memberships } from './memberships.ts'
+import { Outbox, type Entry } from './outbox.ts'
 import {
-  DEFAULT_LIMITS,
+  DEFAULT_ROOM,
+  LIMITS,
   type Ack,
   type ClientFrame,
-  type Count,
+  type Limits,
   type Message,
   type Refusal,
-  type Relay,
+  type ResetReason,
   type ServerFrame,
   type User,
   type Welcome,
-} from './protocol'
-import { Room, type RoomView } from './room'
-import type { Snapshot } from './snapshot'
-import type { Storage } from './storage'
+} from './protocol.ts'
+import { Recent } from './recent.ts'
+import { serverAt, type Server } from './server.ts'
+import { Session } from './session.ts'
+import { memoryStorage, type Storage } from './storage.ts'
+import { Tab, type Locks } from './tab.ts'
+import { followBrowser, isOnline } from './wake.ts'
 
 export type ClientOptions = {
-  socket: () => Socket
-  history: History
-  storage: Storage
+  /** Its address, `http:` or `https:`; or what `serverAt` makes of one. */
+  server: string | URL | Server
+  name: string
+  /** The rooms to be in from the start, the lobby by default. */
+  rooms?: Iterable<string>
+  /** What makes this client the same sender as before. Otherwise it is read from the storage, or made. */
+  session?: string
+  /** Where the session and what is unsent are kept. By default they go with the program. */
+  storage?: Storage
+  /** Shows which tabs of a browser live. By default those of the browser, if it has them here. */
+  locks?: Locks
   isOnline?: () => boolean
   random?: () => number
 }
 
 const TYPING_INTERVAL_MS = 2000
-/** How many pages of history are loaded to close the gap that a reset leaves. */
-const GAP_PAGES = 4
+const TELL_AGAIN_MS = 1000
 
-/** A chat: the rooms, what is said in them, and what is still to be sent. */
+type Waiting = { resolve: (receipt: Receipt) => void; reject: (error: PublishError) => void }
+
+/** A member of rooms, over any number of connections: what is published gets there once, and every message comes once. */
 export class Client {
-  #me: User | undefined
-  #server: Snapshot['server']
-  #limits = DEFAULT_LIMITS
-  #relay: Relay = 'live'
-  #count: Count | undefined
+  #name: string
+  #user: User | undefined
+  #limits = LIMITS
   #cursor: number | undefined
-  #outageSince: number | undefined
-  #problem: string | undefined
-  /** The rooms of the last hello. */
-  #named: readonly string[] = []
-  #active: Room | undefined
-  #isReading = false
   #typedAt = 0
-  #snapshot: Snapshot | undefined
-  readonly #rooms = new Map<string, Room>()
-  readonly #views = new Map<Room, RoomView>()
-  readonly #listeners = new Set<() => void>()
+  #unfollow: (() => void) | undefined
+  readonly #waiting = new Map<string, Waiting>()
+  readonly #emitter = new Emitter<ClientEvents>()
+  readonly #recent = new Recent()
+  readonly #tab: Tab
+  readonly #server: Server
+  readonly #session: Session
   readonly #connection: Connection
+  readonly #memberships: Memberships
   readonly #outbox: Outbox
   readonly #courier: Courier
-  readonly #history: History
-  readonly #profile: Profile
 
-  constructor({ socket, history, storage, ...network }: ClientOptions) {
-    this.#history = history
-    this.#profile = new Profile(storage)
-    this.#outbox = new Outbox(storage)
-    for (const { name, readSeq } of this.#profile.rooms) this.#rooms.set(name, new Room(name, readSeq))
+  constructor({ server, name, session, ...options }: ClientOptions) {
+    const { storage = memoryStorage(), locks = globalThis.navigator?.locks, rooms = [DEFAULT_ROOM] } = options
+    this.#name = name
+    this.#server = typeof server === 'string' || server instanceof URL ? serverAt(server) : server
+    this.#session = new Session(storage)
+    if (session !== undefined) this.#session.secret = session
+    this.#tab = new Tab(locks)
+    this.#outbox = new Outbox(storage, this.#tab)
+    this.#memberships = new Memberships(rooms, (frame) => this.#say(frame))
     this.#connection = new Connection({
-      ...network,
-      open: socket,
+      isOnline: options.isOnline ?? isOnline,
+      random: options.random ?? Math.random,
+      open: this.#server.open,
       hello: () => this.#hello(),
       onFrame: (frame) => this.#receive(frame),
       onLink: (link) => this.#follow(link),
     })
     this.#courier = new Courier({
       outbox: this.#outbox,
-      canPublish: () => this.#connection.link.state === 'live',
+      canPublish: () => this.link.state === 'live',
       publish: ({ id, room, body }) => this.#connection.send({ type: 'publish', id, room, body }),
-      onChange: (room) => this.#touch(this.#rooms.get(room ?? '')),
+      onFailure: (failure) => this.#fail(failure),
+      onHold: (hold) => this.#emitter.emit('hold', hold),
     })
   }
 
-  /** Calls back after every change, until the returned function is called. */
-  subscribe(listener: () => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+  /** Calls back at every event of this name, until the returned function is called. */
+  on<Name extends keyof ClientEvents>(name: Name, listener: (value: ClientEvents[Name]) => void): () => void {
+    return this.#emitter.on(name, listener)
   }
 
-  snapshot(): Snapshot {
-    this.#snapshot ??= {
-      name: this.#profile.name,
-      me: this.#me,
-      link: this.#connection.link,
-      outageSince: this.#outageSince,
-      relay: this.#relay,
-      count: this.#count,
-      server: this.#server,
-      limits: this.#limits,
-      cursor: this.#cursor,
-      rooms: [...this.#rooms.values()].map((room) => this.#view(room)),
-      active: this.#active && this.#view(this.#active),
-      hold: this.#courier.hold,
-      problem: this.#problem,
-    }
-    return this.#snapshot
+  get link(): Link {
+    return this.#connection.link
   }
 
-  /** Ends the wait for the next attempt. */
-  retryNow() {
-    this.#connection.start()
+  get name(): string {
+    return this.#name
   }
 
-  wake() {
-    this.#connection.wake()
+  /** Who the server says this is. */
+  get user(): User | undefined {
+    return this.#user
   }
 
-  sleep() {
-    this.#connection.sleep()
+  get limits(): Limits {
+    return this.#limits
   }
 
-  rename(name: string) {
-    this.#profile.name = name.trim()
-    this.#problem = undefined
-    this.#touch()
-    if (this.#connection.link.state === 'idle') this.#connect()
-    else this.#connection.restart()
+  /** The last `seq` that was heard of. */
+  get cursor(): number | undefined {
+    return this.#cursor
   }
 
-  /** Shows a room and joins it if need be. Says whether that can be. */
-  enter(name: string): boolean {
-    const known = this.#rooms.get(name)
-    if (!known && this.#rooms.size >= this.#limits.rooms) {
-      this.report(`You can be in ${this.#limits.rooms} rooms at a time. Leave one to join “${name}”.`)
-      return false
-    }
-    const room = known ?? new Room(name)
-    this.#rooms.set(name, room)
-    this.#active = room
-    this.#isReading = false
-    room.divider = undefined
-    room.divide(this.#me)
-    this.#saveRooms()
-    this.#touch(room)
-    if (!known) this.#say({ type: 'join', room: name })
-    this.#connect()
-    return true
+  get rooms(): readonly string[] {
+    return this.#memberships.rooms
   }
 
-  leave(name: string) {
-    const room = this.#rooms.get(name)
-    if (!room) return
-    this.#rooms.delete(name)
-    this.#views.delete(room)
-    this.#outbox.removeRoom(name)
-    if (this.#active === room) this.#active = undefined
-    this.#saveRooms()
-    this.#say({ type: 'leave', room: name })
-    this.#touch()
+  get hold(): Hold | undefined {
+    return this.#courier.hold
   }
 
-  /** Whether the person has the end of the active room in view. */
-  setReading(isReading: boolean) {
-    if (this.#isReading === isReading) return
-    this.#isReading = isReading
-    if (!this.#active || !isReading) return
-    this.#read(this.#active)
-    this.#touch(this.#active)
+  /** One's own messages that are not confirmed, in the order of writing. */
+  get unsent(): readonly Entry[] {
+    return this.#outbox.entries
   }
 
   get isOutboxFull(): boolean {
     return this.#outbox.isFull
   }
 
-  send(room: string, body: string) {
+  /** Connects, and stays connected until it is closed. Ends a wait for the next attempt. */
+  connect() {
+    if (!this.#unfollow) {
+      this.#unfollow = followBrowser(this)
+      this.#outbox.inherit((rooms) => this.#inherit(rooms))
+    }
+    this.#connection.start()
+  }
+
+  /** Says goodbye, for good. What is unsent stays in the storage. */
+  close() {
+    this.#unfollow?.()
+    this.#courier.close()
+    this.#connection.close()
+    this.#outbox.close()
+    this.#tab.close()
+    for (const { reject } of this.#waiting.values()) reject(new PublishError('closed', 'The client was closed.'))
+    this.#waiting.clear()
+  }
+
+  /** The network or the page came back. Browsers say so by themselves. */
+  wake() {
+    this.#connection.wake()
+  }
+
+  /** The network went away. Browsers say so by themselves. */
+  sleep() {
+    this.#connection.sleep()
+  }
+
+  rename(name: string) {
+    this.#name = name
+    if (this.link.state !== 'idle') this.#connection.restart()
+  }
+
+  join(room: string) {
+    this.#memberships.join(room)
+  }
+
+  /** Leaves a room, and what was unsent in it. */
+  leave(room: string) {
+    this.#memberships.leave(room)
+    this.#outbox.removeRoom(room)
+    this.#emitter.emit('outbox', [room])
+  }
+
+  /** Sends a message as soon as that is possible. Returns its id. Throws if too much is unsent already. */
+  send(room: string, body: string): string {
+    if (this.#outbox.isFull) throw new PublishError('outbox_full', 'Too many messages are unsent.')
     this.#typedAt = 0
-    this.#courier.send(room, body)
+    const { id } = this.#outbox.add(room, body)
+    this.#flush([room])
+    return id
   }
 
+  /** Sends a message and promises the receipt. Fails with a `PublishError`. */
+  publish(room: string, body: string): Promise<Receipt> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(this.send(room, body), { resolve, reject })
+    })
+  }
+
+  /** Sends a failed message again. */
   retry(id: string) {
-    this.#courier.retry(id)
+    const entry = this.#outbox.get(id)
+    if (!entry) return
+    this.#courier.retry(entry)
+    this.#emitter.emit('outbox', [entry.room])
   }
 
+  /** Forgets a message that was not sent. */
   discard(id: string) {
-    this.#courier.discard(id)
+    const entry = this.#outbox.get(id)
+    this.#outbox.remove(id)
+    if (entry) this.#emitter.emit('outbox', [entry.room])
   }
 
+  /** The person is typing. It may be called at every key. */
   typing(room: string) {
     const now = Date.now()
     if (now - this.#typedAt < TYPING_INTERVAL_MS) return
@@ -187,59 +220,27 @@ export class Client {
     this.#say({ type: 'typing', room })
   }
 
-  async loadOlder(name: string) {
-    const room = this.#rooms.get(name)
-    const oldest = room?.timeline.oldest
-    if (!room || room.history === 'loading') return
-    if (!oldest || room.staleAbove !== undefined) return this.#load(room)
-    await this.#loading(room, async () => {
-      const page = await this.#history(name, oldest.seq)
-      this.#merge(room, page.messages)
-      room.hasOlder = page.next !== null
-    })
-  }
-
-  dismissGap(name: string) {
-    const room = this.#rooms.get(name)
-    if (!room) return
-    room.hasGap = false
-    this.#touch(room)
-  }
-
-  /** Shows the person what went wrong. */
-  report(problem: string) {
-    this.#problem = problem
-    this.#touch()
-  }
-
-  dismissProblem() {
-    this.#problem = undefined
-    this.#touch()
-  }
-
-  /** Connects for the first time, once the person has a name and is in a room. */
-  #connect() {
-    const isDue = this.#connection.link.state === 'idle' && this.#profile.name !== undefined && this.#rooms.size > 0
-    if (isDue) this.#connection.start()
+  /** What was said in a room, the newest by default. Confirms what it holds of one's own. */
+  async history(room: string, range?: Range): Promise<Page> {
+    const page = await this.#server.history(room, range)
+    for (const message of page.messages) this.#sent(this.#confirm(message))
+    return page
   }
 
   #hello(): ClientFrame {
-    this.#named = [...this.#rooms.keys()]
-    const { name = '', session } = this.#profile
-    const hello = { type: 'hello' as const, name, session, rooms: [...this.#named] }
+    const hello = {
+      type: 'hello' as const,
+      name: this.#name,
+      session: this.#session.secret,
+      rooms: this.#memberships.introduce(),
+    }
     return this.#cursor === undefined ? hello : { ...hello, resume: { seq: this.#cursor } }
   }
 
   #follow(link: Link) {
-    if (link.state === 'live') {
-      this.#outageSince = undefined
-      this.#courier.flush()
-      void this.#loadDue()
-    } else {
-      this.#courier.interrupt()
-      this.#outageSince ??= Date.now()
-    }
-    this.#touch()
+    if (link.state === 'live') this.#courier.flush()
+    else this.#courier.interrupt()
+    this.#emitter.emit('link', link)
   }
 
   #receive(frame: ServerFrame) {
@@ -247,191 +248,110 @@ export class Client {
       case 'welcome':
         return this.#welcome(frame)
       case 'live':
-      case 'heartbeat':
         return this.#advance(frame.seq)
+      case 'heartbeat':
+        this.#advance(frame.seq)
+        return this.#emitter.emit('heartbeat', frame)
       case 'message':
         return this.#take(frame)
       case 'ack':
         return this.#settle(frame)
-      case 'count':
-        this.#count = frame
-        return this.#touch()
-      case 'typing':
-        return this.#showTyping(frame.room, frame.from)
       case 'joined':
-        return void this.#loadDue()
+        this.#memberships.confirm(frame.room)
+        this.#advance(frame.seq)
+        return this.#emitter.emit('joined', frame)
+      case 'left':
+        this.#memberships.revoke(frame.room)
+        this.#advance(frame.seq)
+        return this.#emitter.emit('left', frame)
+      case 'typing':
+        return this.#emitter.emit('typing', frame)
+      case 'count':
+        return this.#emitter.emit('count', frame)
       case 'status':
-        this.#relay = frame.relay
-        return this.#touch()
+        return this.#emitter.emit('relay', frame.relay)
       case 'reset':
-        return this.#reset(frame.seq)
+        return this.#reset(frame.seq, frame.reason)
       case 'error':
         return this.#refuse(frame)
     }
   }
 
-  #welcome({ user, session, seq, dedupe_ms, limits, count, relay, instance, connection, version }: Welcome) {
-    this.#me = user
-    if (session !== undefined) this.#profile.session = session
-    this.#cursor ??= seq
-    this.#courier.dedupeMs = dedupe_ms
-    this.#limits = limits
-    this.#count = count
-    this.#relay = relay
-    this.#server = { instance, connection, version }
-    this.#correctRooms()
-    this.#touch(...this.#rooms.values())
-  }
-
-  /** Joins and leaves what the person did between hello and welcome. */
-  #correctRooms() {
-    for (const room of this.#named) if (!this.#rooms.has(room)) this.#say({ type: 'leave', room })
-    for (const room of this.#rooms.keys()) if (!this.#named.includes(room)) this.#say({ type: 'join', room })
+  #welcome(welcome: Welcome) {
+    this.#user = welcome.user
+    this.#limits = welcome.limits
+    if (welcome.session !== undefined) this.#session.secret = welcome.session
+    this.#cursor ??= welcome.seq
+    this.#courier.dedupeMs = this.#recent.windowMs = welcome.dedupe_ms
+    this.#memberships.tell()
+    this.#emitter.emit('welcome', welcome)
   }
 
   #advance(seq: number) {
     this.#cursor = Math.max(this.#cursor ?? 0, seq)
-    this.#touch()
   }
 
-  #take(frame: Message) {
-    this.#advance(frame.seq)
-    const room = this.#rooms.get(frame.room)
-    if (!room) return
-    room.removeTypist(frame.from.id)
-    if (!this.#confirm(room, frame)) return
-    if (room === this.#active) {
-      if (this.#isReading) this.#read(room)
-      else room.divide(this.#me)
-    }
-    if ((room !== this.#active || this.#isReading) && room.timeline.trim()) room.hasOlder = true
+  #take(message: Message) {
+    this.#advance(message.seq)
+    const receipt = this.#confirm(message)
+    if (this.#recent.take(message)) this.#emitter.emit('message', message)
+    this.#sent(receipt)
   }
 
-  #settle({ id, seq, accepted_at }: Ack) {
-    const entry = this.#outbox.get(id)
-    const room = this.#rooms.get(entry?.room ?? '')
-    if (!entry || !room || !this.#me) return
-    this.#confirm(room, { seq, room: room.name, id, from: this.#me, body: entry.body, at: accepted_at })
+  #settle(ack: Ack) {
+    this.#sent(this.#courier.confirm(ack.id, ack.seq, ack))
+    this.#emitter.emit('ack', ack)
   }
 
-  /** Puts a message into its place; if it is one's own, it waits no more. Says whether it was new. */
-  #confirm(room: Room, message: Message): boolean {
-    if (message.from.id === this.#me?.id) this.#courier.confirm(message.id)
-    const isNew = room.timeline.append(message)
-    this.#touch(room)
-    return isNew
+  /** The receipt of one's own message that was waiting for it. */
+  #confirm({ from, id, seq }: Message): Receipt | undefined {
+    return from.id === this.#user?.id ? this.#courier.confirm(id, seq) : undefined
+  }
+
+  #sent(receipt: Receipt | undefined) {
+    if (!receipt) return
+    this.#waiting.get(receipt.id)?.resolve(receipt)
+    this.#waiting.delete(receipt.id)
+    this.#emitter.emit('sent', receipt)
+  }
+
+  #fail(failure: Failure) {
+    this.#waiting.get(failure.id)?.reject(new PublishError(failure.code, failure.fault))
+    this.#waiting.delete(failure.id)
+    this.#emitter.emit('failed', failure)
+    this.#emitter.emit('outbox', [failure.room])
+  }
+
+  #reset(seq: number, reason: ResetReason) {
+    const from = this.#cursor
+    this.#cursor = seq
+    this.#emitter.emit('reset', { seq, reason, from })
   }
 
   #refuse(refusal: Refusal) {
-    const { code, detail } = refusal
-    if (this.#courier.refuse(refusal) || code === 'draining' || code === 'rate_limited') return
-    if (code === 'invalid_session') {
-      this.#profile.renewSession()
+    const { code, id, retry_after_ms } = refusal
+    if (this.#courier.refuse(refusal)) return
+    if (code === 'rate_limited' && id === undefined) this.#memberships.tellAgainAfter(retry_after_ms ?? TELL_AGAIN_MS)
+    else if (code === 'invalid_session') {
+      this.#session.renew()
       this.#connection.restart()
-    } else {
-      this.report(detail)
-    }
+    } else if (code !== 'draining' && code !== 'rate_limited') this.#emitter.emit('refused', refusal)
   }
 
-  #reset(seq: number) {
-    this.#cursor = seq
-    for (const room of this.#rooms.values()) room.markStale()
-    this.#touch(...this.#rooms.values())
-    if (this.#connection.link.state === 'live') void this.#loadDue()
+  #inherit(rooms: readonly string[]) {
+    for (const room of rooms) this.#memberships.join(room)
+    this.#flush(rooms)
   }
 
-  /** Loads what is not loaded yet, first of all the room in view. */
-  async #loadDue() {
-    const rooms = [...this.#rooms.values()].toSorted((a, b) => Number(b === this.#active) - Number(a === this.#active))
-    for (const room of rooms) {
-      if (room.needsHistory && room.history !== 'loading') await this.#load(room)
-    }
+  #flush(rooms: readonly string[]) {
+    this.#courier.flush()
+    this.#emitter.emit('outbox', rooms)
   }
 
-  async #load(room: Room) {
-    const { staleAbove } = room
-    await this.#loading(room, async () => {
-      let page = await this.#history(room.name)
-      this.#merge(room, page.messages)
-      if (staleAbove !== undefined) page = await this.#closeGap(room, staleAbove, page)
-      if (room.staleAbove === staleAbove) room.staleAbove = undefined
-      room.hasOlder = page.next !== null
-      room.readSeq ??= room.timeline.newest?.seq ?? 0
-    })
-  }
-
-  /** Loads back to what was there before the reset. Where that is too far, only what is newer than the gap stays. */
-  async #closeGap(room: Room, staleAbove: number, newest: Awaited<ReturnType<History>>) {
-    let page = newest
-    for (let pages = 1; page.next !== null; pages += 1) {
-      const oldest = page.messages[0]
-      if (!oldest || oldest.seq <= staleAbove) break
-      if (pages === GAP_PAGES) {
-        room.timeline.dropBefore(oldest.seq)
-        break
-      }
-      page = await this.#history(room.name, oldest.seq)
-      this.#merge(room, page.messages)
-    }
-    return page
-  }
-
-  async #loading(room: Room, load: () => Promise<void>) {
-    room.history = 'loading'
-    this.#touch(room)
-    try {
-      await load()
-      room.history = 'loaded'
-    } catch {
-      room.history = 'failed'
-    }
-    if (room === this.#active) room.divide(this.#me)
-    if (room === this.#active && this.#isReading) this.#read(room)
-    this.#touch(room)
-  }
-
-  #merge(room: Room, page: readonly Message[]) {
-    for (const message of page) if (message.from.id === this.#me?.id) this.#courier.confirm(message.id)
-    room.timeline.merge(page)
-  }
-
-  #read(room: Room) {
-    room.markRead()
-    this.#saveRooms()
-  }
-
-  #showTyping(name: string, users: readonly User[]) {
-    const room = this.#rooms.get(name)
-    if (!room) return
-    const now = Date.now()
-    room.addTypists(users, now)
-    this.#touch(room)
-    setTimeout(() => {
-      if (room.expireTypists(Date.now())) this.#touch(room)
-    }, 5000)
-  }
-
-  #say(frame: ClientFrame) {
-    const { state } = this.#connection.link
-    if (state === 'live' || state === 'replaying') this.#connection.send(frame)
-  }
-
-  #saveRooms() {
-    this.#profile.rooms = [...this.#rooms.values()].map(({ name, readSeq }) => ({ name, readSeq }))
-  }
-
-  #view(room: Room): RoomView {
-    const known = this.#views.get(room)
-    if (known) return known
-    const outgoing = this.#outbox.entries.filter((entry) => entry.room === room.name)
-    const view = room.view(outgoing, this.#me)
-    this.#views.set(room, view)
-    return view
-  }
-
-  #touch(...rooms: (Room | undefined)[]) {
-    for (const room of rooms) if (room) this.#views.delete(room)
-    this.#snapshot = undefined
-    for (const listener of this.#listeners) listener()
+  #say(frame: ClientFrame): boolean {
+    const { state } = this.link
+    const isWelcome = state === 'live' || state === 'replaying'
+    if (isWelcome) this.#connection.send(frame)
+    return isWelcome
   }
 }

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { Connection, type Link } from './connection'
-import { FakeNetwork } from './fake'
+import { Connection, type Link } from './connection.ts'
+import { FakeNetwork } from './fake.ts'
 
 let network: FakeNetwork
 let links: Link['state'][]
@@ -107,6 +107,29 @@ describe('a connection', () => {
     expect(network.sockets).toHaveLength(2)
     network.socket.end(1006)
     expect(waitMs(connection)).toBe(500)
+  })
+
+  test('keeps to the time that a draining server gave it, unless the person says otherwise', () => {
+    const connection = connect()
+    network.socket.live()
+    network.socket.say({ type: 'drain', reconnect_after_ms: 1234 })
+    network.socket.end(1012)
+    connection.wake()
+    expect(network.sockets).toHaveLength(1)
+    connection.start()
+    expect(network.sockets).toHaveLength(2)
+  })
+
+  test('that is closed from this side stays closed', () => {
+    const connection = connect()
+    const { socket } = network
+    socket.live()
+    connection.close()
+    expect(socket.isClosed).toBe(true)
+    for (const again of [() => connection.start(), () => connection.wake(), () => connection.restart()]) again()
+    vi.advanceTimersByTime(600_000)
+    expect(connection.link).toEqual({ state: 'stopped', code: 1000 })
+    expect(network.sockets).toHaveLength(1)
   })
 
   test.each([1000, 1001, 1006, 1011, 1012, 1013, 4000, 4001, 4002, 4003, 4499])('closed with %i comes back', (code) => {

@@ -1,11 +1,15 @@
-import { Backoff } from './backoff'
-import { isReconnectable, type ClientFrame, type ServerFrame } from './protocol'
+import { Backoff } from './backoff.ts'
+import { isReconnectable, type ClientFrame, type ServerFrame } from './protocol.ts'
 
-/** What a connection needs of a WebSocket. */
+/** A listener whose event may have more to it than is used here. Only a method may be implemented so. */
+type Listener<Event> = { hear(event: Event): void }['hear'] | null
+
+/** What a connection needs of a WebSocket, whoever made it. */
 export type Socket = {
-  onopen: ((event: Event) => void) | null
-  onmessage: ((event: MessageEvent) => void) | null
-  onclose: ((event: CloseEvent) => void) | null
+  onopen: Listener<unknown>
+  onmessage: Listener<{ data: unknown }>
+  onclose: Listener<{ code: number }>
+  onerror: Listener<unknown>
   send(text: string): void
   close(code?: number): void
 }
@@ -18,7 +22,7 @@ export type Link =
   | { state: 'live' }
   | { state: 'waiting'; until: number }
   | { state: 'offline' }
-  /** The server does not want this client back. */
+  /** It is over: the server does not want this client back, or this side closed it (1000). */
   | { state: 'stopped'; code: number }
 
 export type ConnectionOptions = {
@@ -43,6 +47,7 @@ export class Connection {
   #socket: Socket | undefined
   #heardAt = 0
   #silenceMs = CONNECT_TIMEOUT_MS
+  /** When a draining server wants this client back, counted from the close. */
   #drainMs: number | undefined
   #retry: Timer
   #silence: Timer
@@ -72,10 +77,17 @@ export class Connection {
     this.#connect()
   }
 
-  /** The network or the page came back: what was waiting connects, what stood is put to the test. */
+  /** Ends the conversation from this side, for good. */
+  close() {
+    this.#drop()
+    this.#enter({ state: 'stopped', code: 1000 })
+  }
+
+  /** The network or the page came back: who waits connects, unless a draining server said when; what stood is put to the test. */
   wake() {
     const { state } = this.#link
-    if (state === 'waiting' || state === 'offline') this.start()
+    const hasSlot = this.#drainMs !== undefined
+    if ((state === 'waiting' && !hasSlot) || state === 'offline') this.start()
     if (state === 'live') this.#test()
   }
 
@@ -100,6 +112,8 @@ export class Connection {
     socket.onopen = () => this.send(this.#options.hello())
     socket.onmessage = ({ data }) => this.#hear(data)
     socket.onclose = ({ code }) => this.#lose(code)
+    // a close follows each error; unheard, an error would end a program on Node.js
+    socket.onerror = () => {}
     this.#socket = socket
     this.#drainMs = undefined
     this.#enter({ state: 'connecting' })

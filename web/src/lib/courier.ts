@@ -1,14 +1,40 @@
-import type { Entry, Outbox } from './outbox'
-import type { Refusal } from './protocol'
+import type { Entry, Outbox } from './outbox.ts'
+import type { Ack, ErrorCode, Refusal } from './protocol.ts'
 
 export type Hold = { reason: 'rate_limited' | 'overloaded'; until: number }
+
+/** A message of one's own that has its place in the log. */
+export type Receipt = Entry & {
+  seq: number
+  /** Left out where the message itself came first. */
+  ack?: Ack
+}
+
+export type FailureCode =
+  | ErrorCode
+  /** It went out so long ago that the server may have it or not, and would not know it again. */
+  | 'uncertain'
+
+/** A message of one's own that will not go out by itself. */
+export type Failure = Entry & { code: FailureCode; fault: string }
+
+/** Why a publish came to nothing. */
+export class PublishError extends Error {
+  override readonly name = 'PublishError'
+  readonly code: FailureCode | 'outbox_full' | 'closed'
+
+  constructor(code: PublishError['code'], detail: string) {
+    super(detail)
+    this.code = code
+  }
+}
 
 export type CourierOptions = {
   outbox: Outbox
   canPublish: () => boolean
   publish: (entry: Entry) => void
-  /** Something changed, in this room or in general. */
-  onChange: (room?: string) => void
+  onFailure: (failure: Failure) => void
+  onHold: (hold: Hold | undefined) => void
 }
 
 const HOLD_MS = 1000
@@ -18,6 +44,7 @@ export class Courier {
   /** How long the server remembers what it has. */
   dedupeMs = 120_000
   #hold: Hold | undefined
+  #resume: ReturnType<typeof setTimeout> | undefined
   readonly #inFlight = new Set<string>()
   readonly #options: CourierOptions
 
@@ -30,31 +57,19 @@ export class Courier {
     return this.#hold
   }
 
-  send(room: string, body: string) {
-    this.#options.outbox.add(room, body)
-    this.flush()
-    this.#options.onChange(room)
-  }
-
   /** Sends a failed message after all. The id stays, so that who has it already does not see it twice. */
-  retry(id: string) {
-    const entry = this.#options.outbox.get(id)
-    if (!entry) return
-    this.#options.outbox.put({ id, room: entry.room, body: entry.body, at: Date.now() })
+  retry({ id, room, body }: Entry) {
+    this.#options.outbox.put({ id, room, body, at: Date.now() })
     this.flush()
-    this.#options.onChange(entry.room)
   }
 
-  discard(id: string) {
-    const entry = this.#options.outbox.get(id)
-    this.#options.outbox.remove(id)
-    this.#options.onChange(entry?.room)
-  }
-
-  /** The server has it. */
-  confirm(id: string) {
+  /** The server has it at this place. Returns the receipt of a message that was waiting for one. */
+  confirm(id: string, seq: number, ack?: Ack): Receipt | undefined {
     this.#inFlight.delete(id)
-    if (this.#options.outbox.get(id)) this.#options.outbox.remove(id)
+    const entry = this.#options.outbox.get(id)
+    if (!entry) return undefined
+    this.#options.outbox.remove(id)
+    return ack ? { ...entry, seq, ack } : { ...entry, seq }
   }
 
   /** The server did not take it, for now or for good. Says whether it was one of ours. */
@@ -65,13 +80,18 @@ export class Courier {
     if (code === 'draining') return true
     this.#inFlight.delete(entry.id)
     if (code === 'rate_limited' || code === 'overloaded') this.#wait(code, retry_after_ms ?? HOLD_MS)
-    else this.#fail(entry, detail)
+    else this.#fail(entry, code, detail)
     return true
   }
 
   /** The connection is gone, and with it all answers that were due. */
   interrupt() {
     this.#inFlight.clear()
+  }
+
+  close() {
+    clearTimeout(this.#resume)
+    this.#hold = undefined
   }
 
   /** Sends what waits. What went out before and may have been forgotten by the server since is for the person to decide. */
@@ -81,7 +101,7 @@ export class Courier {
     for (const entry of this.#options.outbox.entries) {
       if (entry.fault !== undefined || this.#inFlight.has(entry.id)) continue
       if (now - (entry.sentAt ?? now) < this.dedupeMs) this.#publish({ ...entry, sentAt: entry.sentAt ?? now })
-      else this.#fail(entry, 'It is not certain that this was sent.')
+      else this.#fail(entry, 'uncertain', 'It is not certain that this was sent.')
     }
   }
 
@@ -91,20 +111,20 @@ export class Courier {
     this.#options.publish(entry)
   }
 
-  #fail(entry: Entry, fault: string) {
+  #fail(entry: Entry, code: FailureCode, fault: string) {
     this.#options.outbox.put({ ...entry, fault })
-    this.#options.onChange(entry.room)
+    this.#options.onFailure({ ...entry, code, fault })
   }
 
   #wait(reason: Hold['reason'], ms: number) {
-    const hold = { reason, until: Math.max(this.#hold?.until ?? 0, Date.now() + ms) }
-    this.#hold = hold
-    setTimeout(() => {
-      if (this.#hold !== hold) return
+    const until = Math.max(this.#hold?.until ?? 0, Date.now() + ms)
+    this.#hold = { reason, until }
+    clearTimeout(this.#resume)
+    this.#resume = setTimeout(() => {
       this.#hold = undefined
       this.flush()
-      this.#options.onChange()
-    }, hold.until - Date.now())
-    this.#options.onChange()
+      this.#options.onHold(undefined)
+    }, until - Date.now())
+    this.#options.onHold(this.#hold)
   }
 }

@@ -1,9 +1,10 @@
 import { vi } from 'vitest'
-import { Client, type ClientOptions } from './client'
-import type { Socket } from './connection'
-import type { Page } from './history'
-import { DEFAULT_LIMITS, type ClientFrame, type Message, type ServerFrame, type Welcome } from './protocol'
-import { Storage } from './storage'
+import { Chat, type ChatOptions } from './chat.ts'
+import type { Socket } from './connection.ts'
+import type { History, Page } from './history.ts'
+import { LIMITS, type ClientFrame, type Message, type ServerFrame, type Welcome } from './protocol.ts'
+import { memoryStorage } from './storage.ts'
+import type { Locks } from './tab.ts'
 
 export const ME = { id: 'me', name: 'Ann' }
 export const BOB = { id: 'bob', name: 'Bob' }
@@ -13,6 +14,7 @@ export class FakeSocket implements Socket {
   onopen: Socket['onopen'] = null
   onmessage: Socket['onmessage'] = null
   onclose: Socket['onclose'] = null
+  onerror: Socket['onerror'] = null
   isClosed = false
   readonly sent: ClientFrame[] = []
 
@@ -53,7 +55,7 @@ export class FakeSocket implements Socket {
       resumed: false,
       heartbeat_ms: 25_000,
       dedupe_ms: 120_000,
-      limits: DEFAULT_LIMITS,
+      limits: LIMITS,
       count: { connections: 1, instances: 1, settling: false },
       relay: 'live',
       ...welcome,
@@ -100,27 +102,37 @@ export function message(seq: number, fields: Partial<Message> = {}): Message {
   return { seq, room: 'lobby', id: `m${seq}`, from: BOB, body: `message ${seq}`, at: Date.now(), ...fields }
 }
 
-export function memory(): Storage {
-  const values = new Map<string, string>()
-  return new Storage(() => ({
-    getItem: (name) => values.get(name) ?? null,
-    setItem: (name, value) => void values.set(name, value),
-    removeItem: (name) => void values.delete(name),
-  }))
-}
-
-/** A client in the lobby, with a name, at the end of a fake network. */
-export function enterLobby(options: Partial<ClientOptions> = {}) {
+/** A chat in the lobby, with a name, at the end of a fake network. */
+export function enterLobby(options: Partial<ChatOptions> = {}) {
   const network = new FakeNetwork()
-  const history = vi.fn<ClientOptions['history']>(async (): Promise<Page> => ({ messages: [], next: null }))
-  const storage = options.storage ?? memory()
+  const history = vi.fn<History>(async (): Promise<Page> => ({ messages: [], next: null }))
+  const storage = options.storage ?? memoryStorage()
   storage.write('name', 'Ann')
-  const client = new Client({ socket: network.open, history, storage, random: () => 1, ...options })
-  client.enter('lobby')
-  return { client, network, history, storage }
+  const chat = new Chat({ server: { open: network.open, history }, storage, random: () => 1, ...options })
+  chat.enter('lobby')
+  return { chat, network, history, storage }
 }
 
 /** Lets what was promised come true. */
 export async function settle() {
   await vi.advanceTimersByTimeAsync(0)
+}
+
+/** Locks as browsers have them: whoever asks for one waits until those who asked before let it go. */
+export class FakeLocks implements Locks {
+  readonly #queues = new Map<string, Promise<unknown>>()
+
+  request(name: string, { signal }: { signal?: AbortSignal }, callback: () => Promise<void> | void) {
+    const turn = (this.#queues.get(name) ?? Promise.resolve()).then(() => {
+      signal?.throwIfAborted()
+      return callback()
+    })
+    this.#queues.set(name, turn.catch(() => {}))
+    return turn
+  }
+}
+
+/** What the browser tells a tab after another one changed the storage. */
+export function announceChange(name: string) {
+  window.dispatchEvent(new StorageEvent('storage', { key: `hubbub.${name}` }))
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { splitLinks } from './links'
+import { splitLinks } from './links.ts'
 
 function hrefs(text: string): (string | undefined)[] {
   return splitLinks(text).map(({ href }) => href)
@@ -36,4 +36,12 @@ test('the pieces together are the text', () => {
 
 test('no text has no pieces', () => {
   expect(splitLinks('')).toEqual([])
+})
+
+test('an address ends before a sign that would show it in another order', () => {
+  expect(splitLinks('https://example.org/a\u202egnp.exe')[0]).toEqual({
+    at: 0,
+    text: 'https://example.org/a',
+    href: 'https://example.org/a',
+  })
 })

@@ -1,7 +1,8 @@
 /** Part of a text, and where in it that begins. */
 export type Piece = { at: number; text: string; href?: string }
 
-const ADDRESS = /https?:\/\/[^\s<>"]+/giu
+/** No address goes on behind a sign that is not seen or that turns the direction of what follows. */
+const ADDRESS = /https?:\/\/[^\s<>"`\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+/giu
 const TRAILING = /[.,:;!?'»”’]+$/u
 
 /** Cuts a text into plain pieces and web addresses. Nothing but http and https counts as an address. */

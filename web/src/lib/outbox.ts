@@ -1,5 +1,6 @@
-import { randomId } from './random'
-import type { Storage } from './storage'
+import { randomId } from './random.ts'
+import type { Storage } from './storage.ts'
+import type { Tab } from './tab.ts'
 
 /** A message of one's own that the server has not confirmed. */
 export type Entry = {
@@ -15,16 +16,20 @@ export type Entry = {
 }
 
 const CAPACITY = 200
-const NAME = 'outbox'
+const PREFIX = 'outbox.'
 
-/** What is to be sent, kept over reloads. Every change is merged into what other tabs of the browser have stored. */
+/** What is to be sent, kept over reloads. Each tab has its own, so that none sends what another is about to send. */
 export class Outbox {
-  #entries: readonly Entry[]
+  #entries: readonly Entry[] = []
+  #unwatch: (() => void) | undefined
+  readonly #name: string
   readonly #storage: Storage
+  readonly #tab: Tab
 
-  constructor(storage: Storage) {
+  constructor(storage: Storage, tab: Tab) {
     this.#storage = storage
-    this.#entries = this.#stored()
+    this.#tab = tab
+    this.#name = PREFIX + tab.id
   }
 
   get entries(): readonly Entry[] {
@@ -47,28 +52,61 @@ export class Outbox {
 
   /** Adds the entry or takes the place of the one with its id. */
   put(entry: Entry) {
-    this.#change((entries) => {
-      const index = entries.findIndex((other) => other.id === entry.id)
-      return index < 0 ? [...entries, entry] : entries.with(index, entry)
-    })
+    const index = this.#entries.findIndex((other) => other.id === entry.id)
+    this.#change(index < 0 ? [...this.#entries, entry] : this.#entries.with(index, entry))
   }
 
   remove(id: string) {
-    this.#change((entries) => entries.filter((entry) => entry.id !== id))
+    this.#change(this.#entries.filter((entry) => entry.id !== id))
   }
 
   removeRoom(room: string) {
-    this.#change((entries) => entries.filter((entry) => entry.room !== room))
+    this.#change(this.#entries.filter((entry) => entry.room !== room))
   }
 
-  #change(change: (entries: readonly Entry[]) => readonly Entry[]) {
-    this.#entries = change(this.#entries)
-    this.#storage.write(NAME, change(this.#stored()))
+  /** Takes over what tabs left when they went, now and later. Calls back with the rooms where that changes something. */
+  inherit(onRooms: (rooms: string[]) => void) {
+    const awaited = new Set([this.#name])
+    const follow = (name: string) => {
+      if (!name.startsWith(PREFIX) || awaited.has(name)) return
+      awaited.add(name)
+      this.#tab.whenGone(name.slice(PREFIX.length), () => onRooms(this.#take(name)))
+    }
+    for (const name of this.#storage.names(PREFIX)) follow(name)
+    this.#unwatch = this.#storage.watch((name) => {
+      if (this.#tab.seesOthers) follow(name)
+      else if (name === this.#name) onRooms(this.#yield())
+    })
   }
 
-  #stored(): readonly Entry[] {
-    return this.#storage.read(NAME, isEntries) ?? []
+  close() {
+    this.#unwatch?.()
   }
+
+  #change(entries: readonly Entry[]) {
+    this.#entries = entries
+    if (entries.length > 0) this.#storage.write(this.#name, entries)
+    else this.#storage.remove(this.#name)
+  }
+
+  #take(name: string): string[] {
+    const entries = this.#storage.read(name, isEntries) ?? []
+    this.#storage.remove(name)
+    if (entries.length > 0) this.#change([...this.#entries, ...entries])
+    return roomsOf(entries)
+  }
+
+  /** A tab that could not know of this one took all there was. */
+  #yield(): string[] {
+    if (this.#storage.read(this.#name, isEntries)) return []
+    const entries = this.#entries
+    this.#entries = []
+    return roomsOf(entries)
+  }
+}
+
+function roomsOf(entries: readonly Entry[]): string[] {
+  return [...new Set(entries.map(({ room }) => room))]
 }
 
 function isEntries(value: unknown): value is Entry[] {

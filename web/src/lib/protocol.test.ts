@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { nameFault, roomFault } from './protocol'
-import { randomId } from './random'
+import { CLOSES, closeText, isReconnectable, nameFault, roomFault } from './protocol.ts'
+import { randomId } from './random.ts'
 
 test.each(['a', '0', 'lobby', 'a.b_c-d', 'x'.repeat(64)])('%s is a room', (room) => {
   expect(roomFault(room)).toBeUndefined()
@@ -22,4 +22,12 @@ test('an id is 22 characters of base64url and never the same', () => {
   const ids = new Set(Array.from({ length: 100 }, randomId))
   expect(ids.size).toBe(100)
   for (const id of ids) expect(id).toMatch(/^[A-Za-z0-9_-]{21}[AQgw]$/)
+})
+
+test.each(CLOSES)('whether $code brings a client back is what the server says', ({ code, isReconnectable: comesBack }) => {
+  expect(isReconnectable(code)).toBe(comesBack)
+})
+
+test.each(CLOSES.filter((close) => !close.isReconnectable))('$code is explained to a person', ({ code }) => {
+  expect(closeText(code)).not.toContain('code')
 })

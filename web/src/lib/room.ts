@@ -1,15 +1,24 @@
-import type { Entry } from './outbox'
-import type { Message, User } from './protocol'
-import { Timeline } from './timeline'
+import type { Traced } from './hops.ts'
+import type { Entry } from './outbox.ts'
+import { latest } from './profile.ts'
+import type { Message, User } from './protocol.ts'
+import { Speakers, type Speaker } from './speakers.ts'
+import { Timeline } from './timeline.ts'
 
 const TYPING_MS = 5000
+/** How many messages stay in memory: of a room in view, of one that is read further up, and of the others. */
+const IN_VIEW = 20_000
+const READ_BACK = 40_000
+const OUT_OF_VIEW = 2000
+
+export type Attention = 'end' | 'further up' | 'elsewhere'
 
 export type HistoryState = 'unloaded' | 'loading' | 'loaded' | 'failed'
 
 /** A room as it is to be shown. Never changes once made. */
 export type RoomView = {
   name: string
-  messages: readonly Message[]
+  messages: readonly Traced[]
   /** One's own that are not confirmed, in the order of writing. */
   outgoing: readonly Entry[]
   history: HistoryState
@@ -20,6 +29,8 @@ export type RoomView = {
   /** The server could not replay everything. */
   hasGap: boolean
   typists: readonly string[]
+  /** Who spoke lately, the last first. */
+  speakers: readonly Speaker[]
 }
 
 /** A room this client is in. */
@@ -33,6 +44,7 @@ export class Room {
   staleAbove: number | undefined
   divider: number | undefined
   readSeq: number | undefined
+  readonly #speakers = new Speakers()
   readonly #typists = new Map<string, { name: string; until: number }>()
 
   constructor(name: string, readSeq?: number) {
@@ -50,21 +62,41 @@ export class Room {
   }
 
   markRead() {
-    const { newest } = this.timeline
-    if (newest) this.readSeq = Math.max(this.readSeq ?? 0, newest.seq)
+    this.readTo(this.timeline.newest?.seq)
+  }
+
+  /** Says whether that was not known. */
+  readTo(seq: number | undefined): boolean {
+    const before = this.readSeq
+    this.readSeq = latest(before, seq)
+    return this.readSeq !== before
   }
 
   markStale() {
     this.staleAbove ??= this.timeline.newest?.seq
-    this.hasGap = this.timeline.newest !== undefined
+  }
+
+  /** Takes a message that came over the connection. Says whether it was new. */
+  append(message: Message): boolean {
+    this.#speakers.hear(message)
+    this.#typists.delete(message.from.id)
+    return this.timeline.append(message)
+  }
+
+  /** Takes a page of history. */
+  merge(page: readonly Message[]) {
+    for (const message of page) this.#speakers.hear(message)
+    this.timeline.merge(page)
+  }
+
+  /** Drops the oldest messages if there are more than a person who looks there needs. */
+  trim(attention: Attention) {
+    const bound = { end: IN_VIEW, 'further up': READ_BACK, elsewhere: OUT_OF_VIEW }[attention]
+    if (this.timeline.trim(bound)) this.hasOlder = true
   }
 
   addTypists(users: readonly User[], now: number) {
     for (const { id, name } of users) this.#typists.set(id, { name, until: now + TYPING_MS })
-  }
-
-  removeTypist(id: string) {
-    this.#typists.delete(id)
   }
 
   /** Forgets who stopped typing. Says whether anyone did. */
@@ -78,13 +110,14 @@ export class Room {
     const { name, history, hasOlder, hasGap, divider } = this
     return {
       name,
-      messages: [...this.timeline.messages],
+      messages: this.timeline.messages.slice(),
       outgoing,
       history,
       hasOlder,
       hasGap,
       divider,
       unread: this.unread(me),
+      speakers: this.#speakers.list,
       typists: [...this.#typists].filter(([id]) => id !== me?.id).map(([, typist]) => typist.name),
     }
   }
@@ -92,8 +125,18 @@ export class Room {
   unread(me: User | undefined): number {
     const { readSeq } = this
     if (readSeq === undefined) return 0
-    const { messages } = this.timeline
-    const first = messages.findLastIndex((message) => message.seq <= readSeq) + 1
-    return messages.slice(first).filter((message) => message.from.id !== me?.id).length
+    let count = 0
+    for (const message of newestFirst(this.timeline.messages)) {
+      if (message.seq <= readSeq) break
+      if (message.from.id !== me?.id) count += 1
+    }
+    return count
+  }
+}
+
+function* newestFirst(messages: readonly Message[]) {
+  for (let index = messages.length - 1; index >= 0; index -= 1) {
+    const message = messages[index]
+    if (message) yield message
   }
 }

@@ -1,7 +1,7 @@
-import type { Link } from './connection'
-import type { Hold } from './courier'
-import type { Count, Limits, Relay, User, Welcome } from './protocol'
-import type { RoomView } from './room'
+import type { Link } from './connection.ts'
+import type { Hold } from './courier.ts'
+import type { Count, Limits, RelayState, User, Welcome } from './protocol.ts'
+import type { RoomView } from './room.ts'
 
 /** Everything there is to show. A new one is made after each change; unchanged rooms keep their view. */
 export type Snapshot = {
@@ -10,7 +10,7 @@ export type Snapshot = {
   link: Link
   /** Since when the connection does not stand, while it should. */
   outageSince: number | undefined
-  relay: Relay
+  relay: RelayState
   count: Count | undefined
   server: Pick<Welcome, 'instance' | 'connection' | 'version'> | undefined
   limits: Limits

@@ -1,6 +1,13 @@
 const PREFIX = 'hubbub.'
 
-type Area = Pick<globalThis.Storage, 'getItem' | 'setItem' | 'removeItem'>
+/** What is needed of `localStorage`. */
+type Area = {
+  readonly length: number
+  key(index: number): string | null
+  getItem(name: string): string | null
+  setItem(name: string, value: string): void
+  removeItem(name: string): void
+}
 
 /** JSON values under names, as far as the browser keeps them. Where it refuses, the page works on without. */
 export class Storage {
@@ -36,6 +43,41 @@ export class Storage {
       // forbidden
     }
   }
+
+  /** The names that begin like this. */
+  names(beginning: string): string[] {
+    try {
+      const area = this.#area()
+      const names = Array.from({ length: area.length }, (_, index) => area.key(index) ?? '')
+      return names.filter((name) => name.startsWith(PREFIX + beginning)).map((name) => name.slice(PREFIX.length))
+    } catch {
+      return []
+    }
+  }
+
+  /** Calls back with the name of what another tab changed, until the returned function is called. */
+  watch(listener: (name: string) => void): () => void {
+    const hear = ({ key }: StorageEvent) => {
+      if (key?.startsWith(PREFIX)) listener(key.slice(PREFIX.length))
+    }
+    globalThis.addEventListener?.('storage', hear)
+    return () => globalThis.removeEventListener?.('storage', hear)
+  }
+}
+
+/** A storage that lives as long as the program. */
+export function memoryStorage(): Storage {
+  const values = new Map<string, string>()
+  const area: Area = {
+    getItem: (name) => values.get(name) ?? null,
+    setItem: (name, value) => void values.set(name, value),
+    removeItem: (name) => void values.delete(name),
+    key: (index) => [...values.keys()][index] ?? null,
+    get length() {
+      return values.size
+    },
+  }
+  return new Storage(() => area)
 }
 
 export function isString(value: unknown): value is string {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { message } from './fake'
-import { Timeline } from './timeline'
+import { message } from './fake.ts'
+import { Timeline } from './timeline.ts'
 
 function seqs({ messages }: Timeline): number[] {
   return messages.map(({ seq }) => seq)
@@ -40,15 +40,22 @@ test('a page tells whether any of it was known', () => {
   expect(seqs(timeline)).toEqual([3, 4, 5, 6])
 })
 
+test('a page holds a message that moved only once', () => {
+  const timeline = new Timeline()
+  timeline.merge([message(3), message(9, { id: 'm3', was: 3 })])
+  expect(seqs(timeline)).toEqual([3])
+})
+
 test('of too many messages the oldest go, and come back only as history', () => {
   const timeline = new Timeline()
-  for (let seq = 1; seq <= 2001; seq += 1) timeline.append(message(seq))
-  expect(timeline.trim()).toBe(true)
-  expect(timeline.messages).toHaveLength(1500)
-  expect(timeline.oldest?.seq).toBe(502)
-  expect(timeline.append(message(3000, { id: 'm1', was: 1 }))).toBe(false)
-  timeline.merge([message(501)])
-  expect(timeline.oldest?.seq).toBe(501)
+  for (let seq = 1; seq <= 1100; seq += 1) timeline.append(message(seq))
+  expect(timeline.trim(1000)).toBe(false)
+  timeline.append(message(1101))
+  expect(timeline.trim(1000)).toBe(true)
+  expect(timeline.messages).toHaveLength(1000)
+  expect(timeline.oldest?.seq).toBe(102)
+  timeline.merge([message(101)])
+  expect(timeline.oldest?.seq).toBe(101)
 })
 
 test('what is before a place can be dropped', () => {
@@ -56,4 +63,15 @@ test('what is before a place can be dropped', () => {
   for (const seq of [1, 2, 3]) timeline.append(message(seq))
   timeline.dropBefore(3)
   expect(seqs(timeline)).toEqual([3])
+})
+
+test('the way of a message grows hop by hop, and the message seen before stays as it was', () => {
+  const timeline = new Timeline()
+  timeline.append(message(5))
+  const [before] = timeline.messages
+  expect(timeline.trace(5, { sentAt: 1 })).toBe(true)
+  expect(timeline.trace(5, { ackedAt: 2 })).toBe(true)
+  expect(timeline.trace(6, { ackedAt: 2 })).toBe(false)
+  expect(timeline.messages[0]?.hops).toEqual({ sentAt: 1, ackedAt: 2 })
+  expect(before?.hops).toBeUndefined()
 })

@@ -1,19 +1,16 @@
-import type { Message } from './protocol'
+import type { Hops, Traced } from './hops.ts'
+import { keyOf, type Message } from './protocol.ts'
 
-/** How many messages of a room stay in memory, and how many go at once when there are more. */
-const CAPACITY = 2000
-const TRIM = 500
-/** How many of the dropped are remembered, so that none of them comes in again as new. */
-const MEMORY = 5000
+/** How much more than its bound a timeline may hold before it is cut back to it, as a part of the bound. */
+const SLACK = 0.1
 
 /** The messages of a room in the order of `seq`, each once. */
 export class Timeline {
-  #messages: Message[] = []
+  #messages: Traced[] = []
   readonly #keys = new Set<string>()
   readonly #seqs = new Set<number>()
-  readonly #dropped = new Set<string>()
 
-  get messages(): readonly Message[] {
+  get messages(): readonly Traced[] {
     return this.#messages
   }
 
@@ -35,40 +32,47 @@ export class Timeline {
 
   /** Takes a message that came over the connection. Says whether it was new. */
   append(message: Message): boolean {
-    return !this.#dropped.has(keyOf(message)) && this.#insert(message)
+    if (this.has(message)) return false
+    this.#remember(message)
+    this.#messages.splice(this.#position(message.seq), 0, message)
+    return true
   }
 
   /** Takes a page of history. Says whether any of it was known. */
   merge(page: readonly Message[]): boolean {
-    return page.filter((message) => this.#insert(message)).length < page.length
+    const fresh = page.filter((message) => {
+      const isNew = !this.has(message)
+      if (isNew) this.#remember(message)
+      return isNew
+    })
+    if (fresh.length > 0) this.#messages = [...fresh, ...this.#messages].toSorted((a, b) => a.seq - b.seq)
+    return fresh.length < page.length
+  }
+
+  /** Adds to what is known of the way of the message at this place. Says whether there is one. */
+  trace(seq: number, hops: Hops): boolean {
+    const index = this.#position(seq)
+    const message = this.#messages[index]
+    if (message?.seq !== seq) return false
+    this.#messages[index] = { ...message, hops: { ...message.hops, ...hops } }
+    return true
   }
 
   /** Drops the oldest if there are too many. Says whether there were. */
-  trim(): boolean {
-    if (this.#messages.length <= CAPACITY) return false
-    for (const message of this.#messages.splice(0, this.#messages.length - CAPACITY + TRIM)) {
-      this.#forget(message)
-      this.#dropped.add(keyOf(message))
-    }
-    for (const key of this.#dropped) {
-      if (this.#dropped.size <= MEMORY) break
-      this.#dropped.delete(key)
-    }
+  trim(bound: number): boolean {
+    if (this.#messages.length <= bound * (1 + SLACK)) return false
+    for (const message of this.#messages.splice(0, this.#messages.length - bound)) this.#forget(message)
     return true
   }
 
   /** Drops everything before this place. */
   dropBefore(seq: number) {
-    const count = this.#position(seq)
-    for (const message of this.#messages.splice(0, count)) this.#forget(message)
+    for (const message of this.#messages.splice(0, this.#position(seq))) this.#forget(message)
   }
 
-  #insert(message: Message): boolean {
-    if (this.has(message)) return false
+  #remember(message: Message) {
     this.#keys.add(keyOf(message))
     this.#seqs.add(message.seq)
-    this.#messages.splice(this.#position(message.seq), 0, message)
-    return true
   }
 
   #forget(message: Message) {
@@ -76,13 +80,15 @@ export class Timeline {
     this.#seqs.delete(message.seq)
   }
 
-  /** How many messages come before this seq; mostly all of them. */
+  /** How many messages come before this seq. */
   #position(seq: number): number {
-    return this.#messages.findLastIndex((message) => message.seq < seq) + 1
+    let [low, high] = [0, this.#messages.length]
+    if ((this.newest?.seq ?? 0) < seq) return high
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#messages[middle]?.seq ?? 0) < seq) low = middle + 1
+      else high = middle
+    }
+    return low
   }
-}
-
-/** What makes a message the same message: the sender and the sender's id for it. */
-export function keyOf({ from, id }: Pick<Message, 'from' | 'id'>): string {
-  return `${from.id}:${id}`
 }

@@ -1,15 +1,22 @@
-import type { Client } from './client'
+/** What follows the network and the page. */
+type Follower = { wake(): void; sleep(): void }
 
-/** Lets a client know when the network or the page comes and goes. Returns what undoes it. */
-export function followBrowser(client: Client): () => void {
+/** Tells when the network or the page comes and goes, if there is a page. Returns what undoes it. */
+export function followBrowser(follower: Follower): () => void {
   const until = new AbortController()
   const on = (target: EventTarget, type: string, listener: () => void) =>
     target.addEventListener(type, listener, { signal: until.signal })
-  on(window, 'online', () => client.wake())
-  on(window, 'offline', () => client.sleep())
-  on(window, 'pageshow', () => client.wake())
-  on(document, 'visibilitychange', () => {
-    if (document.visibilityState === 'visible') client.wake()
-  })
+  if (typeof document !== 'undefined') {
+    on(window, 'online', () => follower.wake())
+    on(window, 'offline', () => follower.sleep())
+    on(window, 'pageshow', () => follower.wake())
+    on(document, 'visibilitychange', () => {
+      if (document.visibilityState === 'visible') follower.wake()
+    })
+  }
   return () => until.abort()
+}
+
+export function isOnline(): boolean {
+  return globalThis.navigator?.onLine !== false
 }

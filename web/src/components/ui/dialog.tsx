@@ -1,13 +1,21 @@
-import { useEffect, useRef, type ReactNode } from 'react'
+import { useEffect, useLayoutEffect, useRef, type ReactNode } from 'react'
 import { cn } from '@/components/cn'
 
-type DialogProps = { label: string; onClose: () => void; className?: string; children: ReactNode }
+const SHAPES = {
+  center: 'm-auto animate-rise rounded-xl shadow-2xl',
+  top: 'mx-auto mt-[12vh] mb-auto animate-rise rounded-xl shadow-2xl',
+  left: 'mr-auto ml-0 h-dvh max-h-none w-[min(19rem,85vw)] animate-from-left shadow-2xl',
+  right: 'mr-0 ml-auto h-dvh max-h-none w-[min(19rem,85vw)] animate-from-right shadow-2xl',
+}
+
+type DialogProps = { label: string; onClose: () => void; shape?: keyof typeof SHAPES; className?: string; children: ReactNode }
 
 /** A modal dialog, open as long as it is rendered. Esc and a press beside it close it. */
-export function Dialog({ label, onClose, className, children }: DialogProps) {
+export function Dialog({ label, onClose, shape = 'center', className, children }: DialogProps) {
   const ref = useRef<HTMLDialogElement>(null)
 
-  useEffect(() => {
+  // closed while it is still in the page, a dialog gives the focus back to where it was
+  useLayoutEffect(() => {
     const dialog = ref.current
     dialog?.showModal()
     return () => dialog?.close()
@@ -30,7 +38,11 @@ export function Dialog({ label, onClose, className, children }: DialogProps) {
         event.preventDefault()
         onClose()
       }}
-      className={cn('bg-popover text-popover-foreground backdrop:bg-black/45', className)}
+      className={cn(
+        'bg-popover text-popover-foreground backdrop:bg-black/45 forced-colors:border',
+        SHAPES[shape],
+        className,
+      )}
     >
       {children}
     </dialog>

@@ -1,0 +1,79 @@
+//! The types and figures of the protocol as TypeScript, for the browser app and the JavaScript SDK.
+//!
+//! `make types` writes them; without it, the test here fails where the file is not what the Rust types say.
+
+use std::{env, fmt::Write, fs, path::Path};
+
+use ts_rs::{Config, TS};
+
+use super::{
+    Ack, ClientFrame, CloseReason, ConnectionId, Count, ErrorCode, Hello, Limits, Message, MessageId, Publish, Refusal,
+    RelayState, ResetReason, Resume, RoomId, SUBPROTOCOL, ServerFrame, Session, User, UserId, UserName, VERSION,
+    Welcome, is_reconnectable,
+};
+
+const HEAD: &str = "// Made by `make types` from the Rust types in `src/protocol`. Do not edit.\n\n";
+
+/// A type with the prose of its Rust type and fields.
+fn declaration<T: TS>(config: &Config) -> String {
+    let text = format!("{}export {}", T::docs().unwrap_or_default(), T::decl(config));
+    let text = text.replace("/**\n * ", "/** ").replace("\n */\n", " */\n").replace(" \n", "\n").replace(" };", "\n};");
+    let (prose, code) = text.split_at(text.find("export").unwrap());
+    format!("{prose}{}\n", code.replace('\n', "\n  ").replace("\n  };", "\n};"))
+}
+
+fn declarations() -> String {
+    let config = Config::new().with_large_int("number");
+    macro_rules! all {
+        ($($name:ty),*) => { [$(declaration::<$name>(&config)),*].join("\n") };
+    }
+    all!(
+        RoomId,
+        MessageId,
+        UserName,
+        UserId,
+        Session,
+        ConnectionId,
+        User,
+        Limits,
+        Count,
+        RelayState,
+        ResetReason,
+        ErrorCode,
+        Refusal,
+        Message,
+        Ack,
+        Welcome,
+        ServerFrame,
+        Resume,
+        Hello,
+        Publish,
+        ClientFrame
+    )
+}
+
+fn figures() -> String {
+    let limits = serde_json::to_string_pretty(&Limits::V1).unwrap();
+    let mut text = format!("export const VERSION = {VERSION}\nexport const SUBPROTOCOL = '{SUBPROTOCOL}'\n");
+    writeln!(text, "export const DEFAULT_ROOM = '{}'\nexport const LIMITS: Limits = {limits}", RoomId::lobby())
+        .unwrap();
+    writeln!(text, "\n/** The codes with which the server closes a connection, and whether a client comes back. */")
+        .unwrap();
+    writeln!(text, "export const CLOSES = [").unwrap();
+    for reason in CloseReason::ALL {
+        let (code, name) = reason.parts();
+        writeln!(text, "  {{ code: {code}, name: '{name}', isReconnectable: {} }},", is_reconnectable(code)).unwrap();
+    }
+    text.push_str("] as const\n");
+    text
+}
+
+#[test]
+fn the_typescript_types_are_those_of_rust() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("web/src/lib/protocol.gen.ts");
+    let text = format!("{HEAD}{}\n{}", declarations(), figures());
+    if env::var_os("WRITE_TYPES").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    assert!(fs::read_to_string(&path).unwrap_or_default() == text, "run `make types`");
+}

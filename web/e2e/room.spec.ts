@@ -1,0 +1,58 @@
+import { said, tellPast } from './past'
+import { expect, test, Wire } from './person'
+
+test('an empty room says what one can do', async ({ person, room }) => {
+  const ann = await person('Ann')
+  await ann.enter(room)
+  await expect(ann.page.getByText('It is quiet in here.')).toBeVisible()
+  await expect(ann.page.getByText('Nobody yet.')).toBeVisible()
+  await ann.say('hello?')
+  await expect(ann.page.getByText('It is quiet in here.')).toBeHidden()
+})
+
+test.describe('with a history that fails', () => {
+  test.use({ mayComplain: true })
+
+  test('the page says so, and tries again when it is told to', async ({ person, room }) => {
+    const ann = await person('Ann')
+    await tellPast(ann.page, room, [said(0, room, { body: 'from the past' })])
+    let answers = 503
+    await ann.page.route(`**/v1/rooms/${room}/messages?*`, (route) =>
+      answers === 503 ? route.fulfill({ status: answers, body: '{}' }) : route.fallback(),
+    )
+    await ann.enter(room)
+    await expect(ann.page.getByText('Earlier messages could not be loaded.')).toBeVisible()
+    answers = 200
+    await ann.page.getByRole('button', { name: 'Try again' }).click()
+    await ann.sees(['from the past'])
+  })
+})
+
+test('typing that comes to nothing ends by itself', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const wire = await Wire.tap(ann.page)
+  await ann.enter(room)
+  const from = ['Bob', 'Cid'].map((name) => ({ id: name, name }))
+  wire.say({ type: 'typing', room, from })
+  await expect(ann.page.getByTestId('typing')).toHaveText('Bob and Cid are typing')
+  await expect(ann.page.getByTestId('typing')).toHaveText('')
+})
+
+test('each room keeps what one has begun to write in it', async ({ person, room }) => {
+  const ann = await person('Ann')
+  await ann.enter(room)
+  await ann.composer.fill('for the first')
+  await ann.goTo(`${room}-2`)
+  await expect(ann.composer).toHaveValue('')
+  await ann.composer.fill('for the second')
+  await ann.page.reload()
+  await expect(ann.composer).toHaveValue('for the second')
+  await ann.goTo(room)
+  await expect(ann.composer).toHaveValue('for the first')
+})
+
+test('a room can be found by its address alone', async ({ person, room }) => {
+  const ann = await person('Ann')
+  await ann.page.goto(`/#/r/${room}`)
+  await expect(ann.page.getByRole('heading', { level: 1 })).toHaveText(`You are about to enter #${room}`)
+})

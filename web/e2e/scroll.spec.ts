@@ -1,0 +1,171 @@
+import { once } from 'node:events'
+import type { Locator, Page } from '@playwright/test'
+import { news, said, tellPast } from './past'
+import { expect, test, Wire, type Person } from './person'
+
+// recording the page would be most of what it does
+test.use({ trace: 'off' })
+
+const MANY = 10_000
+const PER_SECOND = 50
+
+function past(count: number, room: string) {
+  const start = Date.now() - count * 20_000
+  return Array.from({ length: count }, (_, n) => said(n, room, { at: start + n * 20_000 }))
+}
+
+/** Lets it rain messages for a while, at a steady pace. Returns how many came. */
+async function rain(wire: Wire, room: string, from: number, seconds: number): Promise<number> {
+  const start = Date.now()
+  let n = 0
+  while (n < seconds * PER_SECOND) {
+    for (; n < ((Date.now() - start) / 1000) * PER_SECOND; n += 1) wire.say(news(from + n, room, { at: Date.now() }))
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  return n
+}
+
+/** The row nearest to the top of the list that is wholly in view, and how far down it is. */
+async function topRow(log: Locator): Promise<{ key: string; y: number }> {
+  return log.evaluate((element) => {
+    const top = element.getBoundingClientRect().top
+    const rows = [...element.querySelectorAll<HTMLElement>('[data-seq]')]
+    const row = rows.find((one) => one.getBoundingClientRect().top > top + 60)
+    return { key: row?.dataset.key ?? '', y: row?.getBoundingClientRect().top ?? 0 }
+  })
+}
+
+/** Notes in each frame where this row is. Returns what tells of it, each place once. */
+async function watchRow(page: Page, key: string): Promise<() => Promise<(number | undefined)[]>> {
+  const watch = await page.evaluateHandle((wanted) => {
+    const places = new Set<number | undefined>()
+    const note = () => {
+      places.add(document.querySelector(`[data-key="${wanted}"]`)?.getBoundingClientRect().top)
+      requestAnimationFrame(note)
+    }
+    note()
+    return places
+  }, key)
+  return () => watch.evaluate((places) => [...places])
+}
+
+async function isAtEnd({ log }: Person): Promise<boolean> {
+  return log.evaluate((element) => element.scrollHeight - element.scrollTop - element.clientHeight < 2)
+}
+
+type TraceEvent = { name: string; ph: string; pid: number; tid: number; tdur?: number; args: { name?: string } }
+
+/**
+ * The longest task on the page's main thread while this is done, in milliseconds of processor time: what else the
+ * machine does meanwhile does not count.
+ */
+async function longestTask(page: Page, during: () => Promise<void>): Promise<number> {
+  const browser = page.context().browser()
+  await browser?.startTracing(page, { categories: ['toplevel'] })
+  await during()
+  const trace: { traceEvents: TraceEvent[] } = JSON.parse(String(await browser?.stopTracing()))
+  const events = trace.traceEvents
+  const mains = events.filter(({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain')
+  const tasks = events.filter(({ name, pid, tid }) => name.endsWith('RunTask') && mains.some((main) => main.pid === pid && main.tid === tid))
+  expect(tasks.length).toBeGreaterThan(100)
+  return Math.max(...tasks.map(({ tdur = 0 }) => tdur / 1000))
+}
+
+test('ten thousand messages and fifty more a second: few rows, no long task, and the end stays in view', async ({ person, room }) => {
+  test.slow()
+  const ann = await person('Ann')
+  await tellPast(ann.page, room, past(MANY, room), MANY)
+  const wire = await Wire.tap(ann.page)
+  await ann.enter(room)
+  await expect(ann.log.locator('[data-index]').first()).toBeVisible()
+  await expect.poll(() => isAtEnd(ann)).toBe(true)
+  let count = 0
+  const longest = await longestTask(ann.page, async () => {
+    count = await rain(wire, room, 0, 6)
+  })
+  test.info().annotations.push({ type: 'longest task', description: `${Math.round(longest)} ms` })
+  expect(longest).toBeLessThanOrEqual(100)
+  await expect(ann.row(news(count - 1, room).body)).toBeInViewport()
+  expect(await isAtEnd(ann)).toBe(true)
+  expect(await ann.log.locator('[data-index]').count()).toBeLessThan(60)
+})
+
+test('whoever reads further up does not lose the line, whatever comes in', async ({ person, room }) => {
+  const ann = await person('Ann')
+  await tellPast(ann.page, room, past(2000, room), 2000)
+  const wire = await Wire.tap(ann.page)
+  await ann.enter(room)
+  await expect.poll(() => isAtEnd(ann)).toBe(true)
+  await ann.log.evaluate((log) => log.scrollTo({ top: log.scrollHeight / 2 }))
+  await expect(ann.page.getByRole('button', { name: 'To the end' })).toBeVisible()
+  const { key, y } = await topRow(ann.log)
+  const places = await watchRow(ann.page, key)
+  const count = await rain(wire, room, 0, 2)
+  await expect(ann.page.getByRole('button', { name: `${count} new` })).toBeVisible()
+  expect(await places()).toEqual([y])
+  expect(await ann.log.locator('[data-index]').count()).toBeLessThan(60)
+})
+
+test('older messages come by themselves, and the line that is read stays where it is', async ({ person, room }) => {
+  const ann = await person('Ann')
+  await tellPast(ann.page, room, past(400, room))
+  await ann.enter(room)
+  await expect.poll(() => isAtEnd(ann)).toBe(true)
+  const height = await ann.log.evaluate((log) => log.scrollHeight)
+  const release = await holdHistory(ann.page, room)
+  await ann.log.evaluate((log) => log.scrollTo({ top: 40 }))
+  await expect(ann.log.getByText('Loading…')).toBeVisible()
+  const { key, y } = await topRow(ann.log)
+  const places = await watchRow(ann.page, key)
+  release()
+  await expect.poll(() => ann.log.evaluate((log) => log.scrollHeight)).toBeGreaterThan(height)
+  await ann.page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))))
+  expect(await places()).toEqual([y])
+  expect((await ann.lines()).map(({ seq }) => seq)).toEqual(Array.from({ length: 400 }, (_, n) => n + 1))
+  await ann.log.evaluate((log) => log.scrollTo({ top: 0 }))
+  await expect(ann.log.getByText(`This is where #${room} begins.`)).toBeVisible()
+})
+
+/** Keeps the next page of history back until the returned function is called. */
+async function holdHistory(page: Page, room: string): Promise<() => void> {
+  const gate = new AbortController()
+  await page.route(`**/v1/rooms/${room}/messages?*`, async (route) => {
+    if (!gate.signal.aborted) await once(gate.signal, 'abort')
+    await route.fallback()
+  })
+  return () => gate.abort()
+}
+
+test('a room opens at the first unread message, which has the divider above it', async ({ person, room }) => {
+  const ann = await person('Ann')
+  await tellPast(ann.page, room, past(30, room))
+  const wire = await Wire.tap(ann.page)
+  await ann.enter(room)
+  await expect.poll(() => isAtEnd(ann)).toBe(true)
+  await ann.goTo(`${room}-2`)
+  const unread = Array.from({ length: 30 }, (_, n) => news(n, room, { body: `unread ${n}` }))
+  for (const message of unread) wire.say(message)
+  await expect(ann.page).toHaveTitle(/^\(30\) /)
+  await ann.goTo(room)
+  const divider = ann.log.getByRole('separator', { name: 'New' })
+  await expect(divider).toBeInViewport()
+  await expect(ann.log.locator('[data-index]', { has: ann.page.getByRole('separator', { name: 'New' }) }).getByTestId('body')).toHaveText('unread 0')
+  const pill = ann.page.getByRole('button', { name: '30 new' })
+  await pill.click()
+  await expect(ann.row('unread 29')).toBeInViewport()
+  await expect(pill).toBeHidden()
+  await expect(ann.page).toHaveTitle(/^#/)
+  await expect(async () => {
+    await ann.log.evaluate((log) => log.scrollBy({ top: -100 }))
+    await expect(divider).toBeInViewport({ timeout: 500 })
+  }).toPass()
+})
+
+test('the end stays in view when the window gets lower', async ({ person, room }) => {
+  const ann = await person('Ann')
+  await tellPast(ann.page, room, past(50, room))
+  await ann.enter(room)
+  await expect.poll(() => isAtEnd(ann)).toBe(true)
+  await ann.page.setViewportSize({ width: 900, height: 400 })
+  await expect.poll(() => isAtEnd(ann)).toBe(true)
+})

@@ -1,0 +1,40 @@
+import { addresses, expect, test, Wire } from './person'
+
+test('one’s own message is in both tabs, once, and what is read in one is read in the other', async ({ person, room }) => {
+  const [ann, bob] = [await person('Ann'), await person('Bob')]
+  await ann.enter(room, addresses.a)
+  await bob.enter(room, addresses.b)
+  const tab = await ann.newTab()
+  await ann.say('from one')
+  await tab.say('from the other')
+  for (const one of [ann, tab, bob]) await one.sees(['from one', 'from the other'])
+  for (const one of [ann, tab]) await expect(one.log.locator('[data-state=sent]')).toHaveCount(2)
+  expect(await tab.seqs()).toEqual(await ann.seqs())
+
+  await tab.page.evaluate((other) => location.assign(`#/r/${other}`), `${room}-2`)
+  await expect(ann.page.getByRole('navigation').getByRole('link', { name: `${room}-2` })).toBeVisible()
+  await bob.say('who reads this?')
+  await expect(ann.row('who reads this?')).toBeVisible()
+  await expect(tab.page).toHaveTitle(/^#/)
+})
+
+test('what one tab has unsent the other leaves alone, until the tab is gone', async ({ person, room }) => {
+  const [ann, bob] = [await person('Ann'), await person('Bob')]
+  const wire = await Wire.tap(ann.page)
+  await ann.enter(room, addresses.a)
+  await bob.enter(room, addresses.b)
+  const tab = await ann.newTab()
+  wire.isCut = true
+  await wire.close(1001)
+  await ann.say('unsent')
+  await expect(ann.row('unsent')).toHaveAttribute('data-state', 'pending')
+  await tab.page.reload()
+  await tab.say('from the other')
+  await expect(tab.row('from the other')).toHaveAttribute('data-state', 'sent')
+  await bob.sees(['from the other'])
+  await tab.sees(['from the other'])
+
+  await ann.page.close()
+  await expect(tab.row('unsent')).toHaveAttribute('data-state', 'sent')
+  for (const one of [tab, bob]) await one.sees(['from the other', 'unsent'])
+})

@@ -1,0 +1,42 @@
+import { expect, test } from 'vitest'
+import { blocksOf, isEmojiOnly, isVisible } from './markup'
+
+function told(body: string) {
+  return blocksOf(body).map((block) =>
+    block.kind === 'code' ? { code: block.text } : block.pieces.map(({ text, href, isCode }) => (isCode ? { code: text } : href ? { href } : text)),
+  )
+}
+
+test('text between fences is code, and what is around it is text', () => {
+  expect(told('before\n```ts\nlet a = `b`\n\nlet c\n```\nafter')).toEqual([
+    ['before'],
+    { code: 'let a = `b`\n\nlet c' },
+    ['after'],
+  ])
+})
+
+test('a fence that is not closed is text', () => {
+  expect(told('```\nlet a')).toEqual([['```\nlet a']])
+})
+
+test('an address in code is no link', () => {
+  expect(told('see https://example.org/ or `https://example.org/`')).toEqual([
+    ['see ', { href: 'https://example.org/' }, ' or ', { code: 'https://example.org/' }],
+  ])
+})
+
+test('pieces of one text have places of their own', () => {
+  const [block] = blocksOf('`a` https://example.org/ `b` https://example.org/ c')
+  const places = block?.kind === 'text' ? block.pieces.map(({ at }) => at) : []
+  expect(new Set(places).size).toBe(places.length)
+})
+
+test('a few emoji alone are told from text and from numbers', () => {
+  for (const body of ['🎉', '🎉🎉', '👩🏽‍🚀 🇫🇮', '❤️']) expect(isEmojiOnly(body)).toBe(true)
+  for (const body of ['1', '🎉!', 'a', '', '🎉'.repeat(7)]) expect(isEmojiOnly(body)).toBe(false)
+})
+
+test('text that leaves no mark is told from text that does', () => {
+  for (const text of ['\u200b\u200d\ufeff', '\u202e', '\u3164', ' \u00a0', '\u0301']) expect(isVisible(text)).toBe(false)
+  for (const text of ['a\u200b', '.', '🎉', 'ا']) expect(isVisible(text)).toBe(true)
+})

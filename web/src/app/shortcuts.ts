@@ -1,0 +1,88 @@
+import { useEffect, useEffectEvent } from 'react'
+import { useChat } from './chat'
+import type { DialogName } from './dialogs'
+import { goTo } from './route'
+
+const IS_APPLE = /Mac|iP(hone|ad|od)/.test(navigator.userAgent)
+
+export const COMPOSER_ID = 'composer'
+export const LOG_ID = 'messages'
+/** How much of the list a page is. */
+const PAGE = 0.85
+
+/** The keyboard map. What stands between slashes are alternatives. */
+export const SHORTCUTS: readonly (readonly [keys: string, what: string])[] = [
+  [IS_APPLE ? '⌘ K' : 'Ctrl K', 'Go to a room, or do something'],
+  ['Alt ↑ / Alt ↓', 'The room above, below'],
+  ['Alt Shift ↑ / Alt Shift ↓', 'The unread room above, below'],
+  ['Enter', 'Send'],
+  ['Shift Enter', 'A new line'],
+  ['Page Up / Page Down', 'Scroll while you write'],
+  ['Esc', 'Close what is open, or go to the end'],
+  ['any letter', 'Write, wherever you are'],
+  ['?', 'This list'],
+]
+
+const FIELD = 'input, textarea, select, [contenteditable]'
+
+/** What the keyboard does wherever the person is in the page. */
+export function useShortcuts(open: (name: DialogName) => void) {
+  const { client } = useChat()
+
+  const step = (by: number, isWanted: (unread: number) => boolean) => {
+    const { rooms, active } = client.snapshot()
+    const start = rooms.findIndex(({ name }) => name === active?.name)
+    for (let distance = 1; distance <= rooms.length; distance += 1) {
+      const room = rooms.at((start + by * distance + rooms.length * distance) % rooms.length)
+      if (room && isWanted(room.unread)) return goTo(room.name)
+    }
+  }
+
+  const onKey = useEffectEvent((event: KeyboardEvent) => {
+    if (event.defaultPrevented || event.isComposing) return
+    if (isPalette(event)) {
+      event.preventDefault()
+      return open('palette')
+    }
+    if (document.querySelector('dialog[open], :popover-open') || scrolls(event)) return
+    const by = { ArrowUp: -1, ArrowDown: 1 }[event.key]
+    if (event.altKey && by !== undefined) {
+      event.preventDefault()
+      return step(by, (unread) => !event.shiftKey || unread > 0)
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey) return
+    if (event.target instanceof Element && event.target.closest(FIELD)) return
+    if (event.key === '?') {
+      event.preventDefault()
+      open('help')
+    } else if (event.key.length === 1 && event.key !== ' ') {
+      document.getElementById(COMPOSER_ID)?.focus()
+    }
+  })
+
+  useEffect(() => {
+    document.addEventListener('keydown', onKey)
+    return () => document.removeEventListener('keydown', onKey)
+  }, [])
+}
+
+/** Scrolls the messages while the person writes, and back to the end. Says whether that was what the key is for. */
+function scrolls(event: KeyboardEvent): boolean {
+  const log = document.getElementById(LOG_ID)
+  const composer = document.getElementById(COMPOSER_ID)
+  const pages = { PageUp: -PAGE, PageDown: PAGE }[event.key]
+  if (log && event.key === 'Escape') {
+    log.scrollTo({ top: log.scrollHeight })
+    composer?.focus()
+  } else if (log && pages !== undefined && composer && event.target === composer && composer.scrollHeight <= composer.clientHeight) {
+    event.preventDefault()
+    log.scrollBy({ top: pages * log.clientHeight })
+  } else {
+    return false
+  }
+  return true
+}
+
+function isPalette({ key, ctrlKey, metaKey, altKey, shiftKey }: KeyboardEvent): boolean {
+  return key.toLowerCase() === 'k' && (IS_APPLE ? metaKey : ctrlKey) && !altKey && !shiftKey
+}

@@ -1,0 +1,66 @@
+import type { ReactNode } from 'react'
+import { useChat } from '@/app/chat'
+import { HEAD_PX } from '@/app/scroll'
+import type { RoomView } from '@/lib/room'
+import { Button } from './ui/button'
+import { Skeleton } from './ui/skeleton'
+
+/** What stands above the oldest message there is, always as high. */
+export function ListHead({ room }: { room: RoomView }) {
+  return (
+    <div
+      style={{ height: HEAD_PX }}
+      className="flex items-center justify-center gap-3 px-6 text-center text-[0.8125rem] text-muted-foreground"
+    >
+      <Head room={room} />
+    </div>
+  )
+}
+
+function Head({ room: { name, history, hasOlder } }: { room: RoomView }): ReactNode {
+  const { client } = useChat()
+  const load = (label: string) => (
+    <Button variant="outline" size="sm" onClick={() => void client.loadOlder(name)}>
+      {label}
+    </Button>
+  )
+  if (history === 'failed') return <>Earlier messages could not be loaded. {load('Try again')}</>
+  if (history === 'loading') return 'Loading…'
+  return hasOlder ? load('Load older') : `This is where #${name} begins.`
+}
+
+/** A room in which nothing was said, as far as is known. */
+export function EmptyList({ room }: { room: RoomView }) {
+  if (room.history !== 'loaded') return <Placeholder />
+  return <Quiet name={room.name} />
+}
+
+function Quiet({ name }: { name: string }) {
+  return (
+    <div className="m-auto px-6 py-10 text-center">
+      <p className="font-display text-2xl font-semibold tracking-tight">It is quiet in here.</p>
+      <p className="mx-auto mt-2 max-w-sm text-[0.9375rem] text-muted-foreground">
+        Say the first word, or share the address of this page: whoever opens it lands in{' '}
+        <span className="font-medium wrap-anywhere text-foreground">#{name}</span>.
+      </p>
+    </div>
+  )
+}
+
+const PLACEHOLDER_WIDTHS = ['w-2/3', 'w-1/2', 'w-3/4', 'w-2/5']
+
+function Placeholder() {
+  return (
+    <div className="mx-auto mt-auto w-full max-w-3xl space-y-6 px-4 pb-6 sm:px-6" aria-hidden="true">
+      {PLACEHOLDER_WIDTHS.map((width) => (
+        <div key={width} className="flex gap-3">
+          <Skeleton className="size-9" />
+          <div className="flex-1 space-y-2 pt-1">
+            <Skeleton className="h-3 w-24" />
+            <Skeleton className={`h-4 ${width}`} />
+          </div>
+        </div>
+      ))}
+    </div>
+  )
+}

@@ -1,0 +1,134 @@
+import { useId, useState, type KeyboardEvent } from 'react'
+import { useSnapshot } from '@/app/chat'
+import { useOpenDialog } from '@/app/dialogs'
+import { goTo, roomPath } from '@/app/route'
+import { useTheme } from '@/app/theme'
+import { roomFault } from '@/lib/protocol'
+import { cn } from './cn'
+import { SearchIcon } from './icons'
+import { Badge } from './ui/badge'
+import { Dialog } from './ui/dialog'
+
+type Choice = { key: string; label: string; note?: string | undefined; unread?: number; run: () => void }
+
+/** Finds a room, or something to do, by a few letters of its name. */
+export function Palette({ onClose }: { onClose: () => void }) {
+  const [query, setQuery] = useState('')
+  const [picked, setPicked] = useState(0)
+  const choices = useChoices(query.trim())
+  const index = Math.min(picked, choices.length - 1)
+  const id = useId()
+
+  const run = (choice: Choice | undefined) => {
+    if (!choice) return
+    onClose()
+    choice.run()
+  }
+  const onKeyDown = (event: KeyboardEvent) => {
+    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key]
+    if (by !== undefined) {
+      event.preventDefault()
+      setPicked((index + by + choices.length) % choices.length)
+    } else if (event.key === 'Enter' && !event.nativeEvent.isComposing) {
+      event.preventDefault()
+      run(choices[index])
+    }
+  }
+
+  return (
+    <Dialog label="Go to" onClose={onClose} shape="top" className="w-[min(34rem,calc(100vw-2rem))]">
+      <div className="flex items-center gap-3 border-b border-border px-4">
+        <SearchIcon className="size-5 shrink-0 text-muted-foreground" />
+        <input
+          role="combobox"
+          aria-expanded="true"
+          aria-controls={id}
+          aria-activedescendant={index < 0 ? undefined : `${id}-${index}`}
+          aria-label="Room or command"
+          placeholder="Go to a room, or do something"
+          autoCapitalize="none"
+          autoComplete="off"
+          autoFocus
+          spellCheck={false}
+          value={query}
+          onKeyDown={onKeyDown}
+          onChange={(event) => {
+            setQuery(event.target.value)
+            setPicked(0)
+          }}
+          className="h-14 min-w-0 flex-1 bg-transparent text-base placeholder:text-muted-foreground focus-visible:outline-none"
+        />
+        <kbd aria-hidden="true" className="rounded-md border border-border px-1.5 py-0.5 font-sans text-xs text-muted-foreground max-sm:hidden">
+          Esc
+        </kbd>
+      </div>
+      <div id={id} role="listbox" aria-label="Rooms and commands" className="scroll-thin max-h-[50vh] overflow-y-auto p-2">
+        {choices.map((choice, n) => (
+          <Option key={choice.key} id={`${id}-${n}`} choice={choice} isPicked={n === index} onPick={() => run(choice)} />
+        ))}
+      </div>
+      {choices.length === 0 && <p className="px-5 pb-5 text-sm text-muted-foreground">{roomFault(query.trim())}</p>}
+    </Dialog>
+  )
+}
+
+type OptionProps = { id: string; choice: Choice; isPicked: boolean; onPick: () => void }
+
+function Option({ id, choice: { label, note, unread = 0 }, isPicked, onPick }: OptionProps) {
+  return (
+    // oxlint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/interactive-supports-focus -- the keys go to the combobox
+    <div
+      id={id}
+      role="option"
+      aria-selected={isPicked}
+      ref={(element) => {
+        if (isPicked) element?.scrollIntoView({ block: 'nearest' })
+      }}
+      onClick={onPick}
+      className={cn(
+        'flex h-11 cursor-pointer items-center gap-3 rounded-md px-3 text-[0.9375rem]',
+        isPicked ? 'bg-primary/15 forced-colors:outline-2' : 'hover:bg-muted',
+      )}
+    >
+      <span className="min-w-0 flex-1 truncate">{label}</span>
+      {note && <span className="shrink-0 text-[0.8125rem] text-muted-foreground">{note}</span>}
+      {unread > 0 && (
+        <Badge>
+          {unread > 99 ? '99+' : unread}
+          <span className="sr-only"> unread</span>
+        </Badge>
+      )}
+    </div>
+  )
+}
+
+function useChoices(query: string): Choice[] {
+  const rooms = useSnapshot((snapshot) => snapshot.rooms)
+  const active = useSnapshot((snapshot) => snapshot.active)
+  const open = useOpenDialog()
+  const [theme, turnTheme] = useTheme()
+  const found = rooms
+    .filter(({ name }) => name.includes(query.toLowerCase()))
+    .toSorted((a, b) => Number(b.unread > 0) - Number(a.unread > 0))
+    .map(
+      ({ name, unread }): Choice => ({
+        key: `room ${name}`,
+        label: `#${name}`,
+        note: name === active?.name ? 'you are here' : undefined,
+        unread,
+        run: () => goTo(name),
+      }),
+    )
+  const commands: Choice[] = [
+    { key: 'name', label: 'Change your name', run: () => open('name') },
+    { key: 'theme', label: 'Change the theme', note: theme, run: turnTheme },
+    { key: 'help', label: 'Show the keyboard map', note: '?', run: () => open('help') },
+  ]
+  if (active && navigator.clipboard) {
+    const address = new URL(roomPath(active.name), location.href).href
+    commands.push({ key: 'copy', label: 'Copy the address of this room', run: () => void navigator.clipboard.writeText(address) })
+  }
+  const isNew = roomFault(query) === undefined && !rooms.some(({ name }) => name === query)
+  const join = isNew ? [{ key: 'join', label: `Join #${query}`, run: () => goTo(query) }] : []
+  return [...found, ...join, ...commands.filter(({ label }) => label.toLowerCase().includes(query.toLowerCase()))]
+}

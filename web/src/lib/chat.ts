@@ -1,0 +1,315 @@
+import { Archive } from './archive.ts'
+import { Client, type ClientOptions } from './client.ts'
+import type { Link } from './connection.ts'
+import type { Receipt } from './courier.ts'
+import { ackHops } from './hops.ts'
+import { Profile } from './profile.ts'
+import type { Ack, Count, Message, RelayState, User, Welcome } from './protocol.ts'
+import { Room, type RoomView } from './room.ts'
+import type { Snapshot } from './snapshot.ts'
+import type { Storage } from './storage.ts'
+
+export type ChatOptions = Omit<ClientOptions, 'name' | 'rooms'> & { storage: Storage }
+
+/** What a person sees of a client: the rooms, what is said in them, and what is still to be sent. */
+export class Chat {
+  #server: Snapshot['server']
+  #relay: RelayState = 'live'
+  #count: Count | undefined
+  #outageSince: number | undefined
+  #problem: string | undefined
+  #active: Room | undefined
+  #isReading = false
+  #snapshot: Snapshot | undefined
+  readonly #rooms = new Map<string, Room>()
+  readonly #views = new Map<Room, RoomView>()
+  readonly #listeners = new Set<() => void>()
+  readonly #client: Client
+  readonly #archive: Archive
+  readonly #profile: Profile
+
+  constructor(options: ChatOptions) {
+    this.#profile = new Profile(options.storage)
+    for (const { name, readSeq } of this.#profile.rooms) this.#rooms.set(name, new Room(name, readSeq))
+    this.#client = new Client({ ...options, name: this.#profile.name ?? '', rooms: this.#rooms.keys() })
+    this.#archive = new Archive({
+      history: (room, range) => this.#client.history(room, range),
+      onChange: (room) => this.#showLoading(room),
+    })
+    this.#hear(this.#client)
+    this.#profile.watch(() => this.#follow())
+  }
+
+  /** Calls back after every change, until the returned function is called. */
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  snapshot(): Snapshot {
+    const { name, user, link, limits, cursor, hold } = this.#client
+    this.#snapshot ??= {
+      name: name === '' ? undefined : name,
+      me: user,
+      link,
+      outageSince: this.#outageSince,
+      relay: this.#relay,
+      count: this.#count,
+      server: this.#server,
+      limits,
+      cursor,
+      rooms: [...this.#rooms.values()].map((room) => this.#view(room)),
+      active: this.#active && this.#view(this.#active),
+      hold,
+      problem: this.#problem,
+    }
+    return this.#snapshot
+  }
+
+  /** Ends the wait for the next attempt. */
+  retryNow() {
+    this.#client.connect()
+  }
+
+  rename(name: string) {
+    this.#profile.name = name.trim()
+    this.#problem = undefined
+    this.#client.rename(name.trim())
+    this.#touch()
+    this.#connect()
+  }
+
+  /** Shows a room and joins it if need be. Says whether that can be. */
+  enter(name: string): boolean {
+    const known = this.#rooms.get(name)
+    const { limits } = this.#client
+    if (!known && this.#rooms.size >= limits.rooms) {
+      this.report(`You can be in ${limits.rooms} rooms at a time. Leave one to join “${name}”.`)
+      return false
+    }
+    const room = known ?? this.#join(name)
+    this.#active = room
+    this.#isReading = false
+    room.divider = undefined
+    room.divide(this.#client.user)
+    this.#touch(room)
+    this.#connect()
+    return true
+  }
+
+  leave(name: string) {
+    this.#profile.forget(name)
+    this.#drop(name)
+  }
+
+  /** Whether the person has the end of the active room in view. */
+  setReading(isReading: boolean) {
+    if (this.#isReading === isReading) return
+    this.#isReading = isReading
+    if (!this.#active || !isReading) return
+    this.#read(this.#active)
+    this.#touch(this.#active)
+  }
+
+  get isOutboxFull(): boolean {
+    return this.#client.isOutboxFull
+  }
+
+  send(room: string, body: string) {
+    this.#client.send(room, body)
+  }
+
+  retry(id: string) {
+    this.#client.retry(id)
+  }
+
+  discard(id: string) {
+    this.#client.discard(id)
+  }
+
+  typing(room: string) {
+    this.#client.typing(room)
+  }
+
+  async loadOlder(name: string) {
+    const room = this.#rooms.get(name)
+    if (room) await this.#archive.loadOlder(room)
+  }
+
+  dismissGap(name: string) {
+    const room = this.#rooms.get(name)
+    if (!room) return
+    room.hasGap = false
+    this.#touch(room)
+  }
+
+  /** Shows the person what went wrong. */
+  report(problem: string) {
+    this.#problem = problem
+    this.#touch()
+  }
+
+  dismissProblem() {
+    this.#problem = undefined
+    this.#touch()
+  }
+
+  #hear(client: Client) {
+    client.on('link', (link) => this.#showLink(link))
+    client.on('welcome', (welcome) => this.#welcome(welcome))
+    client.on('message', (message) => this.#take(message))
+    client.on('sent', (receipt) => this.#settle(receipt))
+    client.on('ack', (ack) => this.#trace(ack))
+    client.on('outbox', (rooms) => this.#showUnsent(rooms))
+    client.on('hold', () => this.#touch())
+    client.on('heartbeat', () => this.#touch())
+    client.on('joined', () => this.#loadDue())
+    client.on('typing', ({ room, from }) => this.#showTyping(room, from))
+    client.on('reset', () => this.#reset())
+    client.on('refused', ({ detail }) => this.report(detail))
+    client.on('relay', (relay) => {
+      this.#relay = relay
+      this.#touch()
+    })
+    client.on('count', (count) => {
+      this.#count = count
+      this.#touch()
+    })
+  }
+
+  /** Connects for the first time, once the person has a name and is in a room. */
+  #connect() {
+    const isDue = this.#client.link.state === 'idle' && this.#client.name !== '' && this.#rooms.size > 0
+    if (isDue) this.#client.connect()
+  }
+
+  #showLink({ state }: Link) {
+    if (state === 'live') {
+      this.#outageSince = undefined
+      this.#loadDue()
+    } else {
+      this.#outageSince ??= Date.now()
+    }
+    this.#touch()
+  }
+
+  #welcome({ count, relay, instance, connection, version }: Welcome) {
+    this.#count = count
+    this.#relay = relay
+    this.#server = { instance, connection, version }
+    this.#touch(...this.#rooms.values())
+  }
+
+  #take(message: Message) {
+    const room = this.#rooms.get(message.room)
+    if (!room) return
+    const isNew = room.append(message)
+    if (message.from.id === this.#client.user?.id) room.timeline.trace(message.seq, { shownAt: Date.now() })
+    this.#touch(room)
+    if (!isNew) return
+    if (room === this.#active) {
+      if (this.#isReading) this.#read(room)
+      else room.divide(this.#client.user)
+    }
+    room.trim(room !== this.#active ? 'elsewhere' : this.#isReading ? 'end' : 'further up')
+  }
+
+  /** Puts one's own message in its place as soon as that is known. */
+  #settle({ id, room: name, body, seq, ack, sentAt }: Receipt) {
+    const room = this.#rooms.get(name)
+    const { user } = this.#client
+    if (!room || !user) return
+    if (ack) room.append({ seq, room: name, id, from: user, body, at: ack.accepted_at })
+    if (sentAt !== undefined) room.timeline.trace(seq, { sentAt })
+    this.#touch(room)
+  }
+
+  #trace(ack: Ack) {
+    this.#touch([...this.#rooms.values()].find(({ timeline }) => timeline.trace(ack.seq, ackHops(ack))))
+  }
+
+  #reset() {
+    for (const room of this.#rooms.values()) room.markStale()
+    this.#touch(...this.#rooms.values())
+    if (this.#client.link.state === 'live') this.#loadDue()
+  }
+
+  /** Loads what is not loaded yet, first of all the room in view. */
+  #loadDue() {
+    const rooms = [...this.#rooms.values()].toSorted((a, b) => Number(b === this.#active) - Number(a === this.#active))
+    void this.#archive.loadDue(rooms)
+  }
+
+  #showLoading(room: Room) {
+    if (room === this.#active && room.history !== 'loading') {
+      room.divide(this.#client.user)
+      if (this.#isReading) this.#read(room)
+    }
+    this.#touch(room)
+  }
+
+  /** The rooms of what another tab left unsent are joined, so that it can be sent and seen. */
+  #showUnsent(rooms: readonly string[]) {
+    const joined = rooms.filter((room) => this.#client.rooms.includes(room))
+    this.#touch(...joined.map((room) => this.#rooms.get(room) ?? this.#join(room)))
+  }
+
+  #read(room: Room) {
+    room.markRead()
+    this.#profile.keep(room)
+  }
+
+  #showTyping(name: string, users: readonly User[]) {
+    const room = this.#rooms.get(name)
+    if (!room) return
+    room.addTypists(users, Date.now())
+    this.#touch(room)
+    setTimeout(() => {
+      if (room.expireTypists(Date.now())) this.#touch(room)
+    }, 5000)
+  }
+
+  #join(name: string, readSeq?: number): Room {
+    const room = new Room(name, readSeq)
+    this.#rooms.set(name, room)
+    this.#profile.keep(room)
+    this.#client.join(name)
+    return room
+  }
+
+  #drop(name: string) {
+    const room = this.#rooms.get(name)
+    if (!room) return
+    this.#rooms.delete(name)
+    this.#views.delete(room)
+    if (this.#active === room) this.#active = undefined
+    this.#client.leave(name)
+    this.#touch()
+  }
+
+  /** Another tab joined or left rooms, read something or has another name: so does this one. */
+  #follow() {
+    const { name, rooms } = this.#profile
+    if (name !== undefined && name !== this.#client.name) this.#client.rename(name)
+    for (const room of this.#rooms.keys()) if (!rooms.some((known) => known.name === room)) this.#drop(room)
+    for (const known of rooms) {
+      const room = this.#rooms.get(known.name) ?? this.#join(known.name, known.readSeq)
+      if (room.readTo(known.readSeq)) this.#touch(room)
+    }
+  }
+
+  #view(room: Room): RoomView {
+    const known = this.#views.get(room)
+    if (known) return known
+    const outgoing = this.#client.unsent.filter((entry) => entry.room === room.name)
+    const view = room.view(outgoing, this.#client.user)
+    this.#views.set(room, view)
+    return view
+  }
+
+  #touch(...rooms: (Room | undefined)[]) {
+    for (const room of rooms) if (room) this.#views.delete(room)
+    this.#snapshot = undefined
+    for (const listener of this.#listeners) listener()
+  }
+}

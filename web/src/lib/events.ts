@@ -1,0 +1,29 @@
+import type { Link } from './connection.ts'
+import type { Failure, Hold, Receipt } from './courier.ts'
+import type { Ack, Count, Message, Refusal, RelayState, ResetReason, User, Welcome } from './protocol.ts'
+
+/** What a client tells, by the name of the event. */
+export type ClientEvents = {
+  link: Link
+  welcome: Welcome
+  message: Message
+  /** The answer to a publish of this connection. `sent` says the same of a message, however it became known. */
+  ack: Ack
+  sent: Receipt
+  failed: Failure
+  /** What waits to be sent in these rooms is no longer what it was. */
+  outbox: readonly string[]
+  /** Until when the server takes no messages; they wait. */
+  hold: Hold | undefined
+  joined: { room: string; seq: number }
+  left: { room: string; seq: number }
+  typing: { room: string; from: User[] }
+  /** Everything up to this `seq` has come. */
+  heartbeat: { seq: number }
+  count: Count
+  relay: RelayState
+  /** What came between `from` and `seq` cannot be replayed. Some of it may be in the history. */
+  reset: { seq: number; reason: ResetReason; from: number | undefined }
+  /** Something was refused that is no message. */
+  refused: Refusal
+}

@@ -1,0 +1,34 @@
+import { expect, test, vi } from 'vitest'
+import { message } from './fake.ts'
+import { Recent } from './recent.ts'
+
+test('a message is new once', () => {
+  const recent = new Recent()
+  expect(recent.take(message(5))).toBe(true)
+  expect(recent.take(message(5))).toBe(false)
+  expect(recent.take(message(6))).toBe(true)
+})
+
+test('a message that moved is known by its id and by its old place', () => {
+  const recent = new Recent()
+  recent.take(message(5))
+  expect(recent.take(message(900, { id: 'm5', was: 5 }))).toBe(false)
+  expect(recent.take(message(901, { id: 'other', was: 5 }))).toBe(false)
+})
+
+test('the same id from another sender is another message', () => {
+  const recent = new Recent()
+  recent.take(message(5, { id: 'x' }))
+  expect(recent.take(message(6, { id: 'x', from: { id: 'cid', name: 'Cid' } }))).toBe(true)
+})
+
+test('what cannot come again is forgotten', () => {
+  vi.useFakeTimers()
+  const recent = new Recent()
+  recent.windowMs = 1000
+  recent.take(message(5))
+  vi.advanceTimersByTime(1000)
+  expect(recent.take(message(5))).toBe(false)
+  vi.advanceTimersByTime(1)
+  expect(recent.take(message(5))).toBe(true)
+})

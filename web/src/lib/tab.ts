@@ -1,0 +1,44 @@
+import { randomId } from './random.ts'
+
+/** What is needed of `navigator.locks`. */
+export type Locks = {
+  request(name: string, options: { signal?: AbortSignal }, callback: () => Promise<void> | void): Promise<unknown>
+}
+
+/** This tab among those of the browser. It holds a lock of its name as long as it lives. */
+export class Tab {
+  readonly id = randomId()
+  readonly #end = new AbortController()
+  readonly #locks: Locks | undefined
+
+  constructor(locks?: Locks) {
+    this.#locks = locks
+    const { signal } = this.#end
+    const held = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+    void locks?.request(lockOf(this.id), {}, () => held)
+  }
+
+  /** Whether it can be told which other tabs live. Browsers allow that on secure pages only. */
+  get seesOthers(): boolean {
+    return this.#locks !== undefined
+  }
+
+  /** Calls back once another tab is gone; at once, where that cannot be told. */
+  whenGone(id: string, then: () => void) {
+    if (!this.#locks) {
+      then()
+      return
+    }
+    this.#locks.request(lockOf(id), { signal: this.#end.signal }, then).catch((error: unknown) => {
+      if (!this.#end.signal.aborted) throw error
+    })
+  }
+
+  close() {
+    this.#end.abort()
+  }
+}
+
+function lockOf(id: string): string {
+  return `hubbub.tab.${id}`
+}
