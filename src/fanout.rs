@@ -5,6 +5,7 @@
 
 mod batch;
 mod member;
+mod rest;
 mod roster;
 mod served;
 mod worker;
@@ -27,6 +28,7 @@ use tokio::{
 };
 
 pub use member::Member;
+pub use rest::Rest;
 pub use worker::Notice;
 
 use self::worker::{Command, Worker};
@@ -73,8 +75,9 @@ impl<T> Clone for Fanout<T> {
 
 impl<T: Transport> Fanout<T> {
     /// Starts one worker per processor.
-    pub fn start(ring: &Arc<Ring>, shutdown: &Shutdown) -> Self {
-        let workers = (0..available_parallelism().map_or(1, NonZeroUsize::get)).map(|_| start_worker(ring, shutdown));
+    pub fn start(ring: &Arc<Ring>, rest: Rest, shutdown: &Shutdown) -> Self {
+        let processors = available_parallelism().map_or(1, NonZeroUsize::get);
+        let workers = (0..processors).map(|_| start_worker(ring, rest, shutdown));
         let shared = Shared {
             ring: Arc::clone(ring),
             registry: DashMap::new(),
@@ -183,10 +186,10 @@ impl<T> Shared<T> {
     }
 }
 
-fn start_worker<T: Transport>(ring: &Arc<Ring>, shutdown: &Shutdown) -> Queue<T> {
+fn start_worker<T: Transport>(ring: &Arc<Ring>, rest: Rest, shutdown: &Shutdown) -> Queue<T> {
     let (commands, queue) = mpsc::channel(QUEUE);
     let position = Arc::new(AtomicU64::new(ring.last()));
-    let worker = Worker::new(Arc::clone(ring), Arc::clone(&position));
+    let worker = Worker::new(Arc::clone(ring), Arc::clone(&position), rest);
     shutdown.spawn_until_started(worker.run(queue, ring.watch()));
     Queue { commands, position }
 }

@@ -21,7 +21,7 @@ use tracing::warn;
 use self::typing::Typing;
 use crate::{
     census::Census,
-    fanout::{Fanout, Member, Notice, Seat},
+    fanout::{Fanout, Member, Notice, Rest, Seat},
     protocol::{
         self, Ack, CloseReason, ConnectionId, Count, DEDUPE_WINDOW, ErrorCode, Frame, HEARTBEAT_INTERVAL, Hello,
         Limits, MAX_CONNECTIONS_PER_SESSION, Publish, Record, Refusal, RelayState, ResetReason, RoomId, Seq,
@@ -101,7 +101,7 @@ impl Node {
         let shared = Shared {
             instance: instance.into(),
             census: Census::start(&relay, shutdown),
-            fanout: Fanout::start(&ring, shutdown),
+            fanout: Fanout::start(&ring, Rest::default(), shutdown),
             ring,
             relay,
             phase: watch::Sender::new(Phase::Serving),

@@ -12,11 +12,12 @@ use crate::trial::Outcome;
 /// Cases that are shown of each way to break the promise, in a trial.
 const SHOWN: usize = 5;
 
-const HEAD: [&str; 15] = [
+const HEAD: [&str; 16] = [
     "fault",
     "acked",
     "deliveries",
     "again",
+    "unnamed",
     "lost",
     "twice",
     "order",
@@ -41,12 +42,12 @@ pub(crate) fn print(outcomes: &[Outcome]) {
     }
 }
 
-fn line(cells: &[String; 15]) -> String {
+fn line(cells: &[String; 16]) -> String {
     let [name, rest @ ..] = cells;
     rest.iter().fold(format!("{name:<16}"), |line, cell| format!("{line}{cell:>11}"))
 }
 
-fn row(outcome: &Outcome) -> [String; 15] {
+fn row(outcome: &Outcome) -> [String; 16] {
     let verdict = &outcome.verdict;
     let count = |breach| verdict.count(breach).to_string();
     let (median, worst) = recovery(outcome);
@@ -55,6 +56,7 @@ fn row(outcome: &Outcome) -> [String; 15] {
         verdict.acked.to_string(),
         verdict.deliveries.to_string(),
         verdict.returned.to_string(),
+        verdict.unnamed.to_string(),
         count(Breach::Lost),
         count(Breach::Duplicated),
         count(Breach::Reordered),
@@ -136,6 +138,7 @@ fn trial(outcome: &Outcome) -> Value {
         "acked": verdict.acked,
         "deliveries": verdict.deliveries,
         "returned": verdict.returned,
+        "unnamed": verdict.unnamed,
         "lost": verdict.count(Breach::Lost),
         "duplicated": verdict.count(Breach::Duplicated),
         "reordered": verdict.count(Breach::Reordered),

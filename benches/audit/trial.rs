@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use futures_util::future::join_all;
 use hubbub_testbed::ledger::{Breach, Case, Verdict};
 use rand::{SeedableRng, rngs::StdRng};
@@ -107,8 +107,10 @@ impl Setting {
     pub(crate) async fn soak(&self, faults: &[Fault], duration: Duration) -> Result<Outcome> {
         let Options { world, mixed } = &self.options;
         let repeat = format!("--soak {} --seed {}{mixed}{world}", duration.as_secs() / 60, self.seed);
+        let faults = lasting(faults);
+        ensure!(!faults.is_empty(), "a soak leaves out all of these kinds: it would show nothing");
         self.trial("soak", repeat, Storage::Redis, &mut seeded(self.seed, "soak"), async |scene, rng| {
-            let injections = schedule::mixture(&lasting(faults), duration, PACE * 2, rng);
+            let injections = schedule::mixture(&faults, duration, PACE * 2, rng);
             let mut found = Found::default();
             let mut growth = soak::Growth::default();
             tokio::select! {

@@ -20,7 +20,7 @@ pub enum Event {
     Live,
     /// A message that this client has not had yet.
     Message(Message),
-    /// A message that this client has had: Redis had lost it, and it has another place now.
+    /// A message that this client has had, and drops: Redis had lost it and it has another place now, or it came twice.
     Repeated(Message),
     /// A message of this client is in the log.
     Acked {

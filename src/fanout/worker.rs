@@ -25,6 +25,7 @@ use tracing::warn;
 use super::{
     batch::{Batch, Delivery},
     member::{Member, Progress},
+    rest::Rest,
     roster::{RoomKey, Roster, Slot},
     served::Served,
 };
@@ -37,12 +38,6 @@ use crate::{
 
 /// Writes after which accepts and reads get their turn.
 const WRITES_PER_TURN: usize = 128;
-/// Rest after a pass, for each of its writes: a few times what the kernel takes for one.
-const REST_PER_WRITE: Duration = Duration::from_micros(40);
-/// A shorter rest is none: the timer's resolution.
-const SHORTEST_REST: Duration = Duration::from_millis(1);
-/// What a rest adds to the latency at most.
-const LONGEST_REST: Duration = Duration::from_millis(10);
 /// Entries that one look at the ring takes.
 const ENTRIES_PER_LOOK: usize = 1024;
 /// Commands taken between two passes.
@@ -96,16 +91,17 @@ pub(super) struct Worker<T> {
     latency: Histogram,
     /// Since others had their turn.
     writes: usize,
-    /// Of messages, since the last rest.
-    delivered: u32,
+    /// Of messages, since the last pass began.
+    message_writes: u32,
+    rest: Rest,
 }
 
 impl<T: Transport> Worker<T> {
     /// `position` is where the worker tells how far it has come.
-    pub(super) fn new(ring: Arc<Ring>, position: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(ring: Arc<Ring>, position: Arc<AtomicU64>, rest: Rest) -> Self {
         let latency = metrics::histogram!(telemetry::DELIVERY_LATENCY);
         let (roster, slots) = (Roster::default(), HashMap::new());
-        Self { ring, position, roster, slots, count: None, status: None, latency, writes: 0, delivered: 0 }
+        Self { ring, position, roster, slots, count: None, status: None, latency, writes: 0, message_writes: 0, rest }
     }
 
     /// Runs until the queue is closed.
@@ -124,14 +120,11 @@ impl<T: Transport> Worker<T> {
             for command in queue.drain(..) {
                 self.apply(command).await;
             }
-            self.rest().await;
-        }
-    }
-
-    async fn rest(&mut self) {
-        let rest = REST_PER_WRITE * std::mem::take(&mut self.delivered);
-        if rest >= SHORTEST_REST {
-            sleep(rest.min(LONGEST_REST)).await;
+            let rest = self.rest.after(std::mem::take(&mut self.message_writes));
+            // who comes, goes or joins does not wait for it
+            if let Some(rest) = rest.filter(|_| commands.is_empty()) {
+                sleep(rest).await;
+            }
         }
     }
 
@@ -240,7 +233,7 @@ impl<T: Transport> Worker<T> {
         let position = self.position();
         let Some(served) = self.roster.get_mut(slot).filter(|served| served.live) else { return };
         self.writes += 1;
-        self.delivered = self.delivered.saturating_add(1);
+        self.message_writes = self.message_writes.saturating_add(1);
         match batch.write(served.member.link(), position) {
             Delivery::Done => {}
             Delivery::Cut(cursor) => served.fall_behind(cursor),

@@ -197,6 +197,7 @@ pub struct Reading {
     fed: BTreeMap<usize, Duration>,
     delivered: u64,
     returned: u64,
+    unnamed: u64,
     away: bool,
     longest_gap: Duration,
     counts: BTreeMap<Breach, u64>,
@@ -214,6 +215,7 @@ impl Reading {
             fed: BTreeMap::new(),
             delivered: 0,
             returned: 0,
+            unnamed: 0,
             away: false,
             longest_gap: Duration::ZERO,
             counts: BTreeMap::new(),
@@ -294,6 +296,7 @@ impl Reading {
             (None, None) => self.delivery_breaks(Breach::Duplicated, delivery),
             (None, Some(elsewhere)) => {
                 self.returned += 1;
+                self.unnamed += 1;
                 self.displaced(delivery, elsewhere);
             }
             (Some(_), _) => self.returned += 1,
@@ -355,6 +358,8 @@ pub struct Verdict {
     pub deliveries: u64,
     /// Messages that came again after Redis had lost them, and were dropped, over all receivers.
     pub returned: u64,
+    /// Those of them that did not say what place they had.
+    pub unnamed: u64,
     /// How often each promise was broken, over all receivers.
     pub counts: BTreeMap<Breach, u64>,
     /// The first cases of each receiver.
@@ -372,6 +377,7 @@ impl Verdict {
         for reading in readings {
             verdict.deliveries += reading.delivered;
             verdict.returned += reading.returned;
+            verdict.unnamed += reading.unnamed;
             verdict.longest_gap = verdict.longest_gap.max(reading.longest_gap);
             verdict.cases.extend(reading.cases.iter().cloned());
             for (breach, count) in &reading.counts {
@@ -481,7 +487,8 @@ mod tests {
         let returned = repeat(Some(10), None);
         assert!(returned.is_clean() && returned.returned == 1, "{returned:?}");
         let unnamed = repeat(None, Some(10));
-        assert_eq!((unnamed.returned, unnamed.count(Breach::Displaced), unnamed.count(Breach::Duplicated)), (1, 1, 0));
+        assert_eq!((unnamed.returned, unnamed.unnamed), (1, 1));
+        assert_eq!((unnamed.count(Breach::Displaced), unnamed.count(Breach::Duplicated)), (1, 0));
         let copy = repeat(None, None);
         assert_eq!((copy.returned, copy.count(Breach::Displaced), copy.count(Breach::Duplicated)), (0, 0, 1));
     }

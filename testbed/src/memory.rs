@@ -10,7 +10,7 @@ use std::{
 };
 
 use hubbub::{
-    fanout::{Fanout, Seat},
+    fanout::{Fanout, Rest, Seat},
     protocol::{Frame, Record, RelayState, RoomId, Seq, Session, User},
     relay::{Backend, Known, Local, Position, Receipt, Relay, RelayOptions, Submission},
     ring::{Retention, Ring},
@@ -92,7 +92,7 @@ impl Instance {
             _relay: relay,
             _shutdown: shutdown.clone(),
         };
-        instance.seat(&Fanout::start(&ring, &shutdown), ring.last()).await;
+        instance.seat(&Fanout::start(&ring, Rest::NONE, &shutdown), ring.last()).await;
         instance
     }
 
