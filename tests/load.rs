@@ -1,7 +1,9 @@
-//! What the load generator must get right: its account of what came, and how it speaks with other servers.
+//! What the load generator must get right: its account of what came, that it finds out a server that lies, and how it
+//! speaks with other servers.
 //!
 //! The generator has a `main` of its own, so its unit tests are here.
-#![expect(dead_code, reason = "what connects and measures is used by the generator only")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails should fail the test")]
+#![expect(dead_code, reason = "some of it is used by the generator only")]
 
 #[path = "../benches/load/main.rs"]
 mod load;
@@ -128,4 +130,254 @@ fn nats_publishes_name_the_size_of_the_body() {
     let body = STAMP.body(40);
     assert_eq!(nats::publish(3, STAMP, 40), format!("PUB load-3 40\r\n{body}\r\n"));
     assert!(nats::join(3).ends_with("\r\nSUB load-3 1\r\nPING\r\n"));
+}
+
+mod run {
+    use clap::Parser;
+    use futures_util::{SinkExt, StreamExt};
+    use hubbub::protocol::ClientFrame;
+    use hubbub_testbed::within;
+    use tokio::{net::TcpListener, sync::broadcast};
+    use tokio_tungstenite::{accept_async, tungstenite::Message};
+    use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+    use super::load::{options::Options, report::Report, rounds::Rounds, run::Outcome};
+
+    const WELCOME: &str = r#"{"type":"welcome","version":1,"connection":9,"instance":"a","user":{"id":"N0cI__dxndWXnsh11WzSKA","name":"Ann"},"seq":1,"resumed":false,"heartbeat_ms":25000,"dedupe_ms":120000,"limits":{"frame_bytes":65536,"body_bytes":8192,"name_chars":64,"rooms":32,"unacked_publishes":256},"count":{"connections":3,"instances":2,"settling":false},"relay":"live"}"#;
+
+    /// What was measured, and what the generator says of the promises.
+    async fn outcome(args: &[&str]) -> (Outcome, Result<(), String>) {
+        let options = Options::try_parse_from([&["load", "--warmup", "0", "--seconds", "1"], args].concat()).unwrap();
+        let load = options.load().unwrap();
+        let mut rounds = within(Rounds::measure(&options, &load)).await.unwrap();
+        let promises = Report::new(&load, &rounds).promises_kept().map_err(|error| error.to_string());
+        (rounds.outcomes.remove(0), promises)
+    }
+
+    #[tokio::test]
+    async fn a_sound_server_is_found_sound() {
+        let args = ["--clients", "12", "--rooms", "3", "--rate", "60", "--reconnect", "50", "--wave", "1"];
+        let (outcome, promises) = outcome(&args).await;
+        assert_eq!(promises, Ok(()));
+        let counts = outcome.tally.counts;
+        assert_eq!((counts.connected, counts.sent, counts.accepted, counts.delivered), (12, 60, 60, 240));
+        assert_eq!((outcome.lost, counts.duplicated, counts.reordered, counts.stray), (0, 0, 0, 0));
+        assert_eq!(counts.resumed, 5, "{:?}", outcome.tally.troubles);
+        assert!(outcome.tally.latency[0].quantile_ms(0.5).unwrap() > 0.0);
+        assert!(outcome.resident_kib.unwrap().1 > 0);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_forgets_repeats_and_swaps_is_found_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let _liar = AbortOnDropHandle::new(TaskTracker::new().spawn(lie(listener)));
+        let (outcome, promises) = outcome(&["--clients", "3", "--rate", "10", "--address", &address]).await;
+        let complaint =
+            "in round 1 hubbub lost 3 frames; 3 came twice, 3 out of order, 0 astray; 0 publishes were not answered";
+        assert_eq!(promises, Err(complaint.to_owned()));
+        let counts = outcome.tally.counts;
+        assert_eq!((counts.connected, counts.accepted, counts.delivered), (3, 10, 30));
+        assert_eq!((outcome.lost, counts.duplicated, counts.reordered, counts.stray), (3, 3, 3, 0));
+    }
+
+    /// A server that acks everything, says 1 twice and 4 before 3, and never says 6.
+    async fn lie(listener: TcpListener) {
+        let (said, _) = broadcast::channel(64);
+        let tracker = TaskTracker::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let (said, mut heard) = (said.clone(), said.subscribe());
+            tracker.spawn(async move {
+                let mut socket = accept_async(stream).await.unwrap();
+                socket.next().await.unwrap().unwrap();
+                socket.send(Message::text(WELCOME)).await.unwrap();
+                socket.send(Message::text(r#"{"type":"live","seq":1}"#)).await.unwrap();
+                let mut bodies = Vec::new();
+                loop {
+                    tokio::select! {
+                        Some(Ok(message)) = socket.next() => {
+                            let Ok(ClientFrame::Publish(publish)) = ClientFrame::decode(message.to_text().unwrap()) else { return };
+                            bodies.push(publish.body);
+                            let numbers: &[usize] = match bodies.len() - 1 {
+                                1 => &[1, 1],
+                                3 | 6 => &[],
+                                4 => &[4, 3],
+                                number => &[number],
+                            };
+                            for number in numbers {
+                                said.send(bodies[*number].clone()).unwrap();
+                            }
+                            let ack = format!(r#"{{"type":"ack","id":"{}","seq":1}}"#, publish.id);
+                            socket.send(Message::text(ack)).await.unwrap();
+                        }
+                        Ok(body) = heard.recv() => {
+                            let message = format!(r#"{{"type":"message","seq":1,"room":"load-0","body":"{body}"}}"#);
+                            socket.send(Message::text(message)).await.unwrap();
+                        }
+                        else => return,
+                    }
+                }
+            });
+        }
+    }
+}
+
+mod hubbub_dialect {
+    use hubbub::protocol::{Message, Record, ServerFrame, Session, User};
+
+    use super::load::{
+        dialect::{hubbub::message, room_name},
+        schedule::Stamp,
+    };
+
+    #[test]
+    fn a_message_is_recognised_without_parsing() {
+        let stamp = Stamp { sender: 3, number: 9, due: 77 };
+        let from = User { id: Session::random().user_id(), name: "Load".parse().unwrap() };
+        let (room, id) = (room_name(1).parse().unwrap(), "3-9".parse().unwrap());
+        let record = Record { room, id, from, body: stamp.body(200), at: 1 };
+        let frame = ServerFrame::Message(Message { seq: 1_764_000_000_000_001, record, was: None });
+        let text = serde_json::to_string(&frame).unwrap();
+        assert_eq!(message(&text), Some((1_764_000_000_000_001, stamp)));
+    }
+
+    #[test]
+    fn other_frames_are_not_messages() {
+        for text in [r#"{"type":"heartbeat","seq":1}"#, r#"{"type":"message","seq":1,"body":"hi"}"#, "", "{}"] {
+            assert_eq!(message(text), None, "{text}");
+        }
+    }
+}
+
+mod options {
+    use std::collections::BTreeSet;
+
+    use anyhow::Result;
+    use clap::{CommandFactory, Parser};
+
+    use super::load::{
+        ledger::Reader,
+        options::{Load, Options},
+    };
+
+    fn load(args: &[&str]) -> Result<Load> {
+        Options::try_parse_from([&["load"], args].concat())?.load()
+    }
+
+    #[test]
+    fn the_command_line_definition_is_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn a_preset_can_be_changed() {
+        let load = load(&["--preset", "rooms", "--clients", "2000", "--bench"]).unwrap();
+        assert_eq!((load.clients, load.rooms, load.senders), (2_000, 1_000, 1_000));
+    }
+
+    #[test]
+    fn there_are_as_many_senders_as_the_server_allows_for() {
+        assert_eq!(load(&["--preset", "burst"]).unwrap().senders, 50);
+        assert_eq!(load(&["--preset", "paced"]).unwrap().senders, 1);
+        assert_eq!(load(&["--preset", "idle"]).unwrap().senders, 0);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for args in [["--instances", "2"], ["--senders", "1001"], ["--rooms", "1001"], ["--size", "31"]] {
+            assert!(load(&args).is_err(), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn each_wave_takes_the_next_clients() {
+        let load = load(&["--reconnect", "30", "--senders", "1"]).unwrap();
+        let waves = (1..=10).map(|wave| (1..101).filter(|client| load.goes(*client, wave)).collect::<BTreeSet<_>>());
+        let waves: Vec<_> = waves.collect();
+        assert!(waves.iter().all(|wave| wave.len() == 30));
+        assert!(waves[0].is_disjoint(&waves[1]) && waves[1].is_disjoint(&waves[2]));
+        assert_eq!(waves[..4].iter().flatten().collect::<BTreeSet<_>>().len(), 100);
+        assert!((0..10).all(|wave| !load.goes(0, wave)), "a sender stays");
+    }
+
+    #[test]
+    fn few_clients_have_their_share_of_slow_ones() {
+        let load = load(&["--slow", "20", "--clients", "20", "--rate", "0"]).unwrap();
+        assert_eq!((0..20).filter(|client| load.reader(*client) == Reader::Slow).count(), 4);
+    }
+}
+
+mod report {
+    use super::load::report::{number, spread};
+
+    #[test]
+    fn a_median_lies_in_the_middle() {
+        assert_eq!(spread(&[3.0, 1.0, 2.0]), Some((1.0, 2.0, 3.0)));
+        assert_eq!(spread(&[4.0, 1.0, 2.0, 3.0]), Some((1.0, 2.5, 4.0)));
+        assert_eq!(spread(&[]), None);
+    }
+
+    #[test]
+    fn numbers_have_the_digits_that_matter() {
+        assert_eq!([0.0, 7.25, 43.21, 98_765.4, 5.0].map(number), ["0", "7.250", "43.2", "98765", "5"]);
+    }
+}
+
+mod schedule {
+    use super::load::schedule::{Schedule, Stamp, now};
+
+    fn schedule() -> Schedule {
+        Schedule { start: 1_000, interval: 10, messages: 8, senders: 3, measured_from: 1_020 }
+    }
+
+    #[test]
+    fn a_body_has_its_size_and_gives_its_stamp_back() {
+        let stamp = Stamp { sender: 7, number: 1 << 20, due: now() };
+        assert_eq!(stamp.body(200).len(), 200);
+        assert_eq!(stamp.body(0).len(), Stamp::BYTES);
+        assert_eq!(Stamp::read(&stamp.body(200)), Some(stamp));
+        assert_eq!(Stamp::read("somebody else's"), None);
+    }
+
+    #[test]
+    fn senders_take_turns_and_their_shares_are_the_whole() {
+        let schedule = schedule();
+        let stamps: Vec<_> = schedule.stamps().collect();
+        assert_eq!(stamps.len(), 8);
+        assert_eq!(stamps[4], Stamp { sender: 1, number: 1, due: 1_040 });
+        for stamp in stamps {
+            assert_eq!(schedule.stamp_of(stamp.sender, stamp.number), stamp);
+        }
+        assert_eq!([0, 1, 2].map(|sender| schedule.share(sender)), [3, 3, 2]);
+    }
+
+    #[test]
+    fn what_is_due_in_the_warm_up_is_not_measured() {
+        let schedule = schedule();
+        assert_eq!(schedule.second(1_019), None);
+        assert_eq!(schedule.second(1_020), Some(0));
+        assert_eq!(schedule.second(1_000_001_020), Some(1));
+    }
+}
+
+mod usage {
+    use std::time::Duration;
+
+    use super::load::usage::{Cpu, resident_kib};
+
+    #[test]
+    fn this_process_uses_something() {
+        let me = [std::process::id()];
+        let before = Cpu::of(&me).unwrap();
+        while (Cpu::of(&me).unwrap() - before).user + (Cpu::of(&me).unwrap() - before).system
+            < Duration::from_millis(20)
+        {}
+        assert!(resident_kib(&me).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_an_error() {
+        assert!(Cpu::of(&[u32::MAX]).is_err());
+        assert!(resident_kib(&[u32::MAX]).is_err());
+    }
 }

@@ -66,7 +66,7 @@ impl<'a> Report<'a> {
         format!("{report:#}\n")
     }
 
-    /// Whether Hubbub delivered everything once and in order.
+    /// Whether Hubbub answered every publish, and delivered everything once and in order.
     ///
     /// # Errors
     ///
@@ -74,10 +74,11 @@ impl<'a> Report<'a> {
     pub(crate) fn promises_kept(&self) -> Result<()> {
         for outcome in self.rounds.outcomes.iter().filter(|outcome| outcome.turn.subject == Subject::Hubbub) {
             let Counts { duplicated, reordered, stray, .. } = outcome.tally.counts;
-            let (round, lost) = (outcome.turn.round, outcome.lost);
+            let (round, lost, unanswered) = (outcome.turn.round, outcome.lost, outcome.tally.counts.unanswered());
             ensure!(
-                lost + duplicated + reordered + stray == 0,
-                "in round {round} hubbub lost {lost} frames; {duplicated} came twice, {reordered} out of order, {stray} astray"
+                lost + duplicated + reordered + stray + unanswered == 0,
+                "in round {round} hubbub lost {lost} frames; {duplicated} came twice, {reordered} out of order, {stray} \
+                 astray; {unanswered} publishes were not answered"
             );
         }
         Ok(())

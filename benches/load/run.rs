@@ -185,21 +185,22 @@ async fn watch(swarm: &Swarm, load: &Load, started: Instant, seconds: std::ops::
     }
 }
 
-/// Waits until nothing more is delivered. Returns whether that came about.
+/// Waits until nothing more is delivered and every publish is answered, but not for ever. Returns whether the last look
+/// found nothing more delivered: what has not come then is lost.
 async fn falls_silent(swarm: &Swarm) -> bool {
     let deadline = Instant::now() + QUIET_LIMIT;
-    let mut before = swarm.counts();
+    let (mut before, mut silent) = (swarm.counts(), false);
     while Instant::now() < deadline {
         sleep(QUIET).await;
         let counts = swarm.counts();
-        let all_answered = counts.sent == counts.accepted + counts.refused;
-        if counts.delivered == before.delivered && all_answered {
+        silent = counts.delivered == before.delivered;
+        if silent && counts.unanswered() == 0 {
             return true;
         }
         before = counts;
     }
     report::say(&format!("{QUIET_LIMIT:?} after the last message not all of them had come; no longer waited for"));
-    false
+    silent
 }
 
 impl Snapshot {

@@ -84,6 +84,13 @@ pub(crate) struct Counts {
     pub(crate) stray: u64,
 }
 
+impl Counts {
+    /// Publishes that were neither accepted nor refused.
+    pub(crate) const fn unanswered(&self) -> u64 {
+        self.sent.saturating_sub(self.accepted + self.refused)
+    }
+}
+
 impl Add for Counts {
     type Output = Self;
 

@@ -102,7 +102,6 @@ fn cpu(outcome: &Outcome, load: &Load) -> Vec<Row> {
 
 fn promises(outcome: &Outcome) -> Vec<Row> {
     let counts = outcome.tally.counts;
-    let answered = counts.accepted + counts.refused;
     let hubbub = outcome.turn.subject == Subject::Hubbub;
     vec![
         ("lost", "frames lost", Some(float(outcome.lost))),
@@ -111,7 +110,7 @@ fn promises(outcome: &Outcome) -> Vec<Row> {
         ("reordered", "frames out of order", Some(float(counts.reordered))),
         ("stray", "frames of another room", Some(float(counts.stray))),
         ("refused", "publishes refused", hubbub.then_some(float(counts.refused))),
-        ("unanswered", "publishes without an answer", hubbub.then_some(float(counts.sent.saturating_sub(answered)))),
+        ("unanswered", "publishes without an answer", hubbub.then_some(float(counts.unanswered()))),
         ("cut", "connections cut", Some(float(counts.cut))),
         ("resumed", "connections made again", Some(float(counts.resumed))),
         ("reset", "  of them without what was missed", Some(float(counts.reset))),
