@@ -83,8 +83,8 @@ function RoomItem({ room: { name, unread }, isActive, onPick }: RoomItemProps) {
         onClick={leave}
         className={cn(
           'absolute inset-y-0 right-1 my-auto hover:bg-transparent',
-          'group-focus-within:opacity-100 group-hover:opacity-100',
-          !(isActive && unread === 0) && 'opacity-0',
+          'group-focus-within:visible group-hover:visible',
+          !(isActive && unread === 0) && 'invisible',
         )}
       >
         <LeaveIcon className="size-4" />

@@ -200,7 +200,7 @@ export class Client {
   /** Sends a failed message again. */
   retry(id: string) {
     const entry = this.#outbox.get(id)
-    if (!entry) return
+    if (!entry?.fault) return
     this.#courier.retry(entry)
     this.#emitter.emit('outbox', [entry.room])
   }

@@ -18,6 +18,11 @@ test('brackets around an address are not part of it, those inside are', () => {
   expect(splitLinks('https://example.org/a_(b)')[0]?.text).toBe('https://example.org/a_(b)')
 })
 
+test.each([')', '!', '.)', 'https://'])('thousands of %s behind an address are only text', (tail) => {
+  const text = `https://a.example/b${tail.repeat(8000)}`
+  expect(splitLinks(text).map((piece) => piece.text).join('')).toBe(text)
+})
+
 test.each(['javascript:alert(1)', 'data:text/html,x', 'file:///etc/passwd', 'ftp://example.org', 'https://'])(
   '%s is only text',
   (text) => {

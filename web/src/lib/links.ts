@@ -3,7 +3,8 @@ export type Piece = { at: number; text: string; href?: string }
 
 /** No address goes on behind a sign that is not seen or that turns the direction of what follows. */
 const ADDRESS = /https?:\/\/[^\s<>"`\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+/giu
-const TRAILING = /[.,:;!?'»”’]+$/u
+/** Signs of the sentence around an address, if they are its last ones. */
+const TRAILING = '.,:;!?\'»”’'
 
 /** Cuts a text into plain pieces and web addresses. Nothing but http and https counts as an address. */
 export function splitLinks(text: string): Piece[] {
@@ -22,7 +23,8 @@ export function splitLinks(text: string): Piece[] {
 
 /** Drops the punctuation of the sentence around an address, and a bracket that was opened before it. */
 function withoutTrailing(match: string): string {
-  const address = match.replace(TRAILING, '')
-  const isUnbalanced = address.endsWith(')') && !address.includes('(')
-  return isUnbalanced ? withoutTrailing(address.slice(0, -1)) : address
+  const trailing = match.includes('(') ? TRAILING : `${TRAILING})`
+  let end = match.length
+  while (end > 0 && trailing.includes(match.charAt(end - 1))) end -= 1
+  return match.slice(0, end)
 }
