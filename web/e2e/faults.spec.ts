@@ -88,25 +88,20 @@ test('a network that is cut without a word, and comes back', async ({ person, ro
   await agreeWithLatecomers({ person, room }, [ann, bob], said)
 })
 
-test('an instance that is stopped: its people go on at the other', async ({ person, room }) => {
-  const { ann, bob, home, other, said } = await meet({ person, room })
-  const back = await end(home, 'SIGTERM')
-  said.push(...(await talk([ann, bob], 'meanwhile', 6)))
-  await expect.poll(() => ann.instance(), { timeout: 20_000 }).toBe(other)
-  said.push(...(await talk([ann, bob], 'after', 2)))
-  await back()
-  await agreeWithLatecomers({ person, room }, [ann, bob], said)
-})
-
-test('an instance that is killed: its people go on at the other', async ({ person, room }) => {
-  const { ann, bob, home, other, said } = await meet({ person, room })
-  const back = await end(home, 'SIGKILL')
-  said.push(...(await talk([ann, bob], 'meanwhile', 6)))
-  await expect.poll(() => ann.instance(), { timeout: 20_000 }).toBe(other)
-  said.push(...(await talk([ann, bob], 'after', 2)))
-  await back()
-  await agreeWithLatecomers({ person, room }, [ann, bob], said)
-})
+for (const [fate, signal] of [
+  ['stopped', 'SIGTERM'],
+  ['killed', 'SIGKILL'],
+] as const) {
+  test(`an instance that is ${fate}: its people go on at the other`, async ({ person, room }) => {
+    const { ann, bob, home, other, said } = await meet({ person, room })
+    const back = await end(home, signal)
+    said.push(...(await talk([ann, bob], 'meanwhile', 6)))
+    await expect.poll(() => ann.instance(), { timeout: 20_000 }).toBe(other)
+    said.push(...(await talk([ann, bob], 'after', 2)))
+    await back()
+    await agreeWithLatecomers({ person, room }, [ann, bob], said)
+  })
+}
 
 test('a Redis that is killed, and comes back with nothing', async ({ person, room }) => {
   const { ann, bob, said } = await meet({ person, room })

@@ -13,26 +13,30 @@ function announcement(news: readonly Message[]): string {
 /** Reads new messages of a room out to those who do not see them, a few seconds' worth at a time. */
 export function Announcer({ room }: { room: RoomView }) {
   const me = useSnapshot((snapshot) => snapshot.me)
-  const [text, setText] = useState('')
+  const [said, setSaid] = useState({ nth: 0, text: '' })
   const saidSeq = useRef<number>(undefined)
+  const isLoaded = room.history === 'loaded'
 
   const announce = useEffectEvent(() => {
-    if (room.history !== 'loaded') return
     const after = saidSeq.current
+    if (!isLoaded) return
     saidSeq.current = room.messages.at(-1)?.seq ?? 0
     if (after === undefined) return
     const news = room.messages.filter((message) => message.seq > after && message.from.id !== me?.id)
-    if (news.length > 0) setText(announcement(news))
+    if (news.length > 0) setSaid(({ nth }) => ({ nth: nth + 1, text: announcement(news) }))
   })
 
   useEffect(() => {
+    // what is there when the history has come is no news
+    announce()
     const timer = setInterval(announce, INTERVAL_MS)
     return () => clearInterval(timer)
-  }, [])
+  }, [isLoaded])
 
   return (
     <div id="announcer" role="status" aria-live="polite" className="sr-only">
-      {text}
+      {/* a new element each time: the same words twice are said twice */}
+      <span key={said.nth}>{said.text}</span>
     </div>
   )
 }
