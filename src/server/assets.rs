@@ -30,7 +30,7 @@ fn respond(asset: &'static Asset, request: &HeaderMap) -> Response {
     let etag = encoding
         .map_or_else(|| asset.etag.to_owned(), |encoding| format!("{}-{encoding}\"", asset.etag.trim_end_matches('"')));
     let unchanged = request.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok());
-    let mut response = if unchanged.is_some_and(|known| known.split(',').any(|known| known.trim() == etag)) {
+    let mut response = if unchanged.is_some_and(|known| known.split(',').any(|known| names(known.trim(), &etag))) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         ([(header::CONTENT_TYPE, asset.content_type)], body).into_response()
@@ -45,6 +45,11 @@ fn respond(asset: &'static Asset, request: &HeaderMap) -> Response {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
     }
     response
+}
+
+/// Whether a tag that the client has is this one, or any. A proxy may have weakened it on the way (RFC 9110, 13.1.2).
+fn names(known: &str, etag: &str) -> bool {
+    known == "*" || known.trim_start_matches("W/") == etag
 }
 
 /// The smallest form that the client takes.
