@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
+use hubbub::fanout::Rest;
 use hubbub::{protocol::Frame, socket::Transport};
 use hubbub_testbed::memory::{Instance, Socket};
 use tokio::runtime::Builder;
@@ -53,7 +54,7 @@ fn bare_loop(bencher: Bencher<'_, '_>, connections: usize) {
 
 fn deliver(bencher: Bencher<'_, '_>, rooms: usize, members: usize, messages: usize) {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let instance = RefCell::new(runtime.block_on(Instance::start(rooms, members)));
+    let instance = RefCell::new(runtime.block_on(Instance::start(rooms, members, Rest::NONE)));
     bencher
         .counter(ItemsCount::new(members * messages))
         .with_inputs(|| instance.borrow_mut().compose(messages, BODY))

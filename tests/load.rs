@@ -141,17 +141,31 @@ mod run {
     use tokio_tungstenite::{accept_async, tungstenite::Message};
     use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-    use super::load::{options::Options, report::Report, rounds::Rounds, run::Outcome};
+    use super::load::{options::Options, report::Report, rounds::Rounds, run::Outcome, subject::Subject};
 
     const WELCOME: &str = r#"{"type":"welcome","version":1,"connection":9,"instance":"a","user":{"id":"N0cI__dxndWXnsh11WzSKA","name":"Ann"},"seq":1,"resumed":false,"heartbeat_ms":25000,"dedupe_ms":120000,"limits":{"frame_bytes":65536,"body_bytes":8192,"name_chars":64,"rooms":32,"unacked_publishes":256},"count":{"connections":3,"instances":2,"settling":false},"relay":"live"}"#;
 
-    /// What was measured, and what the generator says of the promises.
-    async fn outcome(args: &[&str]) -> (Outcome, Result<(), String>) {
+    async fn measure(args: &[&str]) -> (Rounds, Result<(), String>) {
         let options = Options::try_parse_from([&["load", "--warmup", "0", "--seconds", "1"], args].concat()).unwrap();
         let load = options.load().unwrap();
-        let mut rounds = within(Rounds::measure(&options, &load)).await.unwrap();
+        let rounds = within(Rounds::measure(&options, &load)).await;
         let promises = Report::new(&load, &rounds).promises_kept().map_err(|error| error.to_string());
+        (rounds, promises)
+    }
+
+    /// What was measured, and what the generator says of the promises.
+    async fn outcome(args: &[&str]) -> (Outcome, Result<(), String>) {
+        let (mut rounds, promises) = measure(args).await;
         (rounds.outcomes.remove(0), promises)
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_reported_and_not_tried_again() {
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+        let (rounds, promises) = measure(&["--clients", "3", "--address", &nobody, "--rounds", "2"]).await;
+        assert!(rounds.outcomes.is_empty());
+        let [(Subject::Hubbub, why)] = rounds.failures.as_slice() else { panic!("{:?}", rounds.failures) };
+        assert_eq!(promises, Err(format!("hubbub failed: {why}")));
     }
 
     #[tokio::test]

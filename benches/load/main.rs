@@ -63,7 +63,7 @@ fn measure(options: &Options) -> Result<()> {
     let load = options.load()?;
     allow_files(&load)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let rounds = runtime.block_on(Rounds::measure(options, &load))?;
+    let rounds = runtime.block_on(Rounds::measure(options, &load));
     let report = Report::new(&load, &rounds);
     report::show(&report.table());
     if let Some(path) = &options.json {

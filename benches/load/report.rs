@@ -5,7 +5,7 @@ pub(crate) mod figures;
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 
 use self::figures::{Figure, figures};
@@ -48,7 +48,7 @@ impl<'a> Report<'a> {
             out.push_str(&comparison::table(self));
         }
         for (subject, why) in &self.rounds.failures {
-            let _infallible = writeln!(out, "{} was not measured: {why}", subject.name());
+            let _infallible = writeln!(out, "{} was not measured, or not to the end: {why}", subject.name());
         }
         for outcome in &self.rounds.outcomes {
             for (what, often) in &outcome.tally.troubles {
@@ -66,12 +66,15 @@ impl<'a> Report<'a> {
         format!("{report:#}\n")
     }
 
-    /// Whether Hubbub answered every publish, and delivered everything once and in order.
+    /// Whether Hubbub was measured, answered every publish, and delivered everything once and in order.
     ///
     /// # Errors
     ///
-    /// It did not.
+    /// It did not, or there is nothing to compare it with.
     pub(crate) fn promises_kept(&self) -> Result<()> {
+        if let Some((subject, why)) = self.rounds.stopped_by() {
+            bail!("{} failed: {why}", subject.name());
+        }
         for outcome in self.rounds.outcomes.iter().filter(|outcome| outcome.turn.subject == Subject::Hubbub) {
             let Counts { duplicated, reordered, stray, .. } = outcome.tally.counts;
             let (round, lost, unanswered) = (outcome.turn.round, outcome.lost, outcome.tally.counts.unanswered());

@@ -14,17 +14,15 @@ use super::{
 pub(crate) struct Rounds {
     /// The measurements.
     pub(crate) outcomes: Vec<Outcome>,
-    /// Peers that could not be measured, and why.
+    /// What could not be measured, or not to the end, and why.
     pub(crate) failures: Vec<(Subject, String)>,
 }
 
 impl Rounds {
-    /// Measures Hubbub and what is asked for beside it; who goes first alternates.
-    ///
-    /// # Errors
-    ///
-    /// Hubbub or the bare server failed. A peer that fails does not stop the others.
-    pub(crate) async fn measure(options: &Options, load: &Load) -> Result<Self> {
+    /// Measures Hubbub and what is asked for beside it; who goes first alternates. What fails
+    /// once is not tried again, and after a round without Hubbub or the bare server there is nothing to compare with:
+    /// what is done by then is the result.
+    pub(crate) async fn measure(options: &Options, load: &Load) -> Self {
         let mut rounds = Self::default();
         let mut subjects = vec![Subject::Hubbub];
         for &subject in &options.baseline {
@@ -34,16 +32,27 @@ impl Rounds {
             }
         }
         for round in 1..=options.rounds {
-            for &subject in &subjects {
+            for subject in subjects.clone() {
                 report::say(&format!("round {round} of {}: {}", options.rounds, subject.name()));
                 match run::run(Turn { subject, round }, options, load).await {
-                    Err(error) if subject.is_peer() => rounds.failed(subject, &error),
-                    outcome => rounds.outcomes.push(outcome?),
+                    Ok(outcome) => rounds.outcomes.push(outcome),
+                    Err(error) => {
+                        rounds.failed(subject, &error);
+                        subjects.retain(|other| *other != subject);
+                    }
                 }
+            }
+            if rounds.stopped_by().is_some() {
+                break;
             }
             subjects.reverse();
         }
-        Ok(rounds)
+        rounds
+    }
+
+    /// Hubbub or the bare server, if it failed, and why.
+    pub(crate) fn stopped_by(&self) -> Option<&(Subject, String)> {
+        self.failures.iter().find(|(subject, _)| !subject.is_peer())
     }
 
     async fn prepare(subject: Subject) -> Result<()> {

@@ -18,7 +18,7 @@ use metrics::Histogram;
 use tokio::{
     sync::{mpsc, watch},
     task::yield_now,
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tracing::warn;
 
@@ -79,6 +79,14 @@ pub enum Notice {
     Status(Frame),
 }
 
+/// Whether the ring has grown, not before `rested`. Cancel safe.
+async fn changed_after(rested: Instant, grown: &mut watch::Receiver<Seq>) -> Result<(), watch::error::RecvError> {
+    if rested > Instant::now() {
+        sleep_until(rested).await;
+    }
+    grown.changed().await
+}
+
 /// The worker's loop and what it owns.
 #[derive(Debug)]
 pub(super) struct Worker<T> {
@@ -109,10 +117,12 @@ impl<T: Transport> Worker<T> {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut queue = Vec::with_capacity(COMMANDS_PER_TURN);
+        let mut rested = Instant::now();
         loop {
             tokio::select! {
+                // who comes, goes or joins does not wait for the rest to end
                 taken = commands.recv_many(&mut queue, COMMANDS_PER_TURN) => if taken == 0 { return },
-                changed = grown.changed() => if changed.is_err() { return },
+                changed = changed_after(rested, &mut grown) => if changed.is_err() { return },
                 _ = sweep.tick() => self.sweep(),
             }
             // first the ring: a cursor in a command is then never ahead of this worker
@@ -120,10 +130,8 @@ impl<T: Transport> Worker<T> {
             for command in queue.drain(..) {
                 self.apply(command).await;
             }
-            let rest = self.rest.after(std::mem::take(&mut self.message_writes));
-            // who comes, goes or joins does not wait for it
-            if let Some(rest) = rest.filter(|_| commands.is_empty()) {
-                sleep(rest).await;
+            if let Some(rest) = self.rest.after(std::mem::take(&mut self.message_writes)) {
+                rested = Instant::now() + rest;
             }
         }
     }

@@ -26,10 +26,11 @@ const CAPACITY: usize = 10_000;
 /// A place as long as those of our days: sixteen digits.
 const SOME_SEQ: Seq = 1_795_000_000_000_001;
 
-/// A socket whose kernel takes everything at once and only counts it. Cloning shares the count.
+/// A socket whose kernel takes everything at once and only counts it. Cloning shares the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Socket {
     taken: Arc<AtomicU64>,
+    writes: Arc<AtomicU64>,
 }
 
 impl Socket {
@@ -37,10 +38,16 @@ impl Socket {
     pub fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
+
+    /// Writes so far.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
 }
 
 impl Transport for Socket {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
         self.taken.fetch_add(u64::try_from(bytes.len()).unwrap(), Ordering::Relaxed);
         Ok(bytes.len())
     }
@@ -67,6 +74,7 @@ pub struct Instance {
     members: usize,
     seats: Vec<Seat<Socket>>,
     sockets: Socket,
+    ring: Arc<Ring>,
     user: User,
     said: u64,
     _relay: Relay,
@@ -75,7 +83,7 @@ pub struct Instance {
 
 impl Instance {
     /// Starts it, and seats `members` connections in each of so many rooms.
-    pub async fn start(rooms: usize, members: usize) -> Self {
+    pub async fn start(rooms: usize, members: usize, rest: Rest) -> Self {
         let (log, ring, shutdown) = (Local::new(), Arc::new(Ring::new(Retention::default())), Shutdown::default());
         let relay = Relay::start(log.clone(), Arc::clone(&ring), RelayOptions::default(), &shutdown);
         within(relay.state().wait_for(|state| *state == RelayState::Live)).await.unwrap();
@@ -87,12 +95,13 @@ impl Instance {
             members,
             seats: Vec::with_capacity(rooms * members),
             sockets: Socket::default(),
+            ring: Arc::clone(&ring),
             user: User { id: Session::random().user_id(), name: "Ann".parse().unwrap() },
             said: 0,
             _relay: relay,
             _shutdown: shutdown.clone(),
         };
-        instance.seat(&Fanout::start(&ring, Rest::NONE, &shutdown), ring.last()).await;
+        instance.seat(&Fanout::start(&ring, rest, &shutdown), ring.last()).await;
         instance
     }
 
@@ -133,20 +142,37 @@ impl Instance {
         batch.bytes * u64::try_from(self.members).unwrap()
     }
 
+    /// The connections, one after the other in each room.
+    pub fn seats(&mut self) -> &mut [Seat<Socket>] {
+        &mut self.seats
+    }
+
+    /// What the connections were given.
+    pub const fn sockets(&self) -> &Socket {
+        &self.sockets
+    }
+
     /// Appends the messages to the log and waits until every connection has those of its room. Returns the bytes that
     /// were written.
     pub async fn deliver(&mut self, batch: &Batch) -> u64 {
         let before = self.sockets.taken();
-        let receipt = self.log.append(self.known, CAPACITY, &batch.submissions).await.unwrap();
-        let Receipt::Placed(places) = receipt else { panic!("the log is another one") };
-        self.known.last = places.last().unwrap().seq;
+        self.append(batch).await;
         let due = before + self.due(batch);
         within(until(|| self.sockets.taken() >= due)).await;
         self.sockets.taken() - before
     }
+
+    /// Appends the messages to the log and waits until the ring has them.
+    pub async fn append(&mut self, batch: &Batch) {
+        let receipt = self.log.append(self.known, CAPACITY, &batch.submissions).await.unwrap();
+        let Receipt::Placed(places) = receipt else { panic!("the log is another one") };
+        self.known.last = places.last().unwrap().seq;
+        within(until(|| self.ring.last() >= self.known.last)).await;
+    }
 }
 
-async fn until(is_so: impl Fn() -> bool) {
+/// Lets others run until it is so.
+pub async fn until(is_so: impl Fn() -> bool) {
     while !is_so() {
         yield_now().await;
     }
