@@ -5,7 +5,8 @@
 //! client misses stays in the ring.
 
 use std::{
-    fmt, io,
+    fmt,
+    io::{self, Read},
     net::Shutdown,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::{io::Interest, net::TcpStream};
 
 use crate::protocol::{CloseReason, Frame};
 
@@ -206,8 +207,20 @@ impl<T: Transport> Link<T> {
 
 impl Link {
     /// Reads what the peer sent. Returns [`io::ErrorKind::WouldBlock`] when there is nothing.
+    ///
+    /// What does not fill the buffer was all: then there is nothing until the kernel says so again, as tokio's own
+    /// `poll_read` has it. Half of all reads would be to find that out.
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.stream.try_read(buffer)?;
+        let mut all = None;
+        let read = self.stream.try_io(Interest::READABLE, || {
+            let length = (&*SockRef::from(&self.stream)).read(buffer)?;
+            if length == 0 || length == buffer.len() {
+                return Ok(length);
+            }
+            all = Some(length);
+            Err(io::ErrorKind::WouldBlock.into())
+        });
+        let length = all.map_or(read, Ok)?;
         self.heard_at.store(uptime_millis(), Ordering::Relaxed);
         Ok(length)
     }
