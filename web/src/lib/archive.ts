@@ -38,16 +38,19 @@ export class Archive {
   }
 
   async #load(room: Room) {
-    const { staleAbove } = room
     await this.#loading(room, async () => {
-      let page = await this.#page(room)
-      if (staleAbove !== undefined) {
-        page = await this.#closeGap(room, staleAbove, page)
-        room.hasGap = true
+      const { staleAbove } = room
+      room.staleAbove = undefined
+      try {
+        let page = await this.#page(room)
+        if (staleAbove !== undefined) page = await this.#closeGap(room, staleAbove, page)
+        room.hasGap ||= staleAbove !== undefined
+        room.hasOlder = page.next !== null
+        room.readSeq ??= room.timeline.newest?.seq ?? 0
+      } catch (error) {
+        if (staleAbove !== undefined) room.markStale(staleAbove)
+        throw error
       }
-      if (room.staleAbove === staleAbove) room.staleAbove = undefined
-      room.hasOlder = page.next !== null
-      room.readSeq ??= room.timeline.newest?.seq ?? 0
     })
   }
 
@@ -82,5 +85,7 @@ export class Archive {
       room.history = 'failed'
     }
     this.#onChange(room)
+    // a reset came meanwhile
+    if (room.history === 'loaded' && room.staleAbove !== undefined) await this.#load(room)
   }
 }

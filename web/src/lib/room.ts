@@ -5,7 +5,7 @@ import type { Message, User } from './protocol.ts'
 import { Speakers, type Speaker } from './speakers.ts'
 import { Timeline } from './timeline.ts'
 
-const TYPING_MS = 5000
+export const TYPING_MS = 5000
 /** How many messages stay in memory: of a room in view, of one that is read further up, and of the others. */
 const IN_VIEW = 20_000
 const READ_BACK = 40_000
@@ -65,15 +65,14 @@ export class Room {
     this.readTo(this.timeline.newest?.seq)
   }
 
-  /** Says whether that was not known. */
-  readTo(seq: number | undefined): boolean {
-    const before = this.readSeq
-    this.readSeq = latest(before, seq)
-    return this.readSeq !== before
+  readTo(seq: number | undefined) {
+    this.readSeq = latest(this.readSeq, seq)
   }
 
-  markStale() {
-    this.staleAbove ??= this.timeline.newest?.seq
+  /** What came above this seq cannot be replayed. Where nothing is shown yet, nothing is missed. */
+  markStale(seq: number) {
+    if (this.history === 'unloaded' && !this.timeline.newest) return
+    this.staleAbove = Math.min(this.staleAbove ?? seq, seq)
   }
 
   /** Takes a message that came over the connection. Says whether it was new. */
