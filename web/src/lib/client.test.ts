@@ -21,6 +21,14 @@ function firstId(network: FakeNetwork): string {
   return network.socket.published()[0]?.id ?? ''
 }
 
+/** A client whose hello the server does not take. */
+function refuse(code: ErrorCode) {
+  const talk = connect()
+  talk.network.socket.open()
+  talk.network.socket.say({ type: 'error', code, detail: `${code}, it says` })
+  return talk
+}
+
 describe('a publish', () => {
   test('promises the receipt with the ack', async () => {
     const { client, network } = connect()
@@ -240,13 +248,6 @@ describe('membership', () => {
 })
 
 describe('a hello that is refused', () => {
-  function refuse(code: ErrorCode) {
-    const talk = connect()
-    talk.network.socket.open()
-    talk.network.socket.say({ type: 'error', code, detail: `${code}, it says` })
-    return talk
-  }
-
   test.each(['invalid_name', 'too_many_rooms', 'bad_frame'] as const)('as %s is not said again', async (code) => {
     const { client, network } = refuse(code)
     expect(client.link).toMatchObject({ state: 'refused', refusal: { code } })
