@@ -60,12 +60,12 @@ test('the first unread message of another has the divider above it', () => {
 
 test('older messages leave the rows below them as they are', () => {
   const room = lobby([message(5, { at: NOON }), message(6, { at: NOON })])
-  room.hasOlder = true
+  room.olderThan = 1
   const memory = new Rows()
   const before = memory.of(room.view([], ME), ME, 'Ann')
   expect(before.map(told)).toEqual(['first bob:m5 sent', 'bob:m6 sent'])
   room.merge([message(4, { at: NOON })])
-  room.hasOlder = false
+  room.olderThan = null
   const after = memory.of(room.view([], ME), ME, 'Ann')
   expect(after.map(told)).toEqual(['day first bob:m4 sent', 'first bob:m5 sent', 'bob:m6 sent'])
   expect(after.slice(1).every((row, index) => row === before[index])).toBe(true)

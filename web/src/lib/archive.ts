@@ -28,12 +28,12 @@ export class Archive {
   }
 
   async loadOlder(room: Room) {
-    const { oldest } = room.timeline
+    const { olderThan } = room
     if (room.history === 'loading') return
-    if (!oldest || room.staleAbove !== undefined) return this.#load(room)
+    if (typeof olderThan !== 'number' || room.staleAbove !== undefined) return this.#load(room)
     await this.#loading(room, async () => {
-      const page = await this.#page(room, oldest.seq)
-      room.hasOlder = page.next !== null
+      const page = await this.#page(room, olderThan)
+      room.olderThan = page.next
     })
   }
 
@@ -42,10 +42,9 @@ export class Archive {
       const { staleAbove } = room
       room.staleAbove = undefined
       try {
-        let page = await this.#page(room)
-        if (staleAbove !== undefined) page = await this.#closeGap(room, staleAbove, page)
+        const page = await this.#page(room)
+        room.olderThan = staleAbove === undefined ? page.next : await this.#closeGap(room, staleAbove, page)
         room.hasGap ||= staleAbove !== undefined
-        room.hasOlder = page.next !== null
         room.readSeq ??= room.timeline.newest?.seq ?? 0
       } catch (error) {
         if (staleAbove !== undefined) room.markStale(staleAbove)
@@ -54,19 +53,20 @@ export class Archive {
     })
   }
 
-  /** Loads back to what was there before the reset. Where that is too far, only what is newer than the gap stays. */
-  async #closeGap(room: Room, staleAbove: number, newest: Page): Promise<Page> {
-    let page = newest
-    for (let pages = 1; page.next !== null; pages += 1) {
-      const oldest = page.messages[0]
-      if (!oldest || oldest.seq <= staleAbove) break
+  /**
+   * Loads back to what was there before the reset. Where that is too far, only what is newer than the gap stays. Returns from where
+   * history goes on.
+   */
+  async #closeGap(room: Room, staleAbove: number, newest: Page): Promise<number | null> {
+    let { next } = newest
+    for (let pages = 1; next !== null && next > staleAbove + 1; pages += 1) {
       if (pages === GAP_PAGES) {
-        room.timeline.dropBefore(oldest.seq)
-        break
+        room.timeline.dropBefore(next)
+        return next
       }
-      page = await this.#page(room, oldest.seq)
+      ;({ next } = await this.#page(room, next))
     }
-    return page
+    return room.olderThan === undefined || next === null ? next : room.olderThan
   }
 
   async #page(room: Room, before?: number): Promise<Page> {

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test, vi, type Mock } from 'vitest'
 import { bodies, enterLobby, lobby, ME, message, outgoing, settle } from './fake.ts'
 import type { History, Page } from './history.ts'
+import { memoryStorage } from './storage.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_800_000_000_000 })
@@ -60,6 +61,22 @@ describe('history', () => {
     expect(history).toHaveBeenLastCalledWith('lobby', { before: 99 })
     expect(bodies(chat)).toEqual(['message 97', 'message 99'])
     expect(lobby(chat).hasOlder).toBe(false)
+  })
+
+  test('goes on from where it was loaded to, not from one’s own message that was acked further back', async () => {
+    const storage = memoryStorage()
+    const before = enterLobby({ storage })
+    before.chat.send('lobby', 'mine')
+    before.chat.close()
+    const { chat, network, history } = enterLobby({ storage })
+    history.mockResolvedValueOnce({ messages: [message(98), message(99)], next: 98 })
+    network.socket.live(100)
+    network.socket.ack(network.socket.published()[0]?.id ?? '', 90)
+    await settle()
+    history.mockResolvedValueOnce({ messages: [message(95)], next: null })
+    await chat.loadOlder('lobby')
+    expect(history).toHaveBeenLastCalledWith('lobby', { before: 98 })
+    expect(bodies(chat)).toEqual(['mine', 'message 95', 'message 98', 'message 99'])
   })
 
   test('that fails says so and can be tried again', async () => {

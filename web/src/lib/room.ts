@@ -38,7 +38,12 @@ export class Room {
   readonly name: string
   readonly timeline = new Timeline()
   history: HistoryState = 'unloaded'
-  hasOlder = false
+  /**
+   * From where history goes on: what is below this seq is not loaded. `null` if there is nothing, `undefined` before the first page.
+   *
+   * That need not be the oldest message there is: one's own has its place as soon as it is acked, wherever that is.
+   */
+  olderThan: number | null | undefined
   hasGap = false
   /** After a reset: what is above this seq must be loaded. */
   staleAbove: number | undefined
@@ -50,6 +55,10 @@ export class Room {
   constructor(name: string, readSeq?: number) {
     this.name = name
     this.readSeq = readSeq
+  }
+
+  get hasOlder(): boolean {
+    return typeof this.olderThan === 'number'
   }
 
   get needsHistory(): boolean {
@@ -91,7 +100,7 @@ export class Room {
   /** Drops the oldest messages if there are more than a person who looks there needs. */
   trim(attention: Attention) {
     const bound = { end: IN_VIEW, 'further up': READ_BACK, elsewhere: OUT_OF_VIEW }[attention]
-    if (this.timeline.trim(bound)) this.hasOlder = true
+    if (this.timeline.trim(bound)) this.olderThan = this.timeline.oldest?.seq
   }
 
   addTypists(users: readonly User[], now: number) {

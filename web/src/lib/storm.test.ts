@@ -252,7 +252,7 @@ async function rage(server: StormyServer, visitor: Visitor, random: () => number
   return written
 }
 
-const SEEDS = Array.from({ length: 60 }, (_, seed) => seed)
+const SEEDS = Array.from({ length: 100 }, (_, seed) => seed)
 
 test.each(SEEDS)('in storm %i nothing is lost, nothing comes twice, and all is in order', async (seed) => {
   const random = randomOf(seed)
