@@ -96,3 +96,16 @@ test('of ten thousand rows only the new one is made', () => {
   const after = memory.of(room.view([], ME), ME, 'Ann')
   expect(after.filter((row, index) => row !== before[index])).toHaveLength(1)
 })
+
+test('one’s own message keeps its heading when it is confirmed, however many went before it', () => {
+  const room = lobby([])
+  const memory = new Rows()
+  const unsent = { id: 'mine', room: 'lobby', body: 'b', at: NOON }
+  for (let seq = 1; seq <= 2000; seq += 1) room.append(message(seq, { id: `own-${seq}`, from: ME, at: NOON - 10 * MINUTE }))
+  const pending = memory.of(room.view([unsent], ME), ME, 'Ann').at(-1)
+  expect(pending && told(pending)).toBe('first mine pending')
+  // by the clock of the server it belongs to the group above it
+  room.append(message(2001, { id: 'mine', from: ME, body: 'b', at: NOON - 10 * MINUTE }))
+  const sent = memory.of(room.view([], ME), ME, 'Ann').at(-1)
+  expect(sent && told(sent)).toBe('first mine sent')
+})

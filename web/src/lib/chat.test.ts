@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { BOB, enterLobby, lobby, ME, message, settle } from './fake.ts'
+import { announceChange, BOB, enterLobby, lobby, ME, message, outgoing, settle } from './fake.ts'
 import { memoryStorage } from './storage.ts'
 
 beforeEach(() => {
@@ -155,6 +155,24 @@ describe('rooms', () => {
     expect(lobby(chat).typists).toEqual(['Cid'])
     vi.advanceTimersByTime(5000)
     expect(lobby(chat).typists).toEqual([])
+  })
+})
+
+describe('a chat that is closed', () => {
+  test('hears and follows nothing more, and leaves what is unsent to the next', () => {
+    const { chat, network, storage } = enterLobby()
+    network.socket.live()
+    network.socket.end(1006)
+    chat.send('lobby', 'kept')
+    chat.close()
+    const onChange = vi.fn<() => void>()
+    chat.subscribe(onChange)
+    storage.remove('room.lobby')
+    announceChange('room.lobby')
+    vi.advanceTimersByTime(600_000)
+    expect(onChange).not.toHaveBeenCalled()
+    expect(network.sockets).toHaveLength(1)
+    expect(outgoing(enterLobby({ storage }).chat)).toEqual([['kept', undefined]])
   })
 })
 
