@@ -43,8 +43,8 @@ export class Archive {
       room.staleAbove = undefined
       try {
         const page = await this.#page(room)
-        room.olderThan = staleAbove === undefined ? page.next : await this.#closeGap(room, staleAbove, page)
-        room.hasGap ||= staleAbove !== undefined
+        if (room.olderThan === undefined) room.olderThan = page.next
+        if (staleAbove !== undefined) await this.#closeGap(room, staleAbove, page)
         room.readSeq ??= room.timeline.newest?.seq ?? 0
       } catch (error) {
         if (staleAbove !== undefined) room.markStale(staleAbove)
@@ -53,20 +53,17 @@ export class Archive {
     })
   }
 
-  /**
-   * Loads back to what was there before the reset. Where that is too far, only what is newer than the gap stays. Returns from where
-   * history goes on.
-   */
-  async #closeGap(room: Room, staleAbove: number, newest: Page): Promise<number | null> {
-    let { next } = newest
-    for (let pages = 1; next !== null && next > staleAbove + 1; pages += 1) {
+  /** Loads back to what was there before the reset. Where that is too far, only what is newer than the gap stays. */
+  async #closeGap(room: Room, staleAbove: number, newest: Page) {
+    let page = newest
+    for (let pages = 1; page.next !== null && page.next > staleAbove + 1; pages += 1) {
       if (pages === GAP_PAGES) {
-        room.timeline.dropBefore(next)
-        return next
+        room.dropBefore(page.next)
+        break
       }
-      ;({ next } = await this.#page(room, next))
+      page = await this.#page(room, page.next)
     }
-    return room.olderThan === undefined || next === null ? next : room.olderThan
+    room.hasGap = true
   }
 
   async #page(room: Room, before?: number): Promise<Page> {

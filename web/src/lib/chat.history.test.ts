@@ -79,6 +79,24 @@ describe('history', () => {
     expect(bodies(chat)).toEqual(['mine', 'message 95', 'message 98', 'message 99'])
   })
 
+  test('that was loaded is not loaded again after a page that failed', async () => {
+    const { chat, network, history } = enterLobby()
+    history.mockResolvedValueOnce({ messages: [message(99)], next: 99 })
+    network.socket.live()
+    await settle()
+    history.mockResolvedValueOnce({ messages: [message(97)], next: 97 })
+    await chat.loadOlder('lobby')
+    history.mockRejectedValueOnce(new Error('away'))
+    await chat.loadOlder('lobby')
+    history.mockResolvedValueOnce({ messages: [message(99)], next: 99 })
+    network.socket.end(1006)
+    vi.advanceTimersByTime(500)
+    network.socket.live()
+    await settle()
+    await chat.loadOlder('lobby')
+    expect(history).toHaveBeenLastCalledWith('lobby', { before: 97 })
+  })
+
   test('that fails says so and can be tried again', async () => {
     const { chat, network, history } = enterLobby()
     history.mockRejectedValueOnce(new Error('away'))

@@ -198,7 +198,7 @@ export class Client {
     if (this.link.state === 'refused') this.#connection.restart()
   }
 
-  /** Sends a message as soon as that is possible. Returns its id. Throws a `PublishError` for what the server would not take, and if too much is unsent. */
+  /** Sends a message as soon as that is possible. Returns its id. Throws a `PublishError` where nothing can be queued. */
   send(room: string, body: string): string {
     const said = wellFormed(body)
     const fault = bodyFault(said, this.#limits)

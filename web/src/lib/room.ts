@@ -97,6 +97,12 @@ export class Room {
     this.timeline.merge(page)
   }
 
+  /** Drops everything before this place. It can be loaded again. */
+  dropBefore(seq: number) {
+    this.timeline.dropBefore(seq)
+    this.olderThan = seq
+  }
+
   /** Drops the oldest messages if there are more than a person who looks there needs. */
   trim(attention: Attention) {
     const bound = { end: IN_VIEW, 'further up': READ_BACK, elsewhere: OUT_OF_VIEW }[attention]
