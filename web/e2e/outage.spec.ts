@@ -58,6 +58,31 @@ test('a server that does not want the page back is believed', async ({ person, r
   await ann.isLive()
 })
 
+test('a hello that the server does not take is not said again until the person changes it', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const wire = await Wire.tap(ann.page)
+  await ann.enter(room)
+  wire.filter = (frame) => {
+    if (frame.type !== 'hello' || frame.name !== 'Anna') return frame
+    wire.say({ type: 'error', code: 'invalid_name', detail: 'this is not a name' })
+    return undefined
+  }
+  const rename = async (name: string) => {
+    await ann.page.getByTitle('Change your name').click()
+    const field = ann.page.getByRole('textbox', { name: 'Your name' })
+    await field.fill(name)
+    await field.press('Enter')
+  }
+  await rename('Anna')
+  await expect(ann.page.getByText('The server does not let you in: this is not a name')).toBeVisible()
+  const { attempts } = wire
+  await ann.page.evaluate(() => window.dispatchEvent(new Event('online')))
+  expect(wire.attempts).toBe(attempts)
+  await rename('Anne')
+  await ann.isLive()
+  await expect(ann.page.getByText('The server does not let you in')).toBeHidden()
+})
+
 test('too much at once waits its turn and is sent then', async ({ person, room }) => {
   const ann = await person('Ann')
   const wire = await Wire.tap(ann.page)

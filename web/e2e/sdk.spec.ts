@@ -37,6 +37,11 @@ async function example(): Promise<string> {
   return /```js\n(.*?)```/s.exec(readme)?.[1] ?? ''
 }
 
+test('the package brings its licence', async () => {
+  const packed = await readFile(join(directory, 'node_modules/hubbub-client/LICENSE'), 'utf8')
+  expect(packed).toBe(await readFile(join(SDK, '../../LICENSE'), 'utf8'))
+})
+
 test('the first example of the README runs as it stands', async ({ person, room }) => {
   const ann = await person('Ann')
   await ann.enter(room)

@@ -1,4 +1,4 @@
-import { addresses, expect, test, Wire } from './person'
+import { addresses, expect, test, Wire, type Person } from './person'
 
 test('one’s own message is in both tabs, once, and what is read in one is read in the other', async ({ person, room }) => {
   const [ann, bob] = [await person('Ann'), await person('Bob')]
@@ -16,6 +16,22 @@ test('one’s own message is in both tabs, once, and what is read in one is read
   await bob.say('who reads this?')
   await expect(ann.row('who reads this?')).toBeVisible()
   await expect(tab.page).toHaveTitle(/^#/)
+})
+
+test('a room that one tab leaves is left in the other, which goes on to the next', async ({ person, room }) => {
+  const ann = await person('Ann')
+  await ann.enter(room)
+  const other = `${room}-2`
+  await ann.goTo(other)
+  const tab = await ann.newTab()
+  const leave = (one: Person) => one.page.getByRole('navigation').getByRole('button', { name: `Leave ${other}` }).click()
+  await leave(tab)
+  for (const one of [ann, tab]) {
+    await expect(one.page).toHaveURL(new RegExp(`#/r/${room}$`))
+    await expect(one.page.getByRole('heading', { level: 1 })).toHaveText(`#${room}`)
+  }
+  await ann.goTo(other)
+  await expect(tab.page.getByRole('navigation').getByRole('link', { name: other })).toBeVisible()
 })
 
 test('what one tab has unsent the other leaves alone, until the tab is gone', async ({ person, room }) => {

@@ -71,13 +71,24 @@ function OpenDialog({ name, onClose }: { name: DialogName; onClose: () => void }
   }
 }
 
-/** Enters the room that the address names. Where that cannot be, the address goes back to the room in view. */
+/**
+ * Enters the room that the address names. Where that cannot be, the address goes back to the room in view; once that is left, in this
+ * tab or another, to the first there is.
+ */
 function useFollowRoute(route: string | undefined) {
   const { client } = useChat()
+  const active = useSnapshot((snapshot) => snapshot.active?.name)
   useEffect(() => {
     if (route === undefined) return
     const fault = roomFault(route)
     if (fault !== undefined) client.report(`“${route}” is not the name of a room. ${fault}`)
     if (fault !== undefined || !client.enter(route)) replaceRoute(client.snapshot().active?.name ?? DEFAULT_ROOM)
   }, [client, route])
+  useEffect(() => {
+    if (active === undefined) return
+    return () => {
+      const { active: next, rooms } = client.snapshot()
+      if (!next) replaceRoute(rooms[0]?.name)
+    }
+  }, [client, active])
 }

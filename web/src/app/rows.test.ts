@@ -60,12 +60,12 @@ test('the first unread message of another has the divider above it', () => {
 
 test('older messages leave the rows below them as they are', () => {
   const room = lobby([message(5, { at: NOON }), message(6, { at: NOON })])
-  room.hasOlder = true
+  room.olderThan = 1
   const memory = new Rows()
   const before = memory.of(room.view([], ME), ME, 'Ann')
   expect(before.map(told)).toEqual(['first bob:m5 sent', 'bob:m6 sent'])
   room.merge([message(4, { at: NOON })])
-  room.hasOlder = false
+  room.olderThan = null
   const after = memory.of(room.view([], ME), ME, 'Ann')
   expect(after.map(told)).toEqual(['day first bob:m4 sent', 'first bob:m5 sent', 'bob:m6 sent'])
   expect(after.slice(1).every((row, index) => row === before[index])).toBe(true)
@@ -95,4 +95,17 @@ test('of ten thousand rows only the new one is made', () => {
   room.append(message(10_001, { at: NOON }))
   const after = memory.of(room.view([], ME), ME, 'Ann')
   expect(after.filter((row, index) => row !== before[index])).toHaveLength(1)
+})
+
+test('one’s own message keeps its heading when it is confirmed, however many went before it', () => {
+  const room = lobby([])
+  const memory = new Rows()
+  const unsent = { id: 'mine', room: 'lobby', body: 'b', at: NOON }
+  for (let seq = 1; seq <= 2000; seq += 1) room.append(message(seq, { id: `own-${seq}`, from: ME, at: NOON - 10 * MINUTE }))
+  const pending = memory.of(room.view([unsent], ME), ME, 'Ann').at(-1)
+  expect(pending && told(pending)).toBe('first mine pending')
+  // by the clock of the server it belongs to the group above it
+  room.append(message(2001, { id: 'mine', from: ME, body: 'b', at: NOON - 10 * MINUTE }))
+  const sent = memory.of(room.view([], ME), ME, 'Ann').at(-1)
+  expect(sent && told(sent)).toBe('first mine sent')
 })

@@ -5,6 +5,8 @@ import type { RoomView } from '@/lib/room'
 import { isSameDay } from './clock'
 
 const GROUP_MS = 5 * 60_000
+/** How many of one's own rows are remembered by key: more than can be unsent or on their way at once. */
+const OWN = 500
 
 /** A message as the list shows it, with what stands above it. */
 export type Row = {
@@ -74,8 +76,17 @@ export class Rows {
     const isKept = known === said && known.isFirst === isFirst && known.opensDay === opensDay && known.isDivided === isDivided
     if (isKept) return known
     const row = { ...said, isFirst, opensDay, isDivided }
-    if (row.isOwn) this.#own.set(row.key, row)
+    if (row.isOwn) this.#remember(row)
     return row
+  }
+
+  #remember(row: Row) {
+    this.#own.delete(row.key)
+    this.#own.set(row.key, row)
+    for (const key of this.#own.keys()) {
+      if (this.#own.size <= OWN) break
+      this.#own.delete(key)
+    }
   }
 }
 

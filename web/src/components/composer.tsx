@@ -3,6 +3,7 @@ import { useChat, useSnapshot } from '@/app/chat'
 import { useNow } from '@/app/clock'
 import { COMPOSER_ID } from '@/app/shortcuts'
 import type { Hold } from '@/lib/courier'
+import { bodyFault } from '@/lib/protocol'
 import { isString } from '@/lib/storage'
 import { cn } from './cn'
 import { EmojiButton } from './emoji-button'
@@ -21,6 +22,7 @@ export function Composer({ room }: { room: string }) {
   const [isOutboxFull, setOutboxFull] = useState(false)
   const input = useField(text)
   const body = text.trim()
+  const canSend = bodyFault(body, limits) === undefined
   const bytesLeft = limits.body_bytes - ENCODER.encode(body).length
 
   useEffect(() => {
@@ -29,7 +31,7 @@ export function Composer({ room }: { room: string }) {
 
   const send = () => {
     input.current?.focus()
-    if (body === '' || bytesLeft < 0) return
+    if (!canSend) return
     setOutboxFull(client.isOutboxFull)
     if (client.isOutboxFull) return
     client.send(room, body)
@@ -84,7 +86,7 @@ export function Composer({ room }: { room: string }) {
           className="scroll-thin max-h-[40dvh] min-h-11 min-w-0 flex-1 resize-none bg-transparent px-3 py-2.5 text-base leading-normal placeholder:text-muted-foreground focus-visible:outline-none sm:min-h-10 sm:py-2 sm:text-[0.9375rem]"
         />
         <EmojiButton onPick={insert} />
-        <Button type="submit" size="icon" aria-label="Send" title="Send" disabled={body === '' || bytesLeft < 0}>
+        <Button type="submit" size="icon" aria-label="Send" title="Send" disabled={!canSend}>
           <ArrowUpIcon />
         </Button>
       </div>

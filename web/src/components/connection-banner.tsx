@@ -33,8 +33,15 @@ function Outage() {
       </Banner>
     )
   }
-  if (outageSince === undefined || now - outageSince < CALM_MS) return null
   const retry = <BannerButton onClick={() => client.retryNow()}>Retry now</BannerButton>
+  if (link.state === 'refused') {
+    return (
+      <Banner tone="alert" action={retry}>
+        The server does not let you in: {link.refusal.detail}
+      </Banner>
+    )
+  }
+  if (outageSince === undefined || now - outageSince < CALM_MS) return null
   switch (link.state) {
     case 'waiting': {
       const seconds = Math.max(1, Math.ceil((link.until - now) / 1000))

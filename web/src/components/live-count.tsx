@@ -78,6 +78,7 @@ const LINK_NAMES = {
   live: 'live',
   waiting: 'waiting to reconnect',
   offline: 'offline',
+  refused: 'refused by the server',
   stopped: 'closed by the server',
 }
 

@@ -1,6 +1,6 @@
 import { useChat, useSnapshot } from '@/app/chat'
 import { useOpenDialog } from '@/app/dialogs'
-import { replaceRoute, roomPath } from '@/app/route'
+import { roomPath } from '@/app/route'
 import type { RoomView } from '@/lib/room'
 import { Avatar } from './avatar'
 import { cn } from './cn'
@@ -44,10 +44,6 @@ type RoomItemProps = { room: RoomView; isActive: boolean; onPick: (() => void) |
 
 function RoomItem({ room: { name, unread }, isActive, onPick }: RoomItemProps) {
   const { client } = useChat()
-  const leave = () => {
-    client.leave(name)
-    if (isActive) replaceRoute(client.snapshot().rooms[0]?.name)
-  }
   return (
     <li className="group relative">
       <a
@@ -80,7 +76,7 @@ function RoomItem({ room: { name, unread }, isActive, onPick }: RoomItemProps) {
         size="icon-sm"
         aria-label={`Leave ${name}`}
         title={`Leave ${name}`}
-        onClick={leave}
+        onClick={() => client.leave(name)}
         className={cn(
           'absolute inset-y-0 right-1 my-auto hover:bg-transparent',
           'group-focus-within:visible group-hover:visible',

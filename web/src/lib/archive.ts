@@ -28,42 +28,42 @@ export class Archive {
   }
 
   async loadOlder(room: Room) {
-    const { oldest } = room.timeline
+    const { olderThan } = room
     if (room.history === 'loading') return
-    if (!oldest || room.staleAbove !== undefined) return this.#load(room)
+    if (typeof olderThan !== 'number' || room.staleAbove !== undefined) return this.#load(room)
     await this.#loading(room, async () => {
-      const page = await this.#page(room, oldest.seq)
-      room.hasOlder = page.next !== null
+      const page = await this.#page(room, olderThan)
+      room.olderThan = page.next
     })
   }
 
   async #load(room: Room) {
-    const { staleAbove } = room
     await this.#loading(room, async () => {
-      let page = await this.#page(room)
-      if (staleAbove !== undefined) {
-        page = await this.#closeGap(room, staleAbove, page)
-        room.hasGap = true
+      const { staleAbove } = room
+      room.staleAbove = undefined
+      try {
+        const page = await this.#page(room)
+        if (room.olderThan === undefined) room.olderThan = page.next
+        if (staleAbove !== undefined) await this.#closeGap(room, staleAbove, page)
+        room.readSeq ??= room.timeline.newest?.seq ?? 0
+      } catch (error) {
+        if (staleAbove !== undefined) room.markStale(staleAbove)
+        throw error
       }
-      if (room.staleAbove === staleAbove) room.staleAbove = undefined
-      room.hasOlder = page.next !== null
-      room.readSeq ??= room.timeline.newest?.seq ?? 0
     })
   }
 
   /** Loads back to what was there before the reset. Where that is too far, only what is newer than the gap stays. */
-  async #closeGap(room: Room, staleAbove: number, newest: Page): Promise<Page> {
+  async #closeGap(room: Room, staleAbove: number, newest: Page) {
     let page = newest
-    for (let pages = 1; page.next !== null; pages += 1) {
-      const oldest = page.messages[0]
-      if (!oldest || oldest.seq <= staleAbove) break
+    for (let pages = 1; page.next !== null && page.next > staleAbove + 1; pages += 1) {
       if (pages === GAP_PAGES) {
-        room.timeline.dropBefore(oldest.seq)
+        room.dropBefore(page.next)
         break
       }
-      page = await this.#page(room, oldest.seq)
+      page = await this.#page(room, page.next)
     }
-    return page
+    room.hasGap = true
   }
 
   async #page(room: Room, before?: number): Promise<Page> {
@@ -82,5 +82,7 @@ export class Archive {
       room.history = 'failed'
     }
     this.#onChange(room)
+    // a reset came meanwhile
+    if (room.history === 'loaded' && room.staleAbove !== undefined) await this.#load(room)
   }
 }

@@ -3,13 +3,16 @@ import { Client, type ClientOptions } from './client.ts'
 import type { Link } from './connection.ts'
 import type { Receipt } from './courier.ts'
 import { ackHops } from './hops.ts'
+import { RoomError } from './memberships.ts'
 import { Profile } from './profile.ts'
-import type { Ack, Count, Message, RelayState, User, Welcome } from './protocol.ts'
-import { Room, type RoomView } from './room.ts'
+import { LIMITS, type Ack, type Count, type Message, type RelayState, type User, type Welcome } from './protocol.ts'
+import { Room, TYPING_MS, type RoomView } from './room.ts'
 import type { Snapshot } from './snapshot.ts'
 import type { Storage } from './storage.ts'
 
 export type ChatOptions = Omit<ClientOptions, 'name' | 'rooms'> & { storage: Storage }
+
+const UNKEPT = 'This browser keeps nothing more for this page: what is not sent yet is lost when you close it.'
 
 /** What a person sees of a client: the rooms, what is said in them, and what is still to be sent. */
 export class Chat {
@@ -24,20 +27,30 @@ export class Chat {
   readonly #rooms = new Map<string, Room>()
   readonly #views = new Map<Room, RoomView>()
   readonly #listeners = new Set<() => void>()
+  readonly #unwatch: () => void
   readonly #client: Client
   readonly #archive: Archive
   readonly #profile: Profile
 
   constructor(options: ChatOptions) {
     this.#profile = new Profile(options.storage)
-    for (const { name, readSeq } of this.#profile.rooms) this.#rooms.set(name, new Room(name, readSeq))
+    for (const name of this.#profile.rooms.slice(0, LIMITS.rooms)) this.#rooms.set(name, this.#known(name))
     this.#client = new Client({ ...options, name: this.#profile.name ?? '', rooms: this.#rooms.keys() })
     this.#archive = new Archive({
       history: (room, range) => this.#client.history(room, range),
       onChange: (room) => this.#showLoading(room),
     })
     this.#hear(this.#client)
-    this.#profile.watch(() => this.#follow())
+    this.#unwatch = this.#profile.watch(
+      () => this.#followName(),
+      (room) => this.#followRoom(room),
+    )
+  }
+
+  /** Says goodbye, for good. What is unsent stays in the storage. */
+  close() {
+    this.#unwatch()
+    this.#client.close()
   }
 
   /** Calls back after every change, until the returned function is called. */
@@ -81,13 +94,8 @@ export class Chat {
 
   /** Shows a room and joins it if need be. Says whether that can be. */
   enter(name: string): boolean {
-    const known = this.#rooms.get(name)
-    const { limits } = this.#client
-    if (!known && this.#rooms.size >= limits.rooms) {
-      this.report(`You can be in ${limits.rooms} rooms at a time. Leave one to join “${name}”.`)
-      return false
-    }
-    const room = known ?? this.#join(name)
+    const room = this.#rooms.get(name) ?? this.#join(name)
+    if (!room) return false
     this.#active = room
     this.#isReading = false
     room.divider = undefined
@@ -98,7 +106,7 @@ export class Chat {
   }
 
   leave(name: string) {
-    this.#profile.forget(name)
+    this.#profile.leave(name)
     this.#drop(name)
   }
 
@@ -165,8 +173,9 @@ export class Chat {
     client.on('heartbeat', () => this.#touch())
     client.on('joined', () => this.#loadDue())
     client.on('typing', ({ room, from }) => this.#showTyping(room, from))
-    client.on('reset', () => this.#reset())
+    client.on('reset', ({ from, seq }) => this.#reset(Math.min(from ?? seq, seq)))
     client.on('refused', ({ detail }) => this.report(detail))
+    client.on('unkept', () => this.report(UNKEPT))
     client.on('relay', (relay) => {
       this.#relay = relay
       this.#touch()
@@ -228,16 +237,17 @@ export class Chat {
     this.#touch([...this.#rooms.values()].find(({ timeline }) => timeline.trace(ack.seq, ackHops(ack))))
   }
 
-  #reset() {
-    for (const room of this.#rooms.values()) room.markStale()
+  /** What came above this seq cannot be replayed. */
+  #reset(seq: number) {
+    for (const room of this.#rooms.values()) room.markStale(seq)
     this.#touch(...this.#rooms.values())
     if (this.#client.link.state === 'live') this.#loadDue()
   }
 
-  /** Loads what is not loaded yet, first of all the room in view. */
+  /** Loads what is not loaded yet of the rooms whose new messages come, first of all the room in view. */
   #loadDue() {
-    const rooms = [...this.#rooms.values()].toSorted((a, b) => Number(b === this.#active) - Number(a === this.#active))
-    void this.#archive.loadDue(rooms)
+    const rooms = [...this.#rooms.values()].filter(({ name }) => this.#client.isIn(name))
+    void this.#archive.loadDue(rooms.toSorted((a, b) => Number(b === this.#active) - Number(a === this.#active)))
   }
 
   #showLoading(room: Room) {
@@ -256,7 +266,7 @@ export class Chat {
 
   #read(room: Room) {
     room.markRead()
-    this.#profile.keep(room)
+    this.#profile.read(room.name, room.readSeq)
   }
 
   #showTyping(name: string, users: readonly User[]) {
@@ -266,15 +276,25 @@ export class Chat {
     this.#touch(room)
     setTimeout(() => {
       if (room.expireTypists(Date.now())) this.#touch(room)
-    }, 5000)
+    }, TYPING_MS)
   }
 
-  #join(name: string, readSeq?: number): Room {
-    const room = new Room(name, readSeq)
+  #join(name: string): Room | undefined {
+    try {
+      this.#client.join(name)
+    } catch (error) {
+      if (!(error instanceof RoomError)) throw error
+      this.report(error.message)
+      return undefined
+    }
+    this.#profile.join(name)
+    const room = this.#known(name)
     this.#rooms.set(name, room)
-    this.#profile.keep(room)
-    this.#client.join(name)
     return room
+  }
+
+  #known(name: string): Room {
+    return new Room(name, this.#profile.room(name)?.readSeq)
   }
 
   #drop(name: string) {
@@ -287,15 +307,19 @@ export class Chat {
     this.#touch()
   }
 
-  /** Another tab joined or left rooms, read something or has another name: so does this one. */
-  #follow() {
-    const { name, rooms } = this.#profile
+  /** Another tab has another name: so has this one. */
+  #followName() {
+    const { name } = this.#profile
     if (name !== undefined && name !== this.#client.name) this.#client.rename(name)
-    for (const room of this.#rooms.keys()) if (!rooms.some((known) => known.name === room)) this.#drop(room)
-    for (const known of rooms) {
-      const room = this.#rooms.get(known.name) ?? this.#join(known.name, known.readSeq)
-      if (room.readTo(known.readSeq)) this.#touch(room)
-    }
+  }
+
+  /** Another tab joined, left or read a room: so does this one. */
+  #followRoom(name: string) {
+    const known = this.#profile.room(name)
+    if (!known) return this.#drop(name)
+    const room = this.#rooms.get(name) ?? this.#join(name)
+    room?.readTo(known.readSeq)
+    this.#touch(room)
   }
 
   #view(room: Room): RoomView {

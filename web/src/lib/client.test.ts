@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { Client, type ClientOptions } from './client.ts'
-import { BOB, FakeNetwork, ME, message } from './fake.ts'
+import { announceChange, BOB, FakeNetwork, ME, message } from './fake.ts'
 import type { History } from './history.ts'
+import { LIMITS, type ErrorCode } from './protocol.ts'
+import { memoryStorage, type Storage } from './storage.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_800_000_000_000 })
@@ -17,6 +19,14 @@ function connect(options: Partial<ClientOptions> = {}) {
 
 function firstId(network: FakeNetwork): string {
   return network.socket.published()[0]?.id ?? ''
+}
+
+/** A client whose hello the server does not take. */
+function refuse(code: ErrorCode) {
+  const talk = connect()
+  talk.network.socket.open()
+  talk.network.socket.say({ type: 'error', code, detail: `${code}, it says` })
+  return talk
 }
 
 describe('a publish', () => {
@@ -66,12 +76,76 @@ describe('a publish', () => {
     await expect(client.publish('lobby', 'one more')).rejects.toMatchObject({ code: 'outbox_full' })
   })
 
-  test('fails when the client is closed before', async () => {
+  test.each([
+    ['empty_body', ' \n\u0085'],
+    ['body_too_large', 'x'.repeat(8193)],
+    ['body_too_large', 'ü'.repeat(4097)],
+  ])('that the server would refuse as %s fails before it is queued', async (code, body) => {
     const { client, network } = connect()
     network.socket.live()
+    await expect(client.publish('lobby', body)).rejects.toMatchObject({ name: 'PublishError', code })
+    expect(client.unsent).toEqual([])
+    expect(network.socket.published()).toEqual([])
+  })
+
+  test('has as many bytes as the server allows', () => {
+    const { client, network } = connect()
+    network.socket.welcome({ limits: { ...LIMITS, body_bytes: 4 } })
+    network.socket.say({ type: 'live', seq: 100 })
+    client.send('lobby', 'üü')
+    expect(() => client.send('lobby', 'üü!')).toThrow('at most 4 bytes')
+    expect(network.socket.publishedBodies()).toEqual(['üü'])
+  })
+
+  test('goes out as text that UTF-8 can say', () => {
+    const { client, network } = connect()
+    network.socket.live()
+    client.send('lobby', 'half \ud83d, whole \ud83d\ude00')
+    expect(network.socket.publishedBodies()).toEqual(['half \ufffd, whole \u{1f600}'])
+    client.rename('Ann \udc00')
+    network.socket.open()
+    expect(network.socket.sent).toMatchObject([{ name: 'Ann \ufffd' }])
+  })
+
+  test.each([
+    ['closed', (client: Client) => client.close()],
+    ['left', (client: Client) => client.leave('lobby')],
+    ['discarded', (client: Client) => client.discard(client.unsent[0]?.id ?? '')],
+    ['stopped', (_: Client, network: FakeNetwork) => network.socket.end(4501)],
+    ['taken_over', (client: Client, _: FakeNetwork, storage: Storage) => {
+      const [name = ''] = storage.names('outbox.')
+      storage.remove(name)
+      announceChange(name)
+      expect(client.unsent).toEqual([])
+    }],
+  ])('that comes to nothing because it is %s fails with that code', async (code, end) => {
+    const storage = memoryStorage()
+    const { client, network } = connect({ storage })
+    network.socket.live()
     const receipt = client.publish('lobby', 'hi')
+    end(client, network, storage)
+    await expect(receipt).rejects.toMatchObject({ name: 'PublishError', code })
+  })
+
+  test('of a client that the server does not want, or that is closed, fails at once', async () => {
+    const { client, network } = connect()
+    network.socket.end(4501)
+    await expect(client.publish('lobby', 'hi')).rejects.toMatchObject({ code: 'stopped' })
+    expect(client.unsent).toHaveLength(1)
     client.close()
-    await expect(receipt).rejects.toMatchObject({ code: 'closed' })
+    await expect(client.publish('lobby', 'hi')).rejects.toMatchObject({ code: 'closed' })
+    expect(client.unsent).toHaveLength(1)
+  })
+
+  test('that is refused after it was discarded is nobody’s business', () => {
+    const { client, network } = connect()
+    const onRefused = vi.fn<(refusal: object) => void>()
+    client.on('refused', onRefused)
+    network.socket.live()
+    const id = client.send('lobby', 'hi')
+    client.discard(id)
+    network.socket.say({ type: 'error', code: 'not_joined', detail: 'no', id })
+    expect(onRefused).not.toHaveBeenCalled()
   })
 })
 
@@ -135,11 +209,71 @@ describe('membership', () => {
     expect(network.socket.sent.slice(1).map((frame) => 'room' in frame && frame.room)).toEqual(['a', 'b', 'b'])
   })
 
+  test('ends where the server would refuse the next hello', () => {
+    const { client, network } = connect({ rooms: Array.from({ length: 31 }, (_, n) => `r${n}`) })
+    network.socket.live()
+    client.join('r31')
+    expect(() => client.join('r32')).toThrow(expect.objectContaining({ name: 'RoomError', code: 'too_many_rooms' }))
+    expect(() => client.join('Not A Room')).toThrow(expect.objectContaining({ code: 'invalid_room' }))
+    expect(() => connect({ rooms: Array.from({ length: 33 }, (_, n) => `r${n}`) })).toThrow('32 rooms')
+    client.join('r31')
+    expect(client.rooms).toHaveLength(32)
+    expect(network.socket.sent.slice(1)).toEqual([{ type: 'join', room: 'r31' }])
+  })
+
+  test('of what another tab left unsent is refused aloud where there are too many', async () => {
+    const storage = memoryStorage()
+    const entry = { id: 'm', room: 'one-more', body: 'kept', at: 1 }
+    storage.write('outbox.gone.1', entry)
+    const network = new FakeNetwork()
+    const client = new Client({
+      server: { open: network.open, history: async () => ({ messages: [], next: null }) },
+      name: 'Ann',
+      rooms: Array.from({ length: 32 }, (_, n) => `r${n}`),
+      storage,
+    })
+    const onRefused = vi.fn<(refusal: object) => void>()
+    client.on('refused', onRefused)
+    client.connect()
+    expect(onRefused).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ code: 'too_many_rooms' }))
+    expect(client.unsent).toEqual([entry])
+  })
+
   test('moves the cursor when it is confirmed', () => {
     const { client, network } = connect()
     network.socket.live(100)
     network.socket.say({ type: 'joined', room: 'a', seq: 110 })
     expect(client.cursor).toBe(110)
+  })
+})
+
+describe('a hello that is refused', () => {
+  test.each(['invalid_name', 'too_many_rooms', 'bad_frame'] as const)('as %s is not said again', async (code) => {
+    const { client, network } = refuse(code)
+    expect(client.link).toMatchObject({ state: 'refused', refusal: { code } })
+    expect(network.socket.isClosed).toBe(true)
+    client.wake()
+    vi.advanceTimersByTime(600_000)
+    expect(network.sockets).toHaveLength(1)
+    await expect(client.publish('lobby', 'hi')).rejects.toMatchObject({ code: 'stopped', message: `${code}, it says` })
+  })
+
+  test('is said again under another name, with fewer rooms, and when the person says so', () => {
+    for (const change of [(client: Client) => client.rename('Anna'), (client: Client) => client.leave('lobby'), (client: Client) => client.connect()]) {
+      const { client, network } = refuse('invalid_name')
+      change(client)
+      expect(network.sockets).toHaveLength(2)
+      network.socket.live()
+      expect(client.link.state).toBe('live')
+    }
+  })
+
+  test('because of its session is said once more, with another', () => {
+    const { client, network } = refuse('invalid_session')
+    network.socket.open()
+    network.socket.say({ type: 'error', code: 'invalid_session', detail: 'no' })
+    expect(client.link.state).toBe('refused')
+    expect(network.sockets).toHaveLength(2)
   })
 })
 

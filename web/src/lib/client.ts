@@ -3,11 +3,15 @@ import { Courier, PublishError, type Failure, type Hold, type Receipt } from './
 import { Emitter } from './emitter.ts'
 import type { ClientEvents } from './events.ts'
 import type { Page, Range } from './history.ts'
-import { Memberships } from './memberships.ts'
+import { Memberships, RoomError } from './memberships.ts'
 import { Outbox, type Entry } from './outbox.ts'
+import { Promises } from './promises.ts'
 import {
   DEFAULT_ROOM,
   LIMITS,
+  bodyFault,
+  closeText,
+  wellFormed,
   type Ack,
   type ClientFrame,
   type Limits,
@@ -43,8 +47,7 @@ export type ClientOptions = {
 
 const TYPING_INTERVAL_MS = 2000
 const TELL_AGAIN_MS = 1000
-
-type Waiting = { resolve: (receipt: Receipt) => void; reject: (error: PublishError) => void }
+const CLOSED = 'The client was closed.'
 
 /** A member of rooms, over any number of connections: what is published gets there once, and every message comes once. */
 export class Client {
@@ -53,8 +56,9 @@ export class Client {
   #limits = LIMITS
   #cursor: number | undefined
   #typedAt = 0
+  #isClosed = false
   #unfollow: (() => void) | undefined
-  readonly #waiting = new Map<string, Waiting>()
+  readonly #promises = new Promises()
   readonly #emitter = new Emitter<ClientEvents>()
   readonly #recent = new Recent()
   readonly #tab: Tab
@@ -67,12 +71,18 @@ export class Client {
 
   constructor({ server, name, session, ...options }: ClientOptions) {
     const { storage = memoryStorage(), locks = globalThis.navigator?.locks, rooms = [DEFAULT_ROOM] } = options
-    this.#name = name
+    this.#name = wellFormed(name)
     this.#server = typeof server === 'string' || server instanceof URL ? serverAt(server) : server
     this.#session = new Session(storage)
     if (session !== undefined) this.#session.secret = session
     this.#tab = new Tab(locks)
-    this.#outbox = new Outbox(storage, this.#tab)
+    this.#outbox = new Outbox({
+      storage,
+      tab: this.#tab,
+      onInherit: (inherited) => this.#inherit(inherited),
+      onYield: (entry) => this.#yield(entry),
+      onUnkept: () => this.#emitter.emit('unkept', undefined),
+    })
     this.#memberships = new Memberships(rooms, (frame) => this.#say(frame))
     this.#connection = new Connection({
       isOnline: options.isOnline ?? isOnline,
@@ -139,20 +149,21 @@ export class Client {
   connect() {
     if (!this.#unfollow) {
       this.#unfollow = followBrowser(this)
-      this.#outbox.inherit((rooms) => this.#inherit(rooms))
+      this.#outbox.inherit()
     }
     this.#connection.start()
   }
 
   /** Says goodbye, for good. What is unsent stays in the storage. */
   close() {
+    this.#isClosed = true
     this.#unfollow?.()
+    this.#promises.breakAll('closed', CLOSED)
     this.#courier.close()
     this.#connection.close()
+    this.#memberships.close()
     this.#outbox.close()
     this.#tab.close()
-    for (const { reject } of this.#waiting.values()) reject(new PublishError('closed', 'The client was closed.'))
-    this.#waiting.clear()
   }
 
   /** The network or the page came back. Browsers say so by themselves. */
@@ -166,35 +177,45 @@ export class Client {
   }
 
   rename(name: string) {
-    this.#name = name
+    this.#name = wellFormed(name)
     if (this.link.state !== 'idle') this.#connection.restart()
   }
 
+  /** Throws a `RoomError` for what is no room, and beyond as many rooms as the server allows. */
   join(room: string) {
     this.#memberships.join(room)
+  }
+
+  /** Whether the messages of a room come. */
+  isIn(room: string): boolean {
+    return this.#memberships.has(room)
   }
 
   /** Leaves a room, and what was unsent in it. */
   leave(room: string) {
     this.#memberships.leave(room)
-    this.#outbox.removeRoom(room)
-    this.#emitter.emit('outbox', [room])
+    this.#forget(this.unsent.filter((entry) => entry.room === room), 'left', 'The room was left.')
+    if (this.link.state === 'refused') this.#connection.restart()
   }
 
-  /** Sends a message as soon as that is possible. Returns its id. Throws if too much is unsent already. */
+  /** Sends a message as soon as that is possible. Returns its id. Throws a `PublishError` where nothing can be queued. */
   send(room: string, body: string): string {
+    const said = wellFormed(body)
+    const fault = bodyFault(said, this.#limits)
+    if (fault) throw new PublishError(fault.code, fault.detail)
+    if (this.#isClosed) throw new PublishError('closed', CLOSED)
     if (this.#outbox.isFull) throw new PublishError('outbox_full', 'Too many messages are unsent.')
     this.#typedAt = 0
-    const { id } = this.#outbox.add(room, body)
+    const { id } = this.#outbox.add(room, said)
     this.#flush([room])
     return id
   }
 
   /** Sends a message and promises the receipt. Fails with a `PublishError`. */
-  publish(room: string, body: string): Promise<Receipt> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(this.send(room, body), { resolve, reject })
-    })
+  async publish(room: string, body: string): Promise<Receipt> {
+    const receipt = this.#promises.make(this.send(room, body))
+    this.#breakIfStopped()
+    return receipt
   }
 
   /** Sends a failed message again. */
@@ -207,9 +228,7 @@ export class Client {
 
   /** Forgets a message that was not sent. */
   discard(id: string) {
-    const entry = this.#outbox.get(id)
-    this.#outbox.remove(id)
-    if (entry) this.#emitter.emit('outbox', [entry.room])
+    this.#forget(this.unsent.filter((entry) => entry.id === id), 'discarded', 'The message was discarded.')
   }
 
   /** The person is typing. It may be called at every key. */
@@ -240,7 +259,15 @@ export class Client {
   #follow(link: Link) {
     if (link.state === 'live') this.#courier.flush()
     else this.#courier.interrupt()
+    this.#breakIfStopped()
     this.#emitter.emit('link', link)
+  }
+
+  /** What is unsent stays, but when it will be sent is no longer for this client to say. */
+  #breakIfStopped() {
+    const { link } = this
+    if (link.state === 'stopped') this.#promises.breakAll('stopped', closeText(link.code))
+    if (link.state === 'refused') this.#promises.breakAll('stopped', link.refusal.detail)
   }
 
   #receive(frame: ServerFrame) {
@@ -280,6 +307,7 @@ export class Client {
   #welcome(welcome: Welcome) {
     this.#user = welcome.user
     this.#limits = welcome.limits
+    this.#memberships.limit = welcome.limits.rooms
     if (welcome.session !== undefined) this.#session.secret = welcome.session
     this.#cursor ??= welcome.seq
     this.#courier.dedupeMs = this.#recent.windowMs = welcome.dedupe_ms
@@ -310,14 +338,12 @@ export class Client {
 
   #sent(receipt: Receipt | undefined) {
     if (!receipt) return
-    this.#waiting.get(receipt.id)?.resolve(receipt)
-    this.#waiting.delete(receipt.id)
+    this.#promises.keep(receipt)
     this.#emitter.emit('sent', receipt)
   }
 
   #fail(failure: Failure) {
-    this.#waiting.get(failure.id)?.reject(new PublishError(failure.code, failure.fault))
-    this.#waiting.delete(failure.id)
+    this.#promises.break(failure.id, failure.code, failure.fault)
     this.#emitter.emit('failed', failure)
     this.#emitter.emit('outbox', [failure.room])
   }
@@ -330,17 +356,37 @@ export class Client {
 
   #refuse(refusal: Refusal) {
     const { code, id, retry_after_ms } = refusal
-    if (this.#courier.refuse(refusal)) return
-    if (code === 'rate_limited' && id === undefined) this.#memberships.tellAgainAfter(retry_after_ms ?? TELL_AGAIN_MS)
-    else if (code === 'invalid_session') {
-      this.#session.renew()
-      this.#connection.restart()
-    } else if (code !== 'draining' && code !== 'rate_limited') this.#emitter.emit('refused', refusal)
+    // or it is about a message that was discarded meanwhile
+    if (this.#courier.refuse(refusal) || id !== undefined) return
+    if (code === 'rate_limited') this.#memberships.tellAgainAfter(retry_after_ms ?? TELL_AGAIN_MS)
+    if (code === 'rate_limited' || code === 'draining') return
+    if (code === 'invalid_session' && this.#session.renew()) this.#connection.restart()
+    else if (this.link.state === 'connecting') this.#connection.refuse(refusal)
+    else this.#emitter.emit('refused', refusal)
   }
 
+  /** The rooms of what another tab left unsent are joined, so that it can be sent and seen. */
   #inherit(rooms: readonly string[]) {
-    for (const room of rooms) this.#memberships.join(room)
+    for (const room of rooms) {
+      try {
+        this.#memberships.join(room)
+      } catch (error) {
+        if (!(error instanceof RoomError)) throw error
+        this.#emitter.emit('refused', { code: error.code, detail: error.message })
+      }
+    }
     this.#flush(rooms)
+  }
+
+  #yield({ id, room }: Entry) {
+    this.#promises.break(id, 'taken_over', 'Another tab sends this message.')
+    this.#emitter.emit('outbox', [room])
+  }
+
+  #forget(entries: readonly Entry[], code: 'left' | 'discarded', detail: string) {
+    for (const { id } of entries) this.#promises.break(id, code, detail)
+    this.#courier.forget(entries)
+    this.#emitter.emit('outbox', [...new Set(entries.map(({ room }) => room))])
   }
 
   #flush(rooms: readonly string[]) {

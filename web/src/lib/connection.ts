@@ -1,5 +1,5 @@
 import { Backoff } from './backoff.ts'
-import { isReconnectable, type ClientFrame, type ServerFrame } from './protocol.ts'
+import { isReconnectable, type ClientFrame, type Refusal, type ServerFrame } from './protocol.ts'
 
 /** A listener whose event may have more to it than is used here. Only a method may be implemented so. */
 type Listener<Event> = { hear(event: Event): void }['hear'] | null
@@ -22,6 +22,8 @@ export type Link =
   | { state: 'live' }
   | { state: 'waiting'; until: number }
   | { state: 'offline' }
+  /** The server does not take the hello. Another name, or fewer rooms, may be taken. */
+  | { state: 'refused'; refusal: Refusal }
   /** It is over: the server does not want this client back, or this side closed it (1000). */
   | { state: 'stopped'; code: number }
 
@@ -75,6 +77,12 @@ export class Connection {
     if (this.#link.state === 'stopped') return
     this.#drop()
     this.#connect()
+  }
+
+  /** The server does not take the hello, and would not take it the next time. */
+  refuse(refusal: Refusal) {
+    this.#drop()
+    this.#enter({ state: 'refused', refusal })
   }
 
   /** Ends the conversation from this side, for good. */

@@ -1,4 +1,5 @@
 import type { Entry, Outbox } from './outbox.ts'
+import { Pace } from './pace.ts'
 import type { Ack, ErrorCode, Refusal } from './protocol.ts'
 
 export type Hold = { reason: 'rate_limited' | 'overloaded'; until: number }
@@ -21,7 +22,17 @@ export type Failure = Entry & { code: FailureCode; fault: string }
 /** Why a publish came to nothing. */
 export class PublishError extends Error {
   override readonly name = 'PublishError'
-  readonly code: FailureCode | 'outbox_full' | 'closed'
+  readonly code:
+    | FailureCode
+    | 'outbox_full'
+    | 'closed'
+    /** The server does not want this client back, or refuses its hello. What is unsent stays in the outbox. */
+    | 'stopped'
+    /** The room was left, and what was unsent in it. */
+    | 'left'
+    | 'discarded'
+    /** Another tab took it over and sends it. */
+    | 'taken_over'
 
   constructor(code: PublishError['code'], detail: string) {
     super(detail)
@@ -45,6 +56,7 @@ export class Courier {
   dedupeMs = 120_000
   #hold: Hold | undefined
   #resume: ReturnType<typeof setTimeout> | undefined
+  #pace = new Pace()
   readonly #inFlight = new Set<string>()
   readonly #options: CourierOptions
 
@@ -65,28 +77,40 @@ export class Courier {
 
   /** The server has it at this place. Returns the receipt of a message that was waiting for one. */
   confirm(id: string, seq: number, ack?: Ack): Receipt | undefined {
-    this.#inFlight.delete(id)
     const entry = this.#options.outbox.get(id)
     if (!entry) return undefined
-    this.#options.outbox.remove(id)
+    this.forget([entry])
     return ack ? { ...entry, seq, ack } : { ...entry, seq }
   }
 
+  /** These are not to be sent any more. */
+  forget(entries: readonly Entry[]) {
+    for (const { id } of entries) {
+      this.#options.outbox.remove(id)
+      this.#inFlight.delete(id)
+    }
+    this.flush()
+  }
+
   /** The server did not take it, for now or for good. Says whether it was one of ours. */
-  refuse({ id, code, detail, retry_after_ms }: Refusal): boolean {
+  refuse({ id, code, detail, retry_after_ms: ms = HOLD_MS }: Refusal): boolean {
     const entry = this.#options.outbox.get(id ?? '')
     if (!entry) return false
     // the next instance gets what a draining one refuses
     if (code === 'draining') return true
     this.#inFlight.delete(entry.id)
-    if (code === 'rate_limited' || code === 'overloaded') this.#wait(code, retry_after_ms ?? HOLD_MS)
+    if (code === 'rate_limited') this.#pace.space(ms)
+    if (code === 'overloaded') this.#pace.slow()
+    if (code === 'rate_limited' || code === 'overloaded') this.#wait(code, ms)
     else this.#fail(entry, code, detail)
+    this.flush()
     return true
   }
 
-  /** The connection is gone, and with it all answers that were due. */
+  /** The connection is gone, and with it all answers that were due, and what was refused on it. */
   interrupt() {
     this.#inFlight.clear()
+    this.#pace = new Pace()
   }
 
   close() {
@@ -94,18 +118,31 @@ export class Courier {
     this.#hold = undefined
   }
 
-  /** Sends what waits. What went out before and may have been forgotten by the server since is for the person to decide. */
+  /** Sends what may go out now. What went out before and may have been forgotten by the server since is for the person to decide. */
   flush() {
-    if (!this.#options.canPublish() || this.#hold) return
     const now = Date.now()
-    for (const entry of this.#options.outbox.entries) {
-      if (entry.fault !== undefined || this.#inFlight.has(entry.id)) continue
-      if (now - (entry.sentAt ?? now) < this.dedupeMs) this.#publish({ ...entry, sentAt: entry.sentAt ?? now })
-      else this.#fail(entry, 'uncertain', 'It is not certain that this was sent.')
+    for (const { id } of this.#options.outbox.entries) {
+      if (!this.#options.canPublish() || this.#hold) return
+      // whoever hears of a failure may change what follows
+      const entry = this.#options.outbox.get(id)
+      if (!entry || entry.fault !== undefined || this.#inFlight.has(id)) continue
+      if (now - (entry.sentAt ?? now) >= this.dedupeMs) {
+        this.#fail(entry, 'uncertain', 'It is not certain that this was sent.')
+        continue
+      }
+      const wait = this.#pace.wait(this.#inFlight.size)
+      if (wait !== 0) return this.#flushIn(wait)
+      this.#publish({ ...entry, sentAt: entry.sentAt ?? now })
     }
   }
 
+  #flushIn(ms: number | undefined) {
+    clearTimeout(this.#resume)
+    if (ms !== undefined) this.#resume = setTimeout(() => this.flush(), ms)
+  }
+
   #publish(entry: Entry) {
+    this.#pace.take()
     this.#options.outbox.put(entry)
     this.#inFlight.add(entry.id)
     this.#options.publish(entry)

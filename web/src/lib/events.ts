@@ -13,6 +13,8 @@ export type ClientEvents = {
   failed: Failure
   /** What waits to be sent in these rooms is no longer what it was. */
   outbox: readonly string[]
+  /** The storage takes no more: what is unsent goes with the program. Told once. */
+  unkept: undefined
   /** Until when the server takes no messages; they wait. */
   hold: Hold | undefined
   joined: { room: string; seq: number }
@@ -24,6 +26,6 @@ export type ClientEvents = {
   relay: RelayState
   /** What came between `from` and `seq` cannot be replayed. Some of it may be in the history. */
   reset: { seq: number; reason: ResetReason; from: number | undefined }
-  /** Something was refused that is no message. */
+  /** Something was refused that is no message, while the connection goes on. */
   refused: Refusal
 }

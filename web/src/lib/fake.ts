@@ -3,7 +3,7 @@ import { Chat, type ChatOptions } from './chat.ts'
 import type { Socket } from './connection.ts'
 import type { History, Page } from './history.ts'
 import { LIMITS, type ClientFrame, type Message, type ServerFrame, type Welcome } from './protocol.ts'
-import { memoryStorage } from './storage.ts'
+import { memoryStorage, Storage } from './storage.ts'
 import type { Locks } from './tab.ts'
 
 export const ME = { id: 'me', name: 'Ann' }
@@ -118,6 +118,29 @@ export async function settle() {
   await vi.advanceTimersByTimeAsync(0)
 }
 
+/** A storage that can be full, and that names what it has in no order of time, as browsers do. */
+export function limitedStorage() {
+  const values = new Map<string, string>()
+  let isFull = false
+  const setItem = vi.fn<(name: string, value: string) => void>((name, value) => {
+    if (isFull) throw new DOMException('full', 'QuotaExceededError')
+    values.set(name, value)
+  })
+  const area = {
+    setItem,
+    getItem: (name: string) => values.get(name) ?? null,
+    removeItem: (name: string) => void values.delete(name),
+    key: (index: number) => [...values.keys()].toSorted()[index] ?? null,
+    get length() {
+      return values.size
+    },
+  }
+  const fill = () => {
+    isFull = true
+  }
+  return { storage: new Storage(() => area), setItem, fill }
+}
+
 /** Locks as browsers have them: whoever asks for one waits until those who asked before let it go. */
 export class FakeLocks implements Locks {
   readonly #queues = new Map<string, Promise<unknown>>()
@@ -135,4 +158,21 @@ export class FakeLocks implements Locks {
 /** What the browser tells a tab after another one changed the storage. */
 export function announceChange(name: string) {
   window.dispatchEvent(new StorageEvent('storage', { key: `hubbub.${name}` }))
+}
+
+/** The lobby, as the chat shows it. */
+export function lobby(chat: Chat) {
+  const room = chat.snapshot().rooms.find(({ name }) => name === 'lobby')
+  if (!room) throw new Error('not in the lobby')
+  return room
+}
+
+/** What is said in the lobby, from top to bottom. */
+export function bodies(chat: Chat): string[] {
+  return lobby(chat).messages.map(({ body }) => body)
+}
+
+/** What is unsent in the lobby, and why it failed. */
+export function outgoing(chat: Chat): [string, string | undefined][] {
+  return lobby(chat).outgoing.map(({ body, fault }) => [body, fault])
 }

@@ -6,6 +6,7 @@ export { PublishError, type Failure, type FailureCode, type Hold, type Receipt }
 export type { ClientEvents } from './events.ts'
 export type { History, Page, Range } from './history.ts'
 export type { Hops, Traced } from './hops.ts'
+export { RoomError } from './memberships.ts'
 export type { Entry } from './outbox.ts'
 export * from './protocol.ts'
 export type { HistoryState, RoomView } from './room.ts'

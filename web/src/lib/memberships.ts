@@ -1,8 +1,21 @@
-import type { ClientFrame } from './protocol.ts'
+import { LIMITS, roomFault, type ClientFrame, type ErrorCode } from './protocol.ts'
+
+/** Why a room cannot be joined. */
+export class RoomError extends Error {
+  override readonly name = 'RoomError'
+  readonly code: Extract<ErrorCode, 'invalid_room' | 'too_many_rooms'>
+
+  constructor(code: RoomError['code'], detail: string) {
+    super(detail)
+    this.code = code
+  }
+}
 
 /** The rooms that a client wants to be in, and how much of that the server knows. */
 export class Memberships {
-  readonly #wanted: Set<string>
+  /** How many rooms the server allows. */
+  limit = LIMITS.rooms
+  readonly #wanted = new Set<string>()
   /** The rooms that the server was told of on this connection, and those that it confirmed. */
   #told = new Set<string>()
   #confirmed = new Set<string>()
@@ -11,20 +24,22 @@ export class Memberships {
 
   /** `say` returns whether the connection takes frames now. */
   constructor(rooms: Iterable<string>, say: (frame: ClientFrame) => boolean) {
-    this.#wanted = new Set(rooms)
     this.#say = say
+    for (const room of rooms) this.#want(room)
   }
 
   get rooms(): string[] {
     return [...this.#wanted]
   }
 
+  /** Whether the messages of a room come, or will with the next connection. */
   has(room: string): boolean {
-    return this.#wanted.has(room)
+    return this.#confirmed.has(room)
   }
 
+  /** Throws a `RoomError` where the server would not let anyone in, for it would refuse the next hello as well. */
   join(room: string) {
-    this.#wanted.add(room)
+    this.#want(room)
     this.tell()
   }
 
@@ -66,5 +81,18 @@ export class Memberships {
       this.#told = new Set(this.#confirmed)
       this.tell()
     }, ms)
+  }
+
+  close() {
+    clearTimeout(this.#retry)
+  }
+
+  #want(room: string) {
+    const fault = roomFault(room)
+    if (fault !== undefined) throw new RoomError('invalid_room', `“${room}” is not the name of a room. ${fault}`)
+    if (!this.#wanted.has(room) && this.#wanted.size >= this.limit) {
+      throw new RoomError('too_many_rooms', `You can be in ${this.limit} rooms at a time. Leave one to join “${room}”.`)
+    }
+    this.#wanted.add(room)
   }
 }

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { announceChange, FakeLocks, settle } from './fake.ts'
-import { Outbox } from './outbox.ts'
+import { announceChange, FakeLocks, limitedStorage, settle } from './fake.ts'
+import { Outbox, type Entry } from './outbox.ts'
 import { memoryStorage, Storage } from './storage.ts'
 import { Tab, type Locks } from './tab.ts'
 
@@ -10,10 +10,10 @@ beforeEach(() => {
 
 function open(storage: Storage = memoryStorage(), locks?: Locks) {
   const tab = new Tab(locks)
-  const outbox = new Outbox(storage, tab)
-  const onRooms = vi.fn<(rooms: string[]) => void>()
-  outbox.inherit(onRooms)
-  return { outbox, tab, storage, onRooms }
+  const [onInherit, onYield, onUnkept] = [vi.fn<(rooms: readonly string[]) => void>(), vi.fn<(entry: Entry) => void>(), vi.fn<() => void>()]
+  const outbox = new Outbox({ storage, tab, onInherit, onYield, onUnkept })
+  outbox.inherit()
+  return { outbox, tab, storage, onInherit, onYield, onUnkept }
 }
 
 function bodies({ entries }: Outbox): string[] {
@@ -47,19 +47,30 @@ test('an empty outbox leaves nothing in the storage', () => {
 
 test('what is stored and is no outbox counts as empty', () => {
   const storage = memoryStorage()
-  for (const value of [7, { id: 1 }, [{ id: 'x' }], [null]]) {
-    storage.write('outbox.gone', value)
+  for (const value of [7, { id: 1 }, [{ id: 'x' }], null, { id: 'x', room: 'lobby', body: 'no date' }]) {
+    storage.write('outbox.gone.1', value)
     expect(open(storage).outbox.entries).toEqual([])
+    expect(storage.names('')).toEqual([])
   }
 })
 
-test('where storing is forbidden the outbox works on', () => {
+test('where storing is forbidden the outbox works on, and says so once', () => {
   const forbidden = new Storage(() => {
     throw new Error('forbidden')
   })
-  const { outbox } = open(forbidden)
+  const { outbox, onUnkept } = open(forbidden)
   outbox.add('lobby', 'one')
-  expect(outbox.entries).toHaveLength(1)
+  outbox.add('lobby', 'two')
+  expect(bodies(outbox)).toEqual(['one', 'two'])
+  expect(onUnkept).toHaveBeenCalledOnce()
+})
+
+test('a change stores one entry, not all of them', () => {
+  const { storage, setItem } = limitedStorage()
+  const { outbox } = open(storage)
+  for (const body of ['one', 'two', 'three']) outbox.add('lobby', body)
+  expect(setItem).toHaveBeenCalledTimes(3)
+  for (const [, value] of setItem.mock.calls) expect(JSON.parse(value)).toMatchObject({ room: 'lobby' })
 })
 
 describe('of two tabs', () => {
@@ -82,14 +93,41 @@ describe('of two tabs', () => {
     const right = open(storage, locks)
     left.outbox.add('kitchen', 'one')
     left.outbox.add('lobby', 'two')
-    announceChange(`outbox.${left.tab.id}`)
+    announceChange(`outbox.${left.tab.id}.1`)
     await settle()
     expect(bodies(right.outbox)).toEqual([])
     left.tab.close()
     await settle()
     expect(bodies(right.outbox)).toEqual(['one', 'two'])
-    expect(right.onRooms).toHaveBeenLastCalledWith(['kitchen', 'lobby'])
-    expect(storage.names('outbox.')).toEqual([`outbox.${right.tab.id}`])
+    expect(right.onInherit).toHaveBeenLastCalledWith(['kitchen', 'lobby'])
+    expect(storage.names('outbox.')).toEqual([`outbox.${right.tab.id}.1`, `outbox.${right.tab.id}.2`])
+  })
+
+  test('the one that stays keeps the order of more than nine', async () => {
+    const { storage } = limitedStorage()
+    const left = open(storage)
+    const written = Array.from({ length: 25 }, (_, n) => `${n}`)
+    for (const body of written) left.outbox.add('lobby', body)
+    expect(bodies(open(storage).outbox)).toEqual(written)
+  })
+
+  test('the one that stays lets go of nothing for which there is no room twice, until it was sent', () => {
+    const { storage, fill } = limitedStorage()
+    open(storage).outbox.add('lobby', 'one')
+    fill()
+    const heir = open(storage)
+    expect(bodies(heir.outbox)).toEqual(['one'])
+    expect(storage.names('outbox.')).toHaveLength(1)
+    heir.outbox.remove(heir.outbox.entries[0]?.id ?? '')
+    expect(storage.names('outbox.')).toEqual([])
+  })
+
+  test('what was copied and not yet let go of is there once', () => {
+    const storage = memoryStorage()
+    open(storage).outbox.add('lobby', 'one')
+    const [name = ''] = storage.names('outbox.')
+    storage.write('outbox.another.1', storage.read(name, (value): value is Entry => value !== null))
+    expect(bodies(open(storage).outbox)).toEqual(['one'])
   })
 
   test('only one takes over what a third leaves', async () => {
@@ -108,12 +146,12 @@ describe('of two tabs', () => {
     const earlier = open(storage)
     earlier.outbox.add('lobby', 'one')
     const later = open(storage)
-    announceChange(`outbox.${earlier.tab.id}`)
+    announceChange(`outbox.${earlier.tab.id}.1`)
     expect(bodies(later.outbox)).toEqual(['one'])
     expect(bodies(earlier.outbox)).toEqual([])
-    expect(earlier.onRooms).toHaveBeenLastCalledWith(['lobby'])
+    expect(earlier.onYield).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ body: 'one' }))
     later.outbox.add('lobby', 'two')
-    announceChange(`outbox.${later.tab.id}`)
+    announceChange(`outbox.${later.tab.id}.2`)
     expect(bodies(earlier.outbox)).toEqual([])
     expect(bodies(later.outbox)).toEqual(['one', 'two'])
   })

@@ -15,21 +15,36 @@ export type Entry = {
   fault?: string
 }
 
+export type OutboxOptions = {
+  storage: Storage
+  tab: Tab
+  /** What a tab that is gone left unsent in these rooms is here now. */
+  onInherit: (rooms: readonly string[]) => void
+  /** Another tab took this over. */
+  onYield: (entry: Entry) => void
+  /** The storage takes no more: what is unsent goes with the program. Told once. */
+  onUnkept: () => void
+}
+
 const CAPACITY = 200
 const PREFIX = 'outbox.'
 
-/** What is to be sent, kept over reloads. Each tab has its own, so that none sends what another is about to send. */
+/**
+ * What is to be sent, kept over reloads. Each tab has its own, so that none sends what another is about to send.
+ *
+ * Each entry is stored by itself, under the tab and a number that grows.
+ */
 export class Outbox {
   #entries: readonly Entry[] = []
+  #count = 0
+  #isTold = false
   #unwatch: (() => void) | undefined
-  readonly #name: string
-  readonly #storage: Storage
-  readonly #tab: Tab
+  /** Where each entry is stored. */
+  readonly #names = new Map<string, string>()
+  readonly #options: OutboxOptions
 
-  constructor(storage: Storage, tab: Tab) {
-    this.#storage = storage
-    this.#tab = tab
-    this.#name = PREFIX + tab.id
+  constructor(options: OutboxOptions) {
+    this.#options = options
   }
 
   get entries(): readonly Entry[] {
@@ -53,29 +68,35 @@ export class Outbox {
   /** Adds the entry or takes the place of the one with its id. */
   put(entry: Entry) {
     const index = this.#entries.findIndex((other) => other.id === entry.id)
-    this.#change(index < 0 ? [...this.#entries, entry] : this.#entries.with(index, entry))
+    this.#entries = index < 0 ? [...this.#entries, entry] : this.#entries.with(index, entry)
+    const name = this.#names.get(entry.id) ?? this.#newName()
+    this.#names.set(entry.id, name)
+    if (this.#options.storage.write(name, entry) || this.#isTold) return
+    this.#isTold = true
+    this.#options.onUnkept()
   }
 
   remove(id: string) {
-    this.#change(this.#entries.filter((entry) => entry.id !== id))
+    const name = this.#names.get(id)
+    if (name === undefined) return
+    this.#options.storage.remove(name)
+    this.#drop(id)
   }
 
-  removeRoom(room: string) {
-    this.#change(this.#entries.filter((entry) => entry.room !== room))
-  }
-
-  /** Takes over what tabs left when they went, now and later. Calls back with the rooms where that changes something. */
-  inherit(onRooms: (rooms: string[]) => void) {
-    const awaited = new Set([this.#name])
-    const follow = (name: string) => {
-      if (!name.startsWith(PREFIX) || awaited.has(name)) return
-      awaited.add(name)
-      this.#tab.whenGone(name.slice(PREFIX.length), () => onRooms(this.#take(name)))
+  /** Takes over what tabs left when they went, now and later. */
+  inherit() {
+    const { storage, tab } = this.#options
+    const awaited = new Set([tab.id])
+    const follow = (other: string) => {
+      if (awaited.has(other)) return
+      awaited.add(other)
+      tab.whenGone(other, () => this.#take(other))
     }
-    for (const name of this.#storage.names(PREFIX)) follow(name)
-    this.#unwatch = this.#storage.watch((name) => {
-      if (this.#tab.seesOthers) follow(name)
-      else if (name === this.#name) onRooms(this.#yield())
+    for (const name of storage.names(PREFIX)) follow(tabOf(name))
+    this.#unwatch = storage.watch((name) => {
+      if (!name.startsWith(PREFIX)) return
+      if (tab.seesOthers) follow(tabOf(name))
+      else this.#yield(name)
     })
   }
 
@@ -83,35 +104,60 @@ export class Outbox {
     this.#unwatch?.()
   }
 
-  #change(entries: readonly Entry[]) {
-    this.#entries = entries
-    if (entries.length > 0) this.#storage.write(this.#name, entries)
-    else this.#storage.remove(this.#name)
+  #newName(): string {
+    this.#count += 1
+    return `${PREFIX}${this.#options.tab.id}.${this.#count}`
   }
 
-  #take(name: string): string[] {
-    const entries = this.#storage.read(name, isEntries) ?? []
-    this.#storage.remove(name)
-    if (entries.length > 0) this.#change([...this.#entries, ...entries])
-    return roomsOf(entries)
+  #drop(id: string) {
+    this.#entries = this.#entries.filter((entry) => entry.id !== id)
+    this.#names.delete(id)
   }
 
-  /** A tab that could not know of this one took all there was. */
-  #yield(): string[] {
-    if (this.#storage.read(this.#name, isEntries)) return []
-    const entries = this.#entries
-    this.#entries = []
-    return roomsOf(entries)
+  #take(tab: string) {
+    const { storage } = this.#options
+    const names = storage.names(`${PREFIX}${tab}.`).toSorted((a, b) => numberOf(a) - numberOf(b))
+    const rooms = new Set<string>()
+    for (const name of names) {
+      const entry = storage.read(name, isEntry)
+      if (entry && !this.get(entry.id)) {
+        this.#adopt(entry, name)
+        rooms.add(entry.room)
+      } else {
+        storage.remove(name)
+      }
+    }
+    if (rooms.size > 0) this.#options.onInherit([...rooms])
+  }
+
+  /** The old copy goes when the new one is there. If there is no room for both, the old one stays in use. */
+  #adopt(entry: Entry, oldName: string) {
+    const { storage } = this.#options
+    const newName = this.#newName()
+    const isMoved = storage.write(newName, entry)
+    if (isMoved) storage.remove(oldName)
+    this.#names.set(entry.id, isMoved ? newName : oldName)
+    this.#entries = [...this.#entries, entry]
+  }
+
+  /** A tab that could not know of this one took what was stored here. */
+  #yield(name: string) {
+    const entry = this.#entries.find(({ id }) => this.#names.get(id) === name)
+    if (!entry || this.#options.storage.read(name, isEntry)) return
+    this.#drop(entry.id)
+    this.#options.onYield(entry)
   }
 }
 
-function roomsOf(entries: readonly Entry[]): string[] {
-  return [...new Set(entries.map(({ room }) => room))]
+function tabOf(name: string): string {
+  return name.slice(PREFIX.length, name.lastIndexOf('.'))
 }
 
-function isEntries(value: unknown): value is Entry[] {
-  return (
-    Array.isArray(value) &&
-    value.every((entry) => ['id', 'room', 'body'].every((key) => typeof entry?.[key] === 'string') && entry.at > 0)
-  )
+function numberOf(name: string): number {
+  return Number(name.slice(name.lastIndexOf('.') + 1))
+}
+
+function isEntry(value: unknown): value is Entry {
+  const entry = Object(value)
+  return ['id', 'room', 'body'].every((key) => typeof entry[key] === 'string') && entry.at > 0
 }

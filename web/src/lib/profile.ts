@@ -1,9 +1,12 @@
 import { nameFault, roomFault } from './protocol.ts'
 import type { Storage } from './storage.ts'
 
-type KnownRoom = { name: string; readSeq?: number | undefined }
+/** A room of the person's: since when, and up to where it was read in any tab. */
+type KnownRoom = { joinedAt: number; readSeq?: number | undefined }
 
-/** What the browser remembers of a person. Every change is made to what is stored, for other tabs make theirs. */
+const PREFIX = 'room.'
+
+/** What the browser remembers of a person. Each room is stored by itself, for other tabs write there too. */
 export class Profile {
   readonly #storage: Storage
 
@@ -19,27 +22,39 @@ export class Profile {
     this.#storage.write('name', name)
   }
 
-  get rooms(): readonly KnownRoom[] {
-    return this.#storage.read('rooms', isRooms) ?? []
+  /** The names of the rooms, in the order of joining. */
+  get rooms(): string[] {
+    const known = this.#storage.names(PREFIX).flatMap((key) => {
+      const name = key.slice(PREFIX.length)
+      const room = this.room(name)
+      return room && roomFault(name) === undefined ? [{ name, ...room }] : []
+    })
+    return known.toSorted((a, b) => a.joinedAt - b.joinedAt).map(({ name }) => name)
   }
 
-  /** Remembers a room, and up to where it was read in any tab. */
-  keep({ name, readSeq }: KnownRoom) {
-    const { rooms } = this
-    const index = rooms.findIndex((room) => room.name === name)
-    const room = { name, readSeq: latest(rooms[index]?.readSeq, readSeq) }
-    this.#storage.write('rooms', index < 0 ? [...rooms, room] : rooms.with(index, room))
+  room(name: string): KnownRoom | undefined {
+    return this.#storage.read(PREFIX + name, isRoom)
   }
 
-  forget(room: string) {
-    const others = this.rooms.filter(({ name }) => name !== room)
-    this.#storage.write('rooms', others)
+  join(room: string) {
+    if (!this.room(room)) this.#storage.write(PREFIX + room, { joinedAt: Date.now() })
   }
 
-  /** Calls back when another tab changed something. */
-  watch(listener: () => void) {
-    this.#storage.watch((name) => {
-      if (name === 'name' || name === 'rooms') listener()
+  /** Remembers up to where a room was read, unless another tab has left it. */
+  read(name: string, seq: number | undefined) {
+    const room = this.room(name)
+    if (room) this.#storage.write(PREFIX + name, { ...room, readSeq: latest(room.readSeq, seq) })
+  }
+
+  leave(room: string) {
+    this.#storage.remove(PREFIX + room)
+  }
+
+  /** Calls back when another tab changed the name, or something about a room, until the returned function is called. */
+  watch(onName: () => void, onRoom: (room: string) => void): () => void {
+    return this.#storage.watch((key) => {
+      if (key === 'name') onName()
+      else if (key.startsWith(PREFIX)) onRoom(key.slice(PREFIX.length))
     })
   }
 }
@@ -54,6 +69,7 @@ function isName(value: unknown): value is string {
   return typeof value === 'string' && nameFault(value) === undefined
 }
 
-function isRooms(value: unknown): value is KnownRoom[] {
-  return Array.isArray(value) && value.every((room) => typeof room?.name === 'string' && roomFault(room.name) === undefined)
+function isRoom(value: unknown): value is KnownRoom {
+  const { joinedAt, readSeq } = Object(value)
+  return joinedAt > 0 && ['number', 'undefined'].includes(typeof readSeq)
 }

@@ -1,5 +1,5 @@
 /** Wire protocol v1: what the Rust types say, and the rules that both sides check. */
-import { LIMITS, type Message } from './protocol.gen.ts'
+import { LIMITS, type Limits, type Message, type Refusal } from './protocol.gen.ts'
 
 export * from './protocol.gen.ts'
 
@@ -37,6 +37,19 @@ export function nameFault(name: string): string | undefined {
   if ([...trimmed].length > LIMITS.name_chars) return `A name has at most ${LIMITS.name_chars} characters.`
   if (/[\p{Cc}\u202a-\u202e\u2066-\u2069]/u.test(trimmed)) return 'This name has characters that cannot be shown.'
   return undefined
+}
+
+/** What is wrong with what one wants to say, with the code that the server has for it. */
+export function bodyFault(body: string, { body_bytes }: Limits = LIMITS): Pick<Refusal, 'code' | 'detail'> | undefined {
+  if (/^\p{White_Space}*$/u.test(body)) return { code: 'empty_body', detail: 'A message needs some text.' }
+  const bytes = new TextEncoder().encode(body).length
+  if (bytes <= body_bytes) return undefined
+  return { code: 'body_too_large', detail: `A message has at most ${body_bytes} bytes. This one has ${bytes}.` }
+}
+
+/** The text as UTF-8 can say it: a surrogate without its other half becomes U+FFFD, as `toWellFormed` does it in newer browsers. */
+export function wellFormed(text: string): string {
+  return text.replaceAll(/\p{Surrogate}/gu, '\ufffd')
 }
 
 /** What makes a message the same message: the sender and the sender's id for it. */

@@ -23,12 +23,19 @@ test('the same id from another sender is another message', () => {
 })
 
 test('what cannot come again is forgotten', () => {
-  vi.useFakeTimers()
   const recent = new Recent()
   recent.windowMs = 1000
-  recent.take(message(5))
-  vi.advanceTimersByTime(1000)
-  expect(recent.take(message(5))).toBe(false)
-  vi.advanceTimersByTime(1)
-  expect(recent.take(message(5))).toBe(true)
+  recent.take(message(5, { id: 'x', at: 1_000_000 }))
+  expect(recent.take(message(900, { id: 'x', at: 1_001_000 }))).toBe(false)
+  expect(recent.take(message(901, { id: 'x', at: 1_001_001 }))).toBe(true)
+})
+
+test('an hour of silence makes nothing forgotten: what was put back meanwhile comes after it', () => {
+  vi.useFakeTimers()
+  const recent = new Recent()
+  const said = message(5)
+  recent.take(said)
+  vi.advanceTimersByTime(3_600_000)
+  expect(recent.take({ ...said, seq: 900, was: 5 })).toBe(false)
+  expect(recent.take(message(901))).toBe(true)
 })

@@ -4,24 +4,27 @@ const CAPACITY = 100_000
 
 /** The messages that came lately, so that nothing is taken for new when it comes again. */
 export class Recent {
-  /** How long anything can come again. */
+  /** For how long what was said can come again. */
   windowMs = 120_000
-  readonly #cameAt = new Map<string | number, number>()
+  readonly #saidAt = new Map<string | number, number>()
 
-  /** Says whether a message is new, and remembers it. A message that Redis lost may come again at another place. */
-  take({ from, id, seq, was }: Message): boolean {
-    this.#forget()
+  /**
+   * Says whether a message is new, and remembers it. A message that Redis lost may come again at another place.
+   *
+   * Time is that of the messages. By the clock of this client they may come again much later: after an outage.
+   */
+  take({ from, id, seq, was, at }: Message): boolean {
+    this.#forgetBefore(at - this.windowMs)
     const key = keyOf({ from, id })
-    if (this.#cameAt.has(key) || this.#cameAt.has(seq) || (was !== undefined && this.#cameAt.has(was))) return false
-    for (const name of [key, seq]) this.#cameAt.set(name, Date.now())
+    if (this.#saidAt.has(key) || this.#saidAt.has(seq) || (was !== undefined && this.#saidAt.has(was))) return false
+    for (const name of [key, seq]) this.#saidAt.set(name, at)
     return true
   }
 
-  #forget() {
-    const oldest = Date.now() - this.windowMs
-    for (const [name, at] of this.#cameAt) {
-      if (at >= oldest && this.#cameAt.size <= CAPACITY) return
-      this.#cameAt.delete(name)
+  #forgetBefore(oldest: number) {
+    for (const [name, at] of this.#saidAt) {
+      if (at >= oldest && this.#saidAt.size <= CAPACITY) return
+      this.#saidAt.delete(name)
     }
   }
 }

@@ -5,7 +5,7 @@ import type { Message, User } from './protocol.ts'
 import { Speakers, type Speaker } from './speakers.ts'
 import { Timeline } from './timeline.ts'
 
-const TYPING_MS = 5000
+export const TYPING_MS = 5000
 /** How many messages stay in memory: of a room in view, of one that is read further up, and of the others. */
 const IN_VIEW = 20_000
 const READ_BACK = 40_000
@@ -38,7 +38,12 @@ export class Room {
   readonly name: string
   readonly timeline = new Timeline()
   history: HistoryState = 'unloaded'
-  hasOlder = false
+  /**
+   * From where history goes on: what is below this seq is not loaded. `null` if there is nothing, `undefined` before the first page.
+   *
+   * That need not be the oldest message there is: one's own has its place as soon as it is acked, wherever that is.
+   */
+  olderThan: number | null | undefined
   hasGap = false
   /** After a reset: what is above this seq must be loaded. */
   staleAbove: number | undefined
@@ -50,6 +55,10 @@ export class Room {
   constructor(name: string, readSeq?: number) {
     this.name = name
     this.readSeq = readSeq
+  }
+
+  get hasOlder(): boolean {
+    return typeof this.olderThan === 'number'
   }
 
   get needsHistory(): boolean {
@@ -65,15 +74,14 @@ export class Room {
     this.readTo(this.timeline.newest?.seq)
   }
 
-  /** Says whether that was not known. */
-  readTo(seq: number | undefined): boolean {
-    const before = this.readSeq
-    this.readSeq = latest(before, seq)
-    return this.readSeq !== before
+  readTo(seq: number | undefined) {
+    this.readSeq = latest(this.readSeq, seq)
   }
 
-  markStale() {
-    this.staleAbove ??= this.timeline.newest?.seq
+  /** What came above this seq cannot be replayed. Where nothing is shown yet, nothing is missed. */
+  markStale(seq: number) {
+    if (this.history === 'unloaded' && !this.timeline.newest) return
+    this.staleAbove = Math.min(this.staleAbove ?? seq, seq)
   }
 
   /** Takes a message that came over the connection. Says whether it was new. */
@@ -89,10 +97,16 @@ export class Room {
     this.timeline.merge(page)
   }
 
+  /** Drops everything before this place. It can be loaded again. */
+  dropBefore(seq: number) {
+    this.timeline.dropBefore(seq)
+    this.olderThan = seq
+  }
+
   /** Drops the oldest messages if there are more than a person who looks there needs. */
   trim(attention: Attention) {
     const bound = { end: IN_VIEW, 'further up': READ_BACK, elsewhere: OUT_OF_VIEW }[attention]
-    if (this.timeline.trim(bound)) this.hasOlder = true
+    if (this.timeline.trim(bound)) this.olderThan = this.timeline.oldest?.seq
   }
 
   addTypists(users: readonly User[], now: number) {

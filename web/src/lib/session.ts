@@ -6,11 +6,13 @@ const NAME = 'session'
 /** The secret that makes a person the same sender everywhere. It is made once and kept. */
 export class Session {
   #secret: string
+  #isRenewed = false
   readonly #storage: Storage
 
   constructor(storage: Storage) {
     this.#storage = storage
-    this.#secret = storage.read(NAME, isSecret) ?? this.renew()
+    this.#secret = storage.read(NAME, isSecret) ?? randomId()
+    storage.write(NAME, this.#secret)
   }
 
   get secret(): string {
@@ -22,9 +24,12 @@ export class Session {
     this.#storage.write(NAME, secret)
   }
 
-  renew(): string {
+  /** Makes a new one, once. Says whether it did. */
+  renew(): boolean {
+    if (this.#isRenewed) return false
+    this.#isRenewed = true
     this.secret = randomId()
-    return this.#secret
+    return true
   }
 }
 

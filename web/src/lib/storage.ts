@@ -9,7 +9,7 @@ type Area = {
   removeItem(name: string): void
 }
 
-/** JSON values under names, as far as the browser keeps them. Where it refuses, the page works on without. */
+/** JSON values under names, as far as the browser keeps them. Where it refuses, the page works on without, and can say so. */
 export class Storage {
   readonly #area: () => Area
 
@@ -28,11 +28,13 @@ export class Storage {
     }
   }
 
-  write(name: string, value: unknown) {
+  /** Says whether it is kept now: the storage may be full or forbidden. */
+  write(name: string, value: unknown): boolean {
     try {
       this.#area().setItem(PREFIX + name, JSON.stringify(value))
+      return true
     } catch {
-      // full or forbidden
+      return false
     }
   }
 

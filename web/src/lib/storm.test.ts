@@ -1,11 +1,16 @@
 import { beforeEach, expect, test, vi } from 'vitest'
-import { Client } from './client.ts'
-import { BOB, FakeSocket, ME, message } from './fake.ts'
+import { Chat } from './chat.ts'
+import { BOB, FakeLocks, FakeSocket, ME, message } from './fake.ts'
+import type { Page, Range } from './history.ts'
 import type { ClientFrame, Message, ServerFrame } from './protocol.ts'
+import { memoryStorage } from './storage.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_800_000_000_000 })
 })
+
+const ONE_WAY_MS = 20
+const PAGE = 20
 
 /** The same numbers in every run of a seed, from 0 up to 1 (mulberry32). */
 function randomOf(seed: number): () => number {
@@ -18,35 +23,103 @@ function randomOf(seed: number): () => number {
   }
 }
 
+/** How much a connection may publish: a bucket that is full at first, and smaller than what is written. */
+class Bucket {
+  readonly #burst: number
+  readonly #perMs: number
+  #tokens: number
+  #at = Date.now()
+
+  constructor(random: () => number) {
+    this.#tokens = this.#burst = 10 + Math.floor(random() * 10)
+    this.#perMs = (10 + random() * 5) / 1000
+  }
+
+  /** How long the next one has to wait. */
+  take(): number {
+    this.#tokens = Math.min(this.#burst, this.#tokens + (Date.now() - this.#at) * this.#perMs)
+    this.#at = Date.now()
+    if (this.#tokens < 1) return Math.floor((1 - this.#tokens) / this.#perMs) + 1
+    this.#tokens -= 1
+    return 0
+  }
+}
+
 /** A server with a log, behind a network that takes its time and is cut at any moment. */
 class StormyServer {
   readonly log: Message[] = []
+  readonly refusals = new Set<string>()
+  resets = 0
   readonly #random: () => number
+  /** The lowest cursor that can be taken up. */
+  #floor = 0
+  #isDraining = false
+  #bucket: Bucket
   #socket: FakeSocket | undefined
+  /** The socket, once it was welcomed. */
+  #member: FakeSocket | undefined
 
   constructor(random: () => number) {
     this.#random = random
+    this.#bucket = new Bucket(random)
+  }
+
+  get #top(): number {
+    return this.log.at(-1)?.seq ?? 100
   }
 
   readonly open = (): FakeSocket => {
     const socket = new FakeSocket()
     socket.send = (text) => this.#later(socket, () => this.#hear(socket, JSON.parse(text)))
     this.#socket = socket
+    this.#member = undefined
+    this.#isDraining = false
+    this.#bucket = new Bucket(this.#random)
     this.#later(socket, () => socket.open())
     return socket
   }
 
-  readonly history = async () => ({ messages: [], next: null })
+  /** The answer is what was true some time on its way; or none comes. */
+  readonly history = async (_: string, { before = Infinity }: Range = {}): Promise<Page> => {
+    await this.#pause()
+    const said = this.log.filter(({ seq }) => seq < before)
+    const messages = said.slice(-PAGE)
+    await this.#pause()
+    if (this.#random() < 0.1) throw new Error('history did not answer')
+    return { messages, next: said.length > PAGE ? (messages[0]?.seq ?? null) : null }
+  }
 
   cut() {
     const socket = this.#socket
-    this.#socket = undefined
+    this.#socket = this.#member = undefined
     socket?.end(1006)
   }
 
+  drain() {
+    const socket = this.#member
+    if (!socket || this.#isDraining) return
+    this.#isDraining = true
+    this.#tell({ type: 'drain', reconnect_after_ms: Math.floor(this.#random() * 200) })
+    this.#later(socket, () => {
+      this.#socket = this.#member = undefined
+      socket.end(1012)
+    })
+  }
+
+  /** No cursor of before can be taken up any more. */
+  forget() {
+    this.#floor = this.#top + 1
+  }
+
+  /** The instance missed a part of the log, and says so. */
+  miss(said: Partial<Message>[]) {
+    for (const fields of said) this.#log(fields)
+    this.#tell({ type: 'reset', seq: this.#top, reason: 'hole' })
+    this.resets += 1
+  }
+
   say(fields: Partial<Message>): Message {
-    const said = message((this.log.at(-1)?.seq ?? 100) + 1 + Math.floor(this.#random() * 3), fields)
-    this.log.push(said)
+    const said = this.#log(fields)
     this.#tell({ type: 'message', ...said })
     return said
   }
@@ -57,23 +130,42 @@ class StormyServer {
     if (last) this.say({ ...last, seq: last.seq + 1000, was: last.seq })
   }
 
+  #log(fields: Partial<Message>): Message {
+    const said = message(this.#top + 1 + Math.floor(this.#random() * 3), fields)
+    this.log.push(said)
+    return said
+  }
+
   #hear(socket: FakeSocket, frame: ClientFrame) {
-    if (frame.type === 'hello') {
-      const from = frame.resume?.seq ?? this.log.at(-1)?.seq ?? 100
-      socket.greet({ seq: from, resumed: frame.resume !== undefined })
-      for (const said of this.log) if (said.seq > from) socket.say({ type: 'message', ...said })
-      socket.say({ type: 'live', seq: this.log.at(-1)?.seq ?? 100 })
+    if (frame.type === 'hello') this.#welcome(socket, frame.resume?.seq)
+    if (frame.type === 'publish') this.#take(frame)
+  }
+
+  #welcome(socket: FakeSocket, cursor: number | undefined) {
+    const isKnown = cursor !== undefined && cursor >= this.#floor
+    const from = isKnown ? cursor : this.#top
+    socket.greet({ seq: from, resumed: isKnown })
+    if (cursor !== undefined && !isKnown) {
+      socket.say({ type: 'reset', seq: from, reason: 'too_old' })
+      this.resets += 1
     }
-    if (frame.type === 'publish') {
-      const { id, body } = frame
-      const known = this.log.find((said) => said.from.id === ME.id && said.id === id)
-      const { seq } = known ?? this.say({ id, body, from: ME })
-      this.#tell({ type: 'ack', id, seq, instance: 'a', accepted_at: Date.now(), logged_at: Date.now() })
-    }
+    for (const said of this.log) if (said.seq > from) socket.say({ type: 'message', ...said })
+    socket.say({ type: 'live', seq: this.#top })
+    this.#member = socket
+  }
+
+  #take({ id, body }: Extract<ClientFrame, { type: 'publish' }>) {
+    const wait = this.#bucket.take()
+    if (wait > 0) return this.#tell({ type: 'error', code: 'rate_limited', detail: 'slow down', id, retry_after_ms: wait })
+    if (this.#isDraining) return this.#tell({ type: 'error', code: 'draining', detail: 'draining', id })
+    const known = this.log.find((said) => said.from.id === ME.id && said.id === id)
+    const { seq } = known ?? this.say({ id, body, from: ME })
+    this.#tell({ type: 'ack', id, seq, instance: 'a', accepted_at: Date.now(), logged_at: Date.now() })
   }
 
   #tell(frame: ServerFrame) {
-    const socket = this.#socket
+    if (frame.type === 'error') this.refusals.add(frame.code)
+    const socket = this.#member
     if (socket) this.#later(socket, () => socket.say(frame))
   }
 
@@ -81,33 +173,111 @@ class StormyServer {
   #later(socket: FakeSocket, then: () => void) {
     setTimeout(() => {
       if (socket === this.#socket && !socket.isClosed) then()
-    }, 20)
+    }, ONE_WAY_MS)
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, this.#random() * 3 * ONE_WAY_MS))
   }
 }
 
-test.each(Array.from({ length: 50 }, (_, seed) => seed))('in storm %i nothing is lost and nothing comes twice', async (seed) => {
+/** One person in front of a chat that is loaded anew at any moment. */
+class Visitor {
+  #chat: Chat
+  readonly #load: () => Chat
+
+  constructor(server: StormyServer, random: () => number) {
+    const [storage, locks] = [memoryStorage(), new FakeLocks()]
+    storage.write('name', 'Ann')
+    this.#load = () => {
+      const chat = new Chat({ server, storage, locks, random })
+      chat.enter('lobby')
+      return chat
+    }
+    this.#chat = this.#load()
+  }
+
+  get room() {
+    const { active } = this.#chat.snapshot()
+    if (!active) throw new Error('not in the lobby')
+    return active
+  }
+
+  get bodies(): string[] {
+    return this.room.messages.map(({ body }) => body)
+  }
+
+  say(body: string) {
+    this.#chat.send('lobby', body)
+  }
+
+  async reload() {
+    this.#chat.close()
+    this.#chat = this.#load()
+    await vi.advanceTimersByTimeAsync(0)
+  }
+
+  /** Reads back to where the room begins. */
+  async readAll() {
+    for (let page = 0; page < 100 && (this.room.hasOlder || this.room.history !== 'loaded'); page += 1) {
+      void this.#chat.loadOlder('lobby')
+      await vi.advanceTimersByTimeAsync(10 * ONE_WAY_MS)
+    }
+  }
+}
+
+function theirs(n: number): Partial<Message> {
+  return { id: `theirs-${n}`, body: `theirs ${n}`, from: BOB }
+}
+
+/** Lets happen what may. Returns what the person wrote. */
+async function rage(server: StormyServer, visitor: Visitor, random: () => number): Promise<string[]> {
+  const written: string[] = []
+  for (let step = 0; step < 250; step += 1) {
+    const chance = random()
+    if (chance < 0.4) {
+      for (const body of [`mine ${step}`, `mine ${step} too`]) {
+        written.push(body)
+        visitor.say(body)
+      }
+    } else if (chance < 0.65) server.say(theirs(step))
+    else if (chance < 0.7) server.cut()
+    else if (chance < 0.74) server.drain()
+    else if (chance < 0.78) server.forget()
+    else if (chance < 0.82) server.miss([theirs(step), theirs(step + 0.5)])
+    else if (chance < 0.86) server.move()
+    else if (chance < 0.88) await visitor.reload()
+    await vi.advanceTimersByTimeAsync(Math.floor(random() * 60))
+  }
+  return written
+}
+
+const SEEDS = Array.from({ length: 100 }, (_, seed) => seed)
+
+test.each(SEEDS)('in storm %i nothing is lost, nothing comes twice, and all is in order', async (seed) => {
   const random = randomOf(seed)
   const server = new StormyServer(random)
-  const client = new Client({ server, name: 'Ann', random })
-  const heard: Message[] = []
-  client.on('message', (said) => heard.push(said))
-  client.connect()
-  vi.advanceTimersByTime(1000)
+  const visitor = new Visitor(server, random)
+  await vi.advanceTimersByTimeAsync(1000)
+  const written = await rage(server, visitor, random)
+  await vi.advanceTimersByTimeAsync(60_000)
+  await visitor.readAll()
 
-  const written: Promise<unknown>[] = []
-  for (let step = 0; step < 200; step += 1) {
-    const chance = random()
-    if (chance < 0.35) written.push(client.publish('lobby', `mine ${written.length}`))
-    else if (chance < 0.6) server.say({ id: `theirs-${step}`, body: `theirs ${step}`, from: BOB })
-    else if (chance < 0.7) server.cut()
-    else if (chance < 0.75) server.move()
-    vi.advanceTimersByTime(Math.floor(random() * 60))
+  expect(visitor.room.outgoing).toEqual([])
+  expect(server.log.filter(({ from }) => from.id === ME.id).map(({ body }) => body)).toEqual(written)
+  expect(visitor.bodies).toEqual(server.log.map(({ body }) => body))
+})
+
+test('the storms have every kind of weather', async () => {
+  const refusals = new Set<string>()
+  let resets = 0
+  for (const seed of SEEDS.slice(0, 10)) {
+    const random = randomOf(seed)
+    const server = new StormyServer(random)
+    await rage(server, new Visitor(server, random), random)
+    for (const code of server.refusals) refusals.add(code)
+    resets += server.resets
   }
-  await vi.advanceTimersByTimeAsync(30_000)
-
-  await Promise.all(written)
-  expect(client.unsent).toEqual([])
-  const mine = server.log.filter(({ from }) => from.id === ME.id).map(({ body }) => body)
-  expect(mine.toSorted()).toEqual(Array.from(written, (_, n) => `mine ${n}`).toSorted())
-  expect(heard.map(({ body }) => body).toSorted()).toEqual(server.log.map(({ body }) => body).toSorted())
+  expect([...refusals].toSorted()).toEqual(['draining', 'rate_limited'])
+  expect(resets).toBeGreaterThan(50)
 })

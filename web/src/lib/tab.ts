@@ -20,7 +20,7 @@ export class Tab {
 
   /** Whether it can be told which other tabs live. Browsers allow that on secure pages only. */
   get seesOthers(): boolean {
-    return this.#locks !== undefined
+    return Boolean(this.#locks)
   }
 
   /** Calls back once another tab is gone; at once, where that cannot be told. */

@@ -1,0 +1,97 @@
+import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { announceChange, enterLobby, FakeLocks, lobby, ME, message, settle } from './fake.ts'
+import { Profile } from './profile.ts'
+import { memoryStorage } from './storage.ts'
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 1_800_000_000_000 })
+})
+
+/** Two tabs that share a storage, both connected, and what tells the second what the first changed. */
+function twoTabs() {
+  const storage = memoryStorage()
+  const locks = new FakeLocks()
+  const [left, right] = [enterLobby({ storage, locks }), enterLobby({ storage, locks })]
+  for (const { network } of [left, right]) network.socket.live()
+  return { left, right }
+}
+
+describe('two tabs of one person', () => {
+  test('both show what was sent from one of them', () => {
+    const { left, right } = twoTabs()
+    left.chat.send('lobby', 'hi')
+    const id = left.network.socket.published()[0]?.id ?? ''
+    for (const { network } of [left, right]) network.socket.say({ type: 'message', ...message(105, { id, from: ME }) })
+    expect(lobby(left.chat).messages.map(({ seq }) => seq)).toEqual([105])
+    expect(lobby(right.chat).messages.map(({ seq }) => seq)).toEqual([105])
+  })
+
+  test('what one left unsent is sent by the other, in a room it was not in', async () => {
+    const storage = memoryStorage()
+    const before = enterLobby({ storage })
+    before.chat.enter('kitchen')
+    before.chat.send('kitchen', 'kept')
+    storage.remove('room.kitchen')
+    const after = enterLobby({ storage })
+    after.network.socket.live()
+    expect(after.network.socket.sent).toMatchObject([
+      { type: 'hello', rooms: ['lobby', 'kitchen'] },
+      { type: 'publish', room: 'kitchen', body: 'kept' },
+    ])
+    expect(after.chat.snapshot().rooms.map(({ name }) => name)).toEqual(['lobby', 'kitchen'])
+  })
+
+  test('one follows what the other joins, leaves, reads, and is called', async () => {
+    const { left, right } = twoTabs()
+    await settle()
+    for (const { network } of [left, right]) network.socket.say({ type: 'message', ...message(105) })
+    expect(lobby(right.chat).unread).toBe(1)
+    left.chat.setReading(true)
+    announceChange('room.lobby')
+    left.chat.enter('kitchen')
+    announceChange('room.kitchen')
+    expect(lobby(right.chat).unread).toBe(0)
+    expect(right.network.socket.sent.at(-1)).toEqual({ type: 'join', room: 'kitchen' })
+    left.chat.leave('kitchen')
+    announceChange('room.kitchen')
+    expect(right.network.socket.sent.at(-1)).toEqual({ type: 'leave', room: 'kitchen' })
+    left.chat.rename('Anna')
+    announceChange('name')
+    expect(right.chat.snapshot().name).toBe('Anna')
+  })
+
+  test('neither takes back what the other read or joined', async () => {
+    const { left, right } = twoTabs()
+    await settle()
+    for (const { network } of [left, right]) network.socket.say({ type: 'message', ...message(105) })
+    left.chat.setReading(true)
+    left.chat.enter('kitchen')
+    vi.advanceTimersByTime(1)
+    right.chat.enter('hall')
+    const { chat } = enterLobby({ storage: left.storage })
+    expect(chat.snapshot().rooms.map(({ name }) => name)).toEqual(['lobby', 'kitchen', 'hall'])
+    const profile = new Profile(left.storage)
+    expect(profile.room('lobby')).toMatchObject({ readSeq: 105 })
+  })
+
+  test('neither drops a room, or what is unsent in it, over what the other did to another room', () => {
+    const { left, right } = twoTabs()
+    left.network.socket.end(1006)
+    left.chat.enter('kitchen')
+    left.chat.send('kitchen', 'kept')
+    right.chat.enter('hall')
+    left.storage.remove('room.kitchen')
+    announceChange('room.hall')
+    const kitchen = left.chat.snapshot().rooms.find(({ name }) => name === 'kitchen')
+    expect(kitchen?.outgoing).toMatchObject([{ body: 'kept' }])
+  })
+
+  test('what one reads does not bring back a room that the other has left', async () => {
+    const { left, right } = twoTabs()
+    await settle()
+    right.chat.leave('lobby')
+    left.network.socket.say({ type: 'message', ...message(105) })
+    left.chat.setReading(true)
+    expect(new Profile(left.storage).rooms).toEqual([])
+  })
+})
