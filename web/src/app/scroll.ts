@@ -75,7 +75,7 @@ type Virtual = ReturnType<typeof useVirtualizer<HTMLDivElement, HTMLDivElement>>
 /** Begins where the unread begins, or at the end, and then looks where that is. A room without a word is at its end. */
 function useStart(rows: readonly Row[], { history }: RoomView, virtual: Virtual, look: () => void) {
   const isDone = useRef(false)
-  const isReady = history === 'loaded' || history === 'failed'
+  const isReady = history === 'loaded' || (history === 'failed' && rows.length > 0)
   useLayoutEffect(() => {
     if (isDone.current) return
     isDone.current = isReady
