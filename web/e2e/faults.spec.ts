@@ -112,7 +112,7 @@ test('a Redis that is killed, and comes back with nothing', async ({ person, roo
   await agreeWithLatecomers({ person, room }, [ann, bob], said)
 })
 
-test('a page that is loaded anew without a connection, with a message unsent', async ({ person, room }) => {
+test('a page that is loaded anew without a network, and then without a connection, with messages unsent', async ({ person, room }) => {
   const [ann, bob] = [await person('Ann'), await person('Bob')]
   const wire = await Wire.tap(ann.page)
   await ann.enter(room, addresses.a)
@@ -123,7 +123,10 @@ test('a page that is loaded anew without a connection, with a message unsent', a
   wire.isCut = true
   await wire.close(1001)
   said.push(...(await talk([ann, bob], 'meanwhile', 2)))
-  await ann.page.reload()
+  await ann.page.context().setOffline(true)
+  await expect(ann.page.reload()).rejects.toThrow(/ERR_INTERNET_DISCONNECTED/)
+  await ann.page.context().setOffline(false)
+  await ann.page.goto(`${addresses.a}/#/r/${room}`)
   await expect(ann.row('Ann meanwhile 2')).toHaveAttribute('data-state', 'pending')
   await bob.say('Bob last')
   said.push('Bob last')
