@@ -1,3 +1,4 @@
+import type { Page } from '@playwright/test'
 import { addresses, expect, test, Wire, type Line, type Person } from './person'
 import { areOurs, end } from './processes'
 
@@ -44,16 +45,36 @@ async function agree(people: readonly Person[], said: readonly string[]) {
 
 type Room = { room: string; person: (name: string) => Promise<Person> }
 
+type Slot = { drainMs: number; closedAt: number; openedAt: number }
+
+/** Notes when a server that goes asked the page to come back, and when the page did. */
+function watchSlots(page: Page): Slot[] {
+  const slots: Slot[] = []
+  page.on('websocket', (socket) => {
+    const due = slots.at(-1)
+    if (due) due.openedAt ||= Date.now()
+    socket.on('framereceived', ({ payload }) => {
+      const frame = JSON.parse(String(payload))
+      if (frame.type !== 'drain') return
+      const slot = { drainMs: frame.reconnect_after_ms, closedAt: 0, openedAt: 0 }
+      slots.push(slot)
+      socket.on('close', () => (slot.closedAt = Date.now()))
+    })
+  })
+  return slots
+}
+
 /** Ann comes through the proxy, to whichever instance; Bob is at the other. */
 async function meet({ room, person }: Room) {
   const [ann, bob] = [await person('Ann'), await person('Bob')]
+  const slots = watchSlots(ann.page)
   await ann.enter(room, addresses.here)
   const home = (await ann.instance()) === 'a' ? 'a' : 'b'
   const other = home === 'a' ? 'b' : 'a'
   await bob.enter(room, addresses[other])
   const said = await talk([ann, bob], 'before', 2)
   await expect(ann.row('Bob before 2')).toBeVisible()
-  return { ann, bob, home, other, said } as const
+  return { ann, bob, home, other, said, slots } as const
 }
 
 /** Who comes after all that reads the same. */
@@ -93,10 +114,17 @@ for (const [fate, signal] of [
   ['killed', 'SIGKILL'],
 ] as const) {
   test(`an instance that is ${fate}: its people go on at the other`, async ({ person, room }) => {
-    const { ann, bob, home, other, said } = await meet({ person, room })
+    const { ann, bob, home, other, said, slots } = await meet({ person, room })
     const back = await end(home, signal)
     said.push(...(await talk([ann, bob], 'meanwhile', 6)))
     await expect.poll(() => ann.instance(), { timeout: 20_000 }).toBe(other)
+    expect(slots).toHaveLength(signal === 'SIGTERM' ? 1 : 0)
+    for (const { drainMs, closedAt, openedAt } of slots) {
+      expect(closedAt).toBeGreaterThan(0)
+      // what the test hears of them comes a little late, now more and now less
+      expect(openedAt - closedAt).toBeGreaterThan(drainMs - 100)
+      expect(openedAt - closedAt).toBeLessThan(drainMs + 2000)
+    }
     said.push(...(await talk([ann, bob], 'after', 2)))
     await back()
     await agreeWithLatecomers({ person, room }, [ann, bob], said)
