@@ -200,3 +200,15 @@ test('the end stays in view whatever becomes of the window', async ({ person, ro
     await expect(ann.page.getByRole('button', { name: 'To the end' })).toBeHidden()
   }
 })
+
+test('a window that gets higher can bring the end into view, and then one is there', async ({ person, room }) => {
+  const ann = await person('Ann', { viewport: { width: 900, height: 400 } })
+  await tellPast(ann.page, room, past(50, room))
+  await ann.enter(room)
+  await expect.poll(() => isAtEnd(ann)).toBe(true)
+  await ann.log.evaluate((log) => log.scrollTo({ top: log.scrollHeight - log.clientHeight - 100 }))
+  const pill = ann.page.getByRole('button', { name: 'To the end' })
+  await expect(pill).toBeVisible()
+  await ann.page.setViewportSize({ width: 900, height: 480 })
+  await expect(pill).toBeHidden()
+})

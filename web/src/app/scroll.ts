@@ -59,7 +59,8 @@ export function useScroll(rows: readonly Row[], room: RoomView) {
 
   useStart(rows, room, virtual, look)
   useShowOwn(room, toEnd)
-  useKeepEnd(scroller, isAtEnd === true, toEnd)
+  useKeepEnd(scroller, isAtEnd, isAtEnd ? toEnd : look)
+  useSeeEnd(virtual.getTotalSize(), isAtEnd, look)
   const loadOlder = useLoadOlder(scroller, room, rows)
 
   const onScroll = useCallback(() => {
@@ -96,19 +97,26 @@ function useShowOwn({ outgoing }: RoomView, toEnd: () => void) {
   }, [writtenAt, toEnd])
 }
 
-/** Stays at the end when the window, or what stands below the list, changes its height. */
-function useKeepEnd(scroller: RefObject<HTMLDivElement | null>, isAtEnd: boolean, toEnd: () => void) {
+/** Stays at the end, or looks whether that is in view now, when the window or what stands below the list gets another height. */
+function useKeepEnd(scroller: RefObject<HTMLDivElement | null>, isAtEnd: boolean | undefined, onHeight: () => void) {
   useEffect(() => {
     const element = scroller.current
-    if (!element || !isAtEnd) return
+    if (!element || isAtEnd === undefined) return
     let height = element.clientHeight
     const observer = new ResizeObserver(() => {
-      if (element.clientHeight !== height) toEnd()
+      if (element.clientHeight !== height) onHeight()
       height = element.clientHeight
     })
     observer.observe(element)
     return () => observer.disconnect()
-  }, [scroller, isAtEnd, toEnd])
+  }, [scroller, isAtEnd, onHeight])
+}
+
+/** Rows that turn out lower than thought can bring the end into view, and nothing scrolls then. */
+function useSeeEnd(size: number, isAtEnd: boolean | undefined, look: () => void) {
+  useEffect(() => {
+    if (isAtEnd === false) look()
+  }, [size, isAtEnd, look])
 }
 
 /** Loads older messages before the person gets to where they begin. */
