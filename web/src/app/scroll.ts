@@ -21,7 +21,16 @@ const CHARACTERS_A_LINE = 80
 const HEADING_PX = 42
 const RULE_PX = 44
 
+/** The list asks for the heights of all rows whenever one is added. */
+const guesses = new WeakMap<Row, number>()
+
 /** How high a row probably is, until it is measured. */
+function heightOf(row: Row): number {
+  const known = guesses.get(row) ?? guess(row)
+  guesses.set(row, known)
+  return known
+}
+
 function guess({ body, isFirst, isOwn, opensDay, isDivided }: Row): number {
   const lines = body.split('\n').length + Math.floor(body.length / CHARACTERS_A_LINE)
   const rules = Number(opensDay) + Number(isDivided)
@@ -37,7 +46,7 @@ export function useScroll(rows: readonly Row[], room: RoomView) {
     count: rows.length,
     getScrollElement: () => scroller.current,
     getItemKey: useCallback((index: number) => rows[index]?.key ?? index, [rows]),
-    estimateSize: (index) => guess(rows[index] as Row),
+    estimateSize: (index) => heightOf(rows[index] as Row),
     paddingStart: HEAD_PX,
     paddingEnd: FOOT_PX,
     scrollPaddingStart: HEADROOM_PX,
