@@ -201,6 +201,19 @@ test('the end stays in view whatever becomes of the window', async ({ person, ro
   }
 })
 
+test('the end stays in view while one writes many lines', async ({ person, room }) => {
+  const ann = await person('Ann', { viewport: { width: 900, height: 700 } })
+  await tellPast(ann.page, room, past(50, room))
+  await ann.enter(room)
+  await expect.poll(() => isAtEnd(ann)).toBe(true)
+  await ann.composer.fill('line\n'.repeat(8))
+  await expect.poll(() => isAtEnd(ann)).toBe(true)
+  await ann.composer.press('End')
+  await ann.composer.pressSequentially('and on')
+  expect(await isAtEnd(ann)).toBe(true)
+  await expect(ann.page.getByRole('button', { name: 'To the end' })).toBeHidden()
+})
+
 test('a window that gets higher can bring the end into view, and then one is there', async ({ person, room }) => {
   const ann = await person('Ann', { viewport: { width: 900, height: 400 } })
   await tellPast(ann.page, room, past(50, room))

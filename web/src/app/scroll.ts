@@ -61,10 +61,19 @@ export function useScroll(rows: readonly Row[], room: RoomView) {
     virtual.scrollToEnd()
   }, [virtual])
 
+  const seen = useRef({ top: 0, width: 0, height: 0 })
   const look = useCallback(() => {
     const element = scroller.current
-    if (element) setAtEnd(element.scrollHeight - element.scrollTop - element.clientHeight <= END_PX)
-  }, [])
+    if (!element) return
+    const { scrollTop: top, clientWidth: width, clientHeight: height } = element
+    const { current: before } = seen
+    seen.current = { top, width, height }
+    const isNear = element.scrollHeight - top - height <= END_PX
+    const isSameSize = width === before.width && height === before.height
+    // only whoever scrolls up leaves the end: rows that get another height, or a window, move it away by themselves
+    if (isAtEnd && !isNear && !(isSameSize && top < before.top)) toEnd()
+    else setAtEnd(isNear)
+  }, [isAtEnd, toEnd])
 
   useStart(rows, room, virtual, look)
   useShowOwn(room, toEnd)

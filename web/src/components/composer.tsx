@@ -99,9 +99,13 @@ function useField(text: string) {
   const field = useRef<HTMLTextAreaElement>(null)
   useLayoutEffect(() => {
     const element = field.current
-    if (!element) return
+    const frame = element?.parentElement
+    if (!element || !frame) return
+    // while the field is measured, what is around it stays as it is: the list would be scrolled otherwise
+    frame.style.minHeight = `${frame.offsetHeight}px`
     element.style.height = 'auto'
     element.style.height = `${element.scrollHeight}px`
+    frame.style.minHeight = ''
   }, [text])
   return field
 }
