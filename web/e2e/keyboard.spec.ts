@@ -228,8 +228,9 @@ test('older messages, the end, and other rooms are there for the keyboard', asyn
   await page.route(`**/v1/rooms/${room}/messages?*before=*`, (route) => (isFailing ? route.fulfill({ json: {} }) : route.fallback()))
   await ann.enter(room)
   await ann.log.focus()
+  await expect(ann.row(said(119, room).body)).toBeInViewport()
   await page.keyboard.press('Home')
-  await expect(page.getByText('Earlier messages could not be loaded.')).toBeVisible()
+  await expect(page.getByText('Earlier messages could not be loaded.')).toBeInViewport()
   isFailing = false
   await press(ann, /^Try again$/)
   await expect(ann.log).toBeFocused()
