@@ -1,3 +1,4 @@
+import type { Page } from '@playwright/test'
 import { addresses, expect, test, Wire, type Line, type Person } from './person'
 import { areOurs, end } from './processes'
 
@@ -44,16 +45,36 @@ async function agree(people: readonly Person[], said: readonly string[]) {
 
 type Room = { room: string; person: (name: string) => Promise<Person> }
 
+type Slot = { drainMs: number; closedAt: number; openedAt: number }
+
+/** Notes when a server that goes asked the page to come back, and when the page did. */
+function watchSlots(page: Page): Slot[] {
+  const slots: Slot[] = []
+  page.on('websocket', (socket) => {
+    const due = slots.at(-1)
+    if (due) due.openedAt ||= Date.now()
+    socket.on('framereceived', ({ payload }) => {
+      const frame = JSON.parse(String(payload))
+      if (frame.type !== 'drain') return
+      const slot = { drainMs: frame.reconnect_after_ms, closedAt: 0, openedAt: 0 }
+      slots.push(slot)
+      socket.on('close', () => (slot.closedAt = Date.now()))
+    })
+  })
+  return slots
+}
+
 /** Ann comes through the proxy, to whichever instance; Bob is at the other. */
 async function meet({ room, person }: Room) {
   const [ann, bob] = [await person('Ann'), await person('Bob')]
+  const slots = watchSlots(ann.page)
   await ann.enter(room, addresses.here)
   const home = (await ann.instance()) === 'a' ? 'a' : 'b'
   const other = home === 'a' ? 'b' : 'a'
   await bob.enter(room, addresses[other])
   const said = await talk([ann, bob], 'before', 2)
   await expect(ann.row('Bob before 2')).toBeVisible()
-  return { ann, bob, home, other, said } as const
+  return { ann, bob, home, other, said, slots } as const
 }
 
 /** Who comes after all that reads the same. */
@@ -93,10 +114,17 @@ for (const [fate, signal] of [
   ['killed', 'SIGKILL'],
 ] as const) {
   test(`an instance that is ${fate}: its people go on at the other`, async ({ person, room }) => {
-    const { ann, bob, home, other, said } = await meet({ person, room })
+    const { ann, bob, home, other, said, slots } = await meet({ person, room })
     const back = await end(home, signal)
     said.push(...(await talk([ann, bob], 'meanwhile', 6)))
     await expect.poll(() => ann.instance(), { timeout: 20_000 }).toBe(other)
+    expect(slots).toHaveLength(signal === 'SIGTERM' ? 1 : 0)
+    for (const { drainMs, closedAt, openedAt } of slots) {
+      expect(closedAt).toBeGreaterThan(0)
+      // what the test hears of them comes a little late, now more and now less
+      expect(openedAt - closedAt).toBeGreaterThan(drainMs - 100)
+      expect(openedAt - closedAt).toBeLessThan(drainMs + 2000)
+    }
     said.push(...(await talk([ann, bob], 'after', 2)))
     await back()
     await agreeWithLatecomers({ person, room }, [ann, bob], said)
@@ -112,7 +140,7 @@ test('a Redis that is killed, and comes back with nothing', async ({ person, roo
   await agreeWithLatecomers({ person, room }, [ann, bob], said)
 })
 
-test('a page that is loaded anew without a connection, with a message unsent', async ({ person, room }) => {
+test('a page that is loaded anew without a network, and then without a connection, with messages unsent', async ({ person, room }) => {
   const [ann, bob] = [await person('Ann'), await person('Bob')]
   const wire = await Wire.tap(ann.page)
   await ann.enter(room, addresses.a)
@@ -123,7 +151,10 @@ test('a page that is loaded anew without a connection, with a message unsent', a
   wire.isCut = true
   await wire.close(1001)
   said.push(...(await talk([ann, bob], 'meanwhile', 2)))
-  await ann.page.reload()
+  await ann.page.context().setOffline(true)
+  await expect(ann.page.reload()).rejects.toThrow(/ERR_INTERNET_DISCONNECTED/)
+  await ann.page.context().setOffline(false)
+  await ann.page.goto(`${addresses.a}/#/r/${room}`)
   await expect(ann.row('Ann meanwhile 2')).toHaveAttribute('data-state', 'pending')
   await bob.say('Bob last')
   said.push('Bob last')

@@ -90,3 +90,36 @@ test('a word of 8 KiB, a pile of signs and a thousand lines stay within their ro
   await whole.click()
   await expect(ann.page.getByRole('button', { name: 'Show less' })).toBeAttached()
 })
+
+test.describe('from a server that is not to be trusted', () => {
+  test.use({ mayComplain: true })
+
+  test('a message that cannot be shown is missed, and everything around it is there', async ({ person, room }) => {
+    const ann = await person('Ann')
+    const wire = await Wire.tap(ann.page)
+    await ann.enter(room)
+    wire.say(news(1, room, { body: 'before' }))
+    wire.say(news(2, room, { body: 'never', at: 9e15 }))
+    wire.say(news(3, room, { body: 'after' }))
+    await expect(ann.row('before')).toBeVisible()
+    await expect(ann.log.getByText('A message that cannot be shown')).toHaveCount(1)
+    await expect(ann.row('after')).toBeVisible()
+    await ann.say('still here')
+    await expect(ann.row('still here')).toHaveAttribute('data-state', 'sent')
+    await ann.goTo(`${room}-2`)
+    await ann.goTo(room)
+    await expect(ann.row('still here')).toBeVisible()
+  })
+
+  test('a room that cannot be shown says so, and the others go on', async ({ person, room }) => {
+    const ann = await person('Ann')
+    const wire = await Wire.tap(ann.page)
+    await ann.enter(room)
+    wire.say({ ...news(1, room), body: null })
+    await expect(ann.page.getByText(`What was said in #${room} cannot be shown.`)).toBeVisible()
+    await expect(ann.page.getByRole('main').getByRole('button', { name: 'Reload' })).toBeVisible()
+    await ann.goTo(`${room}-2`)
+    await ann.say('over here')
+    await expect(ann.row('over here')).toHaveAttribute('data-state', 'sent')
+  })
+})

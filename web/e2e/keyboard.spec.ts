@@ -1,12 +1,30 @@
-import { expect, test, type Person } from './person'
+import { news, said, tellPast } from './past'
+import { expect, test, Wire, type Person } from './person'
+
+/** Whoever has the focus can be told from what has not. */
+async function showsFocus({ page }: Person) {
+  const outline = await page.locator(':focus').evaluate((element) => {
+    const marked = element.matches('textarea') ? element.parentElement : element
+    return marked ? getComputedStyle(marked).outlineStyle : ''
+  })
+  expect(outline).not.toBe('none')
+}
 
 /** Moves the focus on until it is on the control of this name. */
-async function tabTo({ page }: Person, name: RegExp) {
+async function tabTo(person: Person, name: RegExp) {
+  const { page } = person
   const focused = page.locator(':focus')
   await expect(async () => {
     await page.keyboard.press('Tab')
-    await expect(focused).toHaveAccessibleName(name, { timeout: 200 })
+    await expect(focused).toHaveAccessibleName(name, { timeout: 30 })
   }).toPass({ intervals: [0], timeout: 20_000 })
+  await showsFocus(person)
+}
+
+/** Goes to the control of this name and presses it. */
+async function press(person: Person, name: RegExp, key = 'Enter') {
+  await tabTo(person, name)
+  await person.page.keyboard.press(key)
 }
 
 test('one can come in, talk, look and leave without a mouse', async ({ person, room }) => {
@@ -157,4 +175,108 @@ test('emoji are found by name and put where one writes', async ({ person, room }
   await ann.page.keyboard.press('Escape')
   await expect(search).toBeHidden()
   await expect(ann.page.getByRole('button', { name: 'Emoji' })).toBeFocused()
+})
+
+test('what goes away when it is pressed leaves the focus where one goes on', async ({ person, room }) => {
+  test.slow()
+  const ann = await person('Ann')
+  const { page } = ann
+  const wire = await Wire.tap(page)
+  await tellPast(page, room, [said(0, room, { body: 'a wall of text '.repeat(200) })])
+  await ann.enter(room)
+  await press(ann, /^Show all of it$/)
+  await expect(page.locator(':focus')).toHaveAccessibleName('Show less')
+  await page.keyboard.press('Space')
+  await expect(page.locator(':focus')).toHaveAccessibleName('Show all of it')
+
+  wire.filter = (frame) => {
+    if (frame.type !== 'publish') return frame
+    wire.say({ type: 'error', code: 'body_too_large', detail: 'too long', id: frame.id })
+    return undefined
+  }
+  await ann.say('one', 'two')
+  await expect(ann.log.locator('[data-state=failed]')).toHaveCount(2)
+  await press(ann, /^Delete$/)
+  await expect(ann.row('one')).toHaveCount(0)
+  await expect(ann.composer).toBeFocused()
+  wire.filter = (frame) => frame
+  await press(ann, /^Retry$/, 'Space')
+  await expect(ann.row('two')).toHaveAttribute('data-state', 'sent')
+  await expect(ann.composer).toBeFocused()
+
+  wire.say({ type: 'reset', seq: 1, reason: 'hole' })
+  await expect(page.getByText('Some may be missing')).toBeVisible()
+  await press(ann, /^Dismiss$/)
+  await expect(page.getByText('Some may be missing')).toBeHidden()
+  await expect(ann.composer).toBeFocused()
+
+  wire.say({ type: 'drain', reconnect_after_ms: 120_000 })
+  await wire.close(1012)
+  await expect(page.getByText(/Trying again in/)).toBeVisible()
+  await press(ann, /^Retry now$/)
+  await ann.isLive()
+  await expect(ann.composer).toBeFocused()
+})
+
+test('older messages, the end, and other rooms are there for the keyboard', async ({ person, room }) => {
+  test.slow()
+  const ann = await person('Ann', { viewport: { width: 900, height: 420 } })
+  const { page } = ann
+  const wire = await Wire.tap(page)
+  await tellPast(page, room, Array.from({ length: 120 }, (_, n) => said(n, room)))
+  let isFailing = true
+  await page.route(`**/v1/rooms/${room}/messages?*before=*`, (route) => (isFailing ? route.fulfill({ json: {} }) : route.fallback()))
+  await ann.enter(room)
+  await ann.log.focus()
+  await expect(ann.row(said(119, room).body)).toBeInViewport()
+  await page.keyboard.press('Home')
+  await expect(page.getByText('Earlier messages could not be loaded.')).toBeInViewport()
+  isFailing = false
+  await press(ann, /^Try again$/)
+  await expect(ann.log).toBeFocused()
+  await expect(page.getByText('Earlier messages could not be loaded.')).toBeHidden()
+
+  wire.say(news(1, room, { body: 'news' }))
+  await press(ann, /^1 new$/)
+  await expect(ann.row('news')).toBeInViewport()
+  await expect(ann.composer).toBeFocused()
+
+  await press(ann, /^People$/)
+  const people = page.getByRole('dialog', { name: 'People' })
+  await expect(people.getByRole('button', { name: 'Close' })).toBeFocused()
+  await page.keyboard.press('Tab')
+  await expect(people.getByRole('group', { name: `People in ${room}` })).toBeFocused()
+  await press(ann, /^Close$/)
+  await expect(people).toBeHidden()
+  await expect(page.locator(':focus')).toHaveAccessibleName('People')
+
+  await ann.goTo(`${room}-2`)
+  await press(ann, new RegExp(`^Leave ${room}$`))
+  await expect(page.getByRole('navigation').getByRole('link')).toHaveCount(1)
+  await expect(page.locator(':focus')).toHaveAccessibleName(`${room}-2`)
+  await press(ann, new RegExp(`^Leave ${room}-2`))
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText('No room')
+  await expect(page.getByRole('main').getByLabel('Join a room')).toBeFocused()
+  await page.keyboard.type(room)
+  await page.keyboard.press('Enter')
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText(`#${room}`)
+  await expect(ann.composer).toBeFocused()
+})
+
+test('on a phone with a keyboard the drawer keeps the focus, and gives it back', async ({ person, room }) => {
+  const ann = await person('Ann', { viewport: { width: 360, height: 740 } })
+  const { page } = ann
+  await ann.enter(room)
+  await press(ann, /^Rooms$/)
+  const drawer = page.getByRole('dialog', { name: 'Rooms' })
+  await expect(drawer).toBeVisible()
+  await press(ann, /^Change your name|^Ann Change your name/)
+  await expect(page.getByRole('dialog', { name: 'Change your name' }).getByRole('textbox')).toBeFocused()
+  await page.keyboard.press('Escape')
+  await expect(page.getByRole('dialog')).toHaveCount(0)
+  await expect(page.locator(':focus')).toHaveAccessibleName('Rooms')
+  await page.keyboard.press('Enter')
+  await press(ann, /^Close$/)
+  await expect(drawer).toBeHidden()
+  await expect(page.locator(':focus')).toHaveAccessibleName('Rooms')
 })

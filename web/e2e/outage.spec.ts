@@ -1,61 +1,159 @@
-import { expect, test, Wire } from './person'
+import { addresses, expect, test, Wire, type Person } from './person'
 
-test('the page follows a server that goes away and comes back', async ({ person, room }) => {
+const BANNER = /Connection lost|Connecting|Catching up/
+
+/** Stops the clock of a page: its time passes only when it is told to. Waits between attempts are the longest there can be. */
+async function stopClock({ page }: Person) {
+  await page.clock.pauseAt((await page.evaluate(() => Date.now())) + 1000)
+}
+
+/** Lets some time pass until something is so. */
+async function until({ page }: Person, isSo: () => Promise<unknown>) {
+  await expect(async () => {
+    await page.clock.runFor(100)
+    await isSo()
+  }).toPass({ intervals: [10] })
+}
+
+/** Someone whose page has a clock that can be stopped, and waits as long as it may between attempts. */
+async function withClock(ann: Person) {
+  await ann.page.addInitScript(() => {
+    Math.random = () => 0.9999
+  })
+  await ann.page.clock.install()
+  return Wire.tap(ann.page)
+}
+
+test('a blip is not worth a word', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const wire = await withClock(ann)
+  await ann.enter(room)
+  await ann.page.evaluate((texts) => {
+    const seen: string[] = []
+    Object.assign(window, { seen })
+    new MutationObserver(() => seen.push(...(document.body.innerText.match(texts) ?? []))).observe(document.body, {
+      childList: true,
+      characterData: true,
+      subtree: true,
+    })
+  }, BANNER)
+  await stopClock(ann)
+  await wire.close(1001)
+  await until(ann, () => expect(ann.count.locator('[data-live=false]')).toBeAttached({ timeout: 50 }))
+  let isLive = false
+  wire.answers = (frame) => {
+    isLive ||= frame.type === 'live'
+    return frame
+  }
+  await ann.page.clock.runFor(400)
+  await expect.poll(() => isLive).toBe(true)
+  await until(ann, () => expect(ann.count.locator('[data-live=true]')).toBeAttached())
+  await ann.page.clock.runFor(5000)
+  expect(await ann.page.evaluate(() => (window as unknown as { seen: string[] }).seen)).toEqual([])
+})
+
+test('an outage is told after a second, with a countdown to each attempt and a way to try at once', async ({ person, room }) => {
   const [ann, bob] = [await person('Ann'), await person('Bob')]
-  const wire = await Wire.tap(ann.page)
+  const wire = await withClock(ann)
+  const { clock } = ann.page
+  const banner = ann.page.getByText(BANNER)
   await ann.enter(room)
   await bob.enter(room)
   await ann.say('before')
   await expect(bob.row('before')).toBeVisible()
-
+  await stopClock(ann)
   wire.isCut = true
   await wire.close(1001)
+  await clock.runFor(400)
+  await expect(banner).toBeHidden()
+  let attempts = 1
+  for (const seconds of [2, 4, 8]) {
+    await until(ann, () => expect(banner).toHaveText(`Connection lost. Trying again in ${seconds} s`, { timeout: 50 }))
+    attempts = wire.attempts
+    await clock.runFor((seconds - 1) * 1000)
+    await expect(banner).toHaveText('Connection lost. Trying again in 1 s')
+    expect(wire.attempts).toBe(attempts)
+    await clock.runFor(1000)
+    await expect.poll(() => wire.attempts).toBe(attempts + 1)
+  }
   await bob.say('one', 'two', 'three')
+  await expect(bob.log.locator('[data-state=sent]')).toHaveCount(4)
   await ann.say('from the other side')
-  await expect(ann.page.getByText(/Trying again in \d+ s/)).toBeVisible()
-  await expect(ann.row('from the other side')).toHaveAttribute('data-state', 'pending')
+  await until(ann, () => expect(ann.row('from the other side')).toHaveAttribute('data-state', 'pending', { timeout: 50 }))
+  await until(ann, () => expect(banner).toHaveText(/in 1\d s$/, { timeout: 50 }))
 
   wire.isCut = false
-  await expect(async () => {
-    const retry = ann.page.getByRole('button', { name: 'Retry now' })
-    if (await retry.isVisible()) await retry.click({ timeout: 500 })
-    await expect(ann.row('from the other side')).toHaveAttribute('data-state', 'sent', { timeout: 1000 })
-  }).toPass()
-  for (const { sees } of [ann, bob].map((one) => ({ sees: one.sees.bind(one) }))) {
-    await sees(['before', 'one', 'two', 'three', 'from the other side'])
-  }
-  await expect(ann.page.getByText('Connection lost')).toBeHidden()
+  attempts = wire.attempts
+  await ann.page.getByRole('button', { name: 'Retry now' }).click()
+  await expect.poll(() => wire.attempts).toBe(attempts + 1)
+  await until(ann, () => expect(ann.row('from the other side')).toHaveAttribute('data-state', 'sent', { timeout: 50 }))
+  await expect(banner).toBeHidden()
+  await clock.resume()
+  for (const one of [ann, bob]) await one.sees(['before', 'one', 'two', 'three', 'from the other side'])
 })
 
-test('a blip is not worth a word', async ({ person, room }) => {
+test('a draining server is asked again when it said, and not before', async ({ person, room }) => {
   const ann = await person('Ann')
-  const wire = await Wire.tap(ann.page)
+  const wire = await withClock(ann)
+  const { clock } = ann.page
   await ann.enter(room)
-  let wasSeen = false
-  await ann.page.exposeFunction('seen', () => {
-    wasSeen = true
-  })
-  await ann.page.evaluate(() => {
-    new MutationObserver(() => {
-      if (document.body.innerText.includes('Connect')) (window as unknown as { seen: () => void }).seen()
-    }).observe(document.body, { childList: true, subtree: true })
-  })
-  await wire.close(1001)
+  await stopClock(ann)
+  wire.say({ type: 'drain', reconnect_after_ms: 30_000 })
+  await wire.close(1012)
+  await clock.runFor(1500)
+  await expect(ann.page.getByText('Connection lost')).toHaveText(/in (28|29) s$/)
+  await ann.page.evaluate(() => window.dispatchEvent(new Event('online')))
+  await clock.runFor(28_000)
+  expect(wire.attempts).toBe(1)
+  await clock.runFor(1000)
   await expect.poll(() => wire.attempts).toBe(2)
-  await ann.isLive()
-  expect(wasSeen).toBe(false)
+  await until(ann, () => expect(ann.count.locator('[data-live=true]')).toBeAttached({ timeout: 50 }))
 })
 
 test('a server that does not want the page back is believed', async ({ person, room }) => {
   const ann = await person('Ann')
-  const wire = await Wire.tap(ann.page)
+  const wire = await withClock(ann)
   await ann.enter(room)
+  await stopClock(ann)
   await wire.close(4501)
-  await expect(ann.page.getByText('too many connections')).toBeVisible()
-  await ann.page.evaluate(() => window.dispatchEvent(new Event('online')))
+  await until(ann, () => expect(ann.page.getByText('too many connections')).toBeVisible({ timeout: 50 }))
+  await ann.page.clock.runFor(30_000)
+  await ann.page.evaluate(() => {
+    for (const type of ['online', 'pageshow']) window.dispatchEvent(new Event(type))
+    document.dispatchEvent(new Event('visibilitychange'))
+  })
+  await ann.page.clock.runFor(30_000)
   expect(wire.attempts).toBe(1)
+  await expect(ann.page.getByRole('button', { name: 'Retry now' })).toBeHidden()
+  await ann.page.clock.resume()
   await ann.page.getByRole('button', { name: 'Reload' }).click()
   await ann.isLive()
+  expect(wire.attempts).toBe(2)
+})
+
+test('whoever was away while fifty messages came has them all, once and in order, without asking for history', async ({ person, room }) => {
+  const [ann, bob] = [await person('Ann'), await person('Bob')]
+  const wire = await Wire.tap(bob.page)
+  await ann.enter(room, addresses.a)
+  await bob.enter(room, addresses.b)
+  let histories = 0
+  bob.page.on('request', (request) => {
+    if (request.url().includes('/v1/rooms/')) histories += 1
+  })
+  wire.isCut = true
+  await wire.close(1001)
+  const said = Array.from({ length: 50 }, (_, n) => `line ${n + 1}`)
+  await ann.flood(room, said)
+  await expect(ann.row('line 50')).toBeVisible()
+  await expect(bob.log.locator('[data-state]')).toHaveCount(0)
+  wire.isCut = false
+  await expect(bob.row('line 50')).toBeVisible({ timeout: 30_000 })
+  await bob.sees(said)
+  const seqs = await bob.seqs()
+  expect(seqs).toHaveLength(50)
+  expect(seqs).toEqual(seqs.toSorted((one, other) => one - other))
+  expect(seqs).toEqual(await ann.seqs())
+  expect(histories).toBe(0)
 })
 
 test('a hello that the server does not take is not said again until the person changes it', async ({ person, room }) => {
@@ -100,9 +198,10 @@ test('too much at once waits its turn and is sent then', async ({ person, room }
 })
 
 test('a refused message says why and can be sent again or deleted', async ({ person, room }) => {
-  const ann = await person('Ann')
+  const [ann, bob] = [await person('Ann'), await person('Bob')]
   const wire = await Wire.tap(ann.page)
-  await ann.enter(room)
+  await ann.enter(room, addresses.a)
+  await bob.enter(room, addresses.b)
   wire.filter = (frame) => {
     if (frame.type !== 'publish') return frame
     wire.say({ type: 'error', code: 'body_too_large', detail: 'this is too long', id: frame.id })
@@ -110,11 +209,17 @@ test('a refused message says why and can be sent again or deleted', async ({ per
   }
   await ann.say('one', 'two')
   await expect(ann.log.locator('[data-state=failed]')).toHaveCount(2)
+  await expect(ann.row('one')).toContainText('this is too long')
+  await ann.page.reload()
+  await expect(ann.log.locator('[data-state=failed]')).toHaveCount(2)
   await ann.row('two').getByRole('button', { name: 'Delete' }).click()
+  await expect(ann.row('two')).toHaveCount(0)
   wire.filter = (frame) => frame
   await ann.row('one').getByRole('button', { name: 'Retry' }).click()
   await expect(ann.row('one')).toHaveAttribute('data-state', 'sent')
-  await ann.sees(['one'])
+  await ann.say('three')
+  await expect(bob.row('three')).toBeVisible()
+  for (const one of [ann, bob]) await one.sees(['one', 'three'])
 })
 
 test('the page says when the relay is away and when it is back', async ({ person, room }) => {
@@ -128,17 +233,26 @@ test('the page says when the relay is away and when it is back', async ({ person
   await expect(notice).toBeHidden()
 })
 
-test('what cannot be replayed is loaded, and the page says so', async ({ person, room }) => {
-  const ann = await person('Ann')
+test('what cannot be replayed is loaded over HTTP, and the page says so', async ({ person, room }) => {
+  const [ann, bob] = [await person('Ann'), await person('Bob')]
   const wire = await Wire.tap(ann.page)
   await ann.enter(room)
-  await ann.say('one', 'two')
-  await expect(ann.log.locator('[data-state=sent]')).toHaveCount(2)
+  await bob.enter(room)
+  await ann.say('one')
+  await expect(bob.row('one')).toBeVisible()
+  wire.answers = (frame) => (frame.type === 'message' ? undefined : frame)
+  await bob.say('two', 'three')
+  await expect(bob.log.locator('[data-state=sent]')).toHaveCount(3)
+  await expect(ann.log.locator('[data-state]')).toHaveCount(1)
+  const asked = ann.page.waitForRequest((request) => request.url().includes(`/v1/rooms/${room}/messages`))
+  const notice = ann.page.getByText('Not everything could be replayed, so recent messages were loaded again.')
+  await expect(notice).toBeHidden()
   wire.say({ type: 'reset', seq: 1, reason: 'hole' })
-  await expect(ann.page.getByText('Some may be missing')).toBeVisible()
-  await ann.sees(['one', 'two'])
+  await asked
+  await expect(notice).toBeVisible()
+  await ann.sees(['one', 'two', 'three'])
   await ann.page.getByRole('button', { name: 'Dismiss' }).click()
-  await expect(ann.page.getByText('Some may be missing')).toBeHidden()
+  await expect(notice).toBeHidden()
 })
 
 test('without a network the page waits, and goes on with it', async ({ person, room }) => {

@@ -164,6 +164,8 @@ export class Wire {
   isCut = false
   /** What the page says; `undefined` keeps the frame from the server. */
   filter: (frame: Frame) => Frame | undefined = (frame) => frame
+  /** What the server says; `undefined` keeps the frame from the page. */
+  answers: (frame: Frame) => Frame | undefined = (frame) => frame
   #socket: WebSocketRoute | undefined
   /** The sockets whose frames get lost on the way, without a word to either side. */
   readonly #holes = new Set<WebSocketRoute>()
@@ -197,7 +199,8 @@ export class Wire {
     }
     const server = socket.connectToServer()
     server.onMessage((data) => {
-      if (!this.#holes.has(socket)) socket.send(data)
+      const frame = this.#holes.has(socket) ? undefined : this.answers(JSON.parse(String(data)))
+      if (frame) socket.send(JSON.stringify(frame))
     })
     socket.onMessage((data) => {
       if (this.#holes.has(socket)) return

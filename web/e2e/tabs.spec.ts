@@ -11,11 +11,12 @@ test('one’s own message is in both tabs, once, and what is read in one is read
   for (const one of [ann, tab]) await expect(one.log.locator('[data-state=sent]')).toHaveCount(2)
   expect(await tab.seqs()).toEqual(await ann.seqs())
 
-  await tab.page.evaluate((other) => location.assign(`#/r/${other}`), `${room}-2`)
-  await expect(ann.page.getByRole('navigation').getByRole('link', { name: `${room}-2` })).toBeVisible()
+  for (const one of [ann, tab]) await one.goTo(`${room}-2`)
   await bob.say('who reads this?')
+  for (const one of [ann, tab]) await expect(one.page).toHaveTitle(/^\(1\) /)
+  await ann.goTo(room)
   await expect(ann.row('who reads this?')).toBeVisible()
-  await expect(tab.page).toHaveTitle(/^#/)
+  for (const one of [ann, tab]) await expect(one.page).toHaveTitle(/^#/)
 })
 
 test('a room that one tab leaves is left in the other, which goes on to the next', async ({ person, room }) => {

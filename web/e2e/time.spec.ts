@@ -1,5 +1,5 @@
 import { news, said, tellPast } from './past'
-import { expect, test, Wire } from './person'
+import { addresses, expect, test, Wire } from './person'
 
 const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
@@ -52,8 +52,8 @@ test('who reads further up is told of the day', async ({ person, room }) => {
 test('the people of a room are there with when they spoke last', async ({ person, room }) => {
   const [ann, bob] = [await person('Ann'), await person('Bob')]
   await tellPast(ann.page, room, [said(0, room, { at: Date.now() - 3 * DAY, from: ADA })])
-  await ann.enter(room)
-  await bob.enter(room)
+  await ann.enter(room, addresses.a)
+  await bob.enter(room, addresses.b)
   const people = ann.page.getByRole('complementary', { name: 'People' })
   await expect(people.getByRole('listitem')).toHaveText([/Ada.*3 days ago/])
   await bob.say('hello')

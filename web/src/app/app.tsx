@@ -1,4 +1,6 @@
 import { Suspense, useCallback, useEffect, useState } from 'react'
+import { Boundary } from '@/components/boundary'
+import { Broken } from '@/components/broken'
 import { Conversation } from '@/components/conversation'
 import { People } from '@/components/people'
 import { Sidebar } from '@/components/sidebar'
@@ -24,7 +26,11 @@ export function App() {
   useTitle()
   useAppliedTheme()
   const isRoom = route !== undefined && roomFault(route) === undefined
-  return name === undefined ? <Welcome room={isRoom ? route : DEFAULT_ROOM} /> : <ChatPage />
+  return (
+    <Boundary fallback={<Broken what="This page" />}>
+      {name === undefined ? <Welcome room={isRoom ? route : DEFAULT_ROOM} /> : <ChatPage />}
+    </Boundary>
+  )
 }
 
 /** Rooms, messages and people, side by side as far as there is room for them. */
@@ -34,7 +40,7 @@ function ChatPage() {
   useShortcuts(setDialog)
   return (
     <DialogContext value={setDialog}>
-      <div className="flex h-dvh pr-[env(safe-area-inset-right)] pl-[env(safe-area-inset-left)]">
+      <div className="flex h-dvh pt-[env(safe-area-inset-top)] pr-[env(safe-area-inset-right)] pl-[env(safe-area-inset-left)]">
         <aside aria-label="Rooms" className="w-64 shrink-0 border-r border-sidebar-border max-md:hidden xl:w-68">
           <Sidebar />
         </aside>

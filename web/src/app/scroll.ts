@@ -21,7 +21,16 @@ const CHARACTERS_A_LINE = 80
 const HEADING_PX = 42
 const RULE_PX = 44
 
+/** The list asks for the heights of all rows whenever one is added. */
+const guesses = new WeakMap<Row, number>()
+
 /** How high a row probably is, until it is measured. */
+function heightOf(row: Row): number {
+  const known = guesses.get(row) ?? guess(row)
+  guesses.set(row, known)
+  return known
+}
+
 function guess({ body, isFirst, isOwn, opensDay, isDivided }: Row): number {
   const lines = body.split('\n').length + Math.floor(body.length / CHARACTERS_A_LINE)
   const rules = Number(opensDay) + Number(isDivided)
@@ -37,7 +46,7 @@ export function useScroll(rows: readonly Row[], room: RoomView) {
     count: rows.length,
     getScrollElement: () => scroller.current,
     getItemKey: useCallback((index: number) => rows[index]?.key ?? index, [rows]),
-    estimateSize: (index) => guess(rows[index] as Row),
+    estimateSize: (index) => heightOf(rows[index] as Row),
     paddingStart: HEAD_PX,
     paddingEnd: FOOT_PX,
     scrollPaddingStart: HEADROOM_PX,
@@ -52,14 +61,24 @@ export function useScroll(rows: readonly Row[], room: RoomView) {
     virtual.scrollToEnd()
   }, [virtual])
 
+  const seen = useRef({ top: 0, width: 0, height: 0 })
   const look = useCallback(() => {
     const element = scroller.current
-    if (element) setAtEnd(element.scrollHeight - element.scrollTop - element.clientHeight <= END_PX)
-  }, [])
+    if (!element) return
+    const { scrollTop: top, clientWidth: width, clientHeight: height } = element
+    const { current: before } = seen
+    seen.current = { top, width, height }
+    const isNear = element.scrollHeight - top - height <= END_PX
+    const isSameSize = width === before.width && height === before.height
+    // only whoever scrolls up leaves the end: rows that get another height, or a window, move it away by themselves
+    if (isAtEnd && !isNear && !(isSameSize && top < before.top)) toEnd()
+    else setAtEnd(isNear)
+  }, [isAtEnd, toEnd])
 
   useStart(rows, room, virtual, look)
   useShowOwn(room, toEnd)
-  useKeepEnd(scroller, isAtEnd === true, toEnd)
+  useKeepEnd(scroller, isAtEnd, isAtEnd ? toEnd : look)
+  useSeeEnd(virtual.getTotalSize(), isAtEnd, look)
   const loadOlder = useLoadOlder(scroller, room, rows)
 
   const onScroll = useCallback(() => {
@@ -75,7 +94,7 @@ type Virtual = ReturnType<typeof useVirtualizer<HTMLDivElement, HTMLDivElement>>
 /** Begins where the unread begins, or at the end, and then looks where that is. A room without a word is at its end. */
 function useStart(rows: readonly Row[], { history }: RoomView, virtual: Virtual, look: () => void) {
   const isDone = useRef(false)
-  const isReady = history === 'loaded' || history === 'failed'
+  const isReady = history === 'loaded' || (history === 'failed' && rows.length > 0)
   useLayoutEffect(() => {
     if (isDone.current) return
     isDone.current = isReady
@@ -96,19 +115,26 @@ function useShowOwn({ outgoing }: RoomView, toEnd: () => void) {
   }, [writtenAt, toEnd])
 }
 
-/** Stays at the end when the window, or what stands below the list, changes its height. */
-function useKeepEnd(scroller: RefObject<HTMLDivElement | null>, isAtEnd: boolean, toEnd: () => void) {
+/** Stays at the end, or looks whether that is in view now, when the window or what stands below the list gets another height. */
+function useKeepEnd(scroller: RefObject<HTMLDivElement | null>, isAtEnd: boolean | undefined, onHeight: () => void) {
   useEffect(() => {
     const element = scroller.current
-    if (!element || !isAtEnd) return
+    if (!element || isAtEnd === undefined) return
     let height = element.clientHeight
     const observer = new ResizeObserver(() => {
-      if (element.clientHeight !== height) toEnd()
+      if (element.clientHeight !== height) onHeight()
       height = element.clientHeight
     })
     observer.observe(element)
     return () => observer.disconnect()
-  }, [scroller, isAtEnd, toEnd])
+  }, [scroller, isAtEnd, onHeight])
+}
+
+/** Rows that turn out lower than thought can bring the end into view, and nothing scrolls then. */
+function useSeeEnd(size: number, isAtEnd: boolean | undefined, look: () => void) {
+  useEffect(() => {
+    if (isAtEnd === false) look()
+  }, [size, isAtEnd, look])
 }
 
 /** Loads older messages before the person gets to where they begin. */

@@ -71,12 +71,17 @@ function scrolls(event: KeyboardEvent): boolean {
   const log = document.getElementById(LOG_ID)
   const composer = document.getElementById(COMPOSER_ID)
   const pages = { PageUp: -PAGE, PageDown: PAGE }[event.key]
+  const edge = { Home: 0, End: log?.scrollHeight }[event.key]
   if (log && event.key === 'Escape') {
     log.scrollTo({ top: log.scrollHeight })
     composer?.focus()
   } else if (log && pages !== undefined && composer && event.target === composer && composer.scrollHeight <= composer.clientHeight) {
     event.preventDefault()
     log.scrollBy({ top: pages * log.clientHeight })
+  } else if (log && edge !== undefined && event.target === log) {
+    // at once: on a long way rows get their heights, and the browser would stop there
+    event.preventDefault()
+    log.scrollTo({ top: edge })
   } else {
     return false
   }

@@ -10,7 +10,10 @@ function announcement(news: readonly Message[]): string {
   return news.length === 1 && only ? `${only.from.name}: ${only.body}` : `${news.length} new messages`
 }
 
-/** Reads new messages of a room out to those who do not see them, a few seconds' worth at a time. */
+/**
+ * Reads new messages of a room out to those who do not see them, a few seconds' worth at a time, and at once which of
+ * their own was not sent. Rows come and go as one scrolls, so that none of them may speak for itself.
+ */
 export function Announcer({ room }: { room: RoomView }) {
   const me = useSnapshot((snapshot) => snapshot.me)
   const [said, setSaid] = useState({ nth: 0, text: '' })
@@ -33,10 +36,24 @@ export function Announcer({ room }: { room: RoomView }) {
     return () => clearInterval(timer)
   }, [isLoaded])
 
+  useFailures(room, (fault) => setSaid(({ nth }) => ({ nth: nth + 1, text: `Not sent: ${fault}` })))
+
   return (
     <div id="announcer" role="status" aria-live="polite" className="sr-only">
       {/* a new element each time: the same words twice are said twice */}
       <span key={said.nth}>{said.text}</span>
     </div>
   )
+}
+
+/** Calls back when a message fails, with the reason. What had failed before is no news. */
+function useFailures({ outgoing }: RoomView, tell: (fault: string) => void) {
+  const known = useRef<ReadonlySet<string>>(undefined)
+  const onChange = useEffectEvent(() => {
+    const failed = outgoing.filter(({ fault }) => fault !== undefined)
+    const fresh = failed.findLast(({ id }) => known.current && !known.current.has(id))
+    known.current = new Set(failed.map(({ id }) => id))
+    if (fresh?.fault !== undefined) tell(fresh.fault)
+  })
+  useEffect(() => onChange(), [outgoing])
 }

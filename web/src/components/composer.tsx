@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useLayoutEffect, useRef, useState, type KeyboardEvent } from 'react'
 import { useChat, useSnapshot } from '@/app/chat'
 import { useNow } from '@/app/clock'
+import { hasFinePointer } from '@/app/focus'
 import { COMPOSER_ID } from '@/app/shortcuts'
 import type { Hold } from '@/lib/courier'
 import { bodyFault } from '@/lib/protocol'
@@ -26,7 +27,7 @@ export function Composer({ room }: { room: string }) {
   const bytesLeft = limits.body_bytes - ENCODER.encode(body).length
 
   useEffect(() => {
-    if (matchMedia('(pointer: fine)').matches) input.current?.focus()
+    if (hasFinePointer()) input.current?.focus()
   }, [input])
 
   const send = () => {
@@ -60,7 +61,7 @@ export function Composer({ room }: { room: string }) {
 
   return (
     <form
-      className="mx-auto w-full max-w-3xl px-3 pb-[max(0.75rem,env(safe-area-inset-bottom))] sm:px-6 sm:pb-5"
+      className="mx-auto w-full max-w-3xl px-3 pb-[max(0.75rem,env(safe-area-inset-bottom))] sm:px-6 sm:pb-[max(1.25rem,env(safe-area-inset-bottom))]"
       onSubmit={(event) => {
         event.preventDefault()
         send()
@@ -100,9 +101,13 @@ function useField(text: string) {
   const field = useRef<HTMLTextAreaElement>(null)
   useLayoutEffect(() => {
     const element = field.current
-    if (!element) return
+    const frame = element?.parentElement
+    if (!element || !frame) return
+    // while the field is measured, what is around it stays as it is: the list would be scrolled otherwise
+    frame.style.minHeight = `${frame.offsetHeight}px`
     element.style.height = 'auto'
     element.style.height = `${element.scrollHeight}px`
+    frame.style.minHeight = ''
   }, [text])
   return field
 }

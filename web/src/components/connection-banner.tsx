@@ -1,6 +1,7 @@
 import type { ReactNode } from 'react'
 import { useChat, useSnapshot } from '@/app/chat'
 import { useNow } from '@/app/clock'
+import { focusComposer } from '@/app/focus'
 import { closeText } from '@/lib/protocol'
 import { cn } from './cn'
 import { CloseIcon } from './icons'
@@ -47,7 +48,7 @@ function Outage() {
       const seconds = Math.max(1, Math.ceil((link.until - now) / 1000))
       return (
         <Banner action={retry}>
-          Connection lost. Trying again <span aria-hidden="true">in {seconds} s</span>
+          Connection lost. Trying again <span aria-hidden="true" className="whitespace-nowrap">in {seconds} s</span>
         </Banner>
       )
     }
@@ -106,9 +107,17 @@ function Banner({ tone = 'calm', action, children }: BannerProps) {
   )
 }
 
+/** What it brings about takes the banner away, and with it the focus. */
+function leaving(act: () => void) {
+  return () => {
+    focusComposer()
+    act()
+  }
+}
+
 function BannerButton({ onClick, children }: { onClick: () => void; children: ReactNode }) {
   return (
-    <Button variant="outline" size="sm" onClick={onClick}>
+    <Button variant="outline" size="sm" onClick={leaving(onClick)}>
       {children}
     </Button>
   )
@@ -116,7 +125,7 @@ function BannerButton({ onClick, children }: { onClick: () => void; children: Re
 
 function Dismiss({ onClick }: { onClick: () => void }) {
   return (
-    <Button variant="ghost" size="icon-sm" aria-label="Dismiss" onClick={onClick}>
+    <Button variant="ghost" size="icon-sm" aria-label="Dismiss" onClick={leaving(onClick)}>
       <CloseIcon className="size-4" />
     </Button>
   )

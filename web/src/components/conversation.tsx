@@ -1,7 +1,10 @@
 import { useSnapshot } from '@/app/chat'
 import { useOpenDialog } from '@/app/dialogs'
+import { hasFinePointer } from '@/app/focus'
 import { useMedia, WIDE } from '@/app/media'
 import { Announcer } from './announcer'
+import { Boundary } from './boundary'
+import { Broken } from './broken'
 import { Composer } from './composer'
 import { ConnectionBanner } from './connection-banner'
 import { MenuIcon, PeopleIcon } from './icons'
@@ -21,14 +24,16 @@ export function Conversation() {
       <ConnectionBanner />
       {active ? (
         <>
-          <MessageList key={`list:${active.name}`} room={active} />
+          <Boundary key={`list:${active.name}`} fallback={<Broken what={`What was said in #${active.name}`} />}>
+            <MessageList room={active} />
+          </Boundary>
           <TypingLine typists={active.typists} />
           <Composer key={`composer:${active.name}`} room={active.name} />
           <Announcer key={`announcer:${active.name}`} room={active} />
         </>
       ) : (
         <div className="m-auto w-full max-w-xs px-4">
-          <JoinForm />
+          <JoinForm autoFocus={hasFinePointer()} />
         </div>
       )}
     </main>
@@ -45,7 +50,7 @@ function Header({ room }: { room: string | undefined }) {
       <Button variant="ghost" size="icon" aria-label="Rooms" className="relative md:hidden" onClick={() => open('rooms')}>
         <MenuIcon />
         {unreadElsewhere > 0 && (
-          <span className="absolute top-0 right-0">
+          <span className="absolute top-0 left-1/2 origin-top-left scale-80 rounded-full ring-2 ring-background">
             <Badge>
               {unreadElsewhere > 99 ? '99+' : unreadElsewhere}
               <span className="sr-only"> unread in other rooms</span>

@@ -16,7 +16,7 @@ export function Help({ onClose }: { onClose: () => void }) {
       <dl className="px-6 pb-5">
         {SHORTCUTS.map(([keys, what]) => (
           <div key={keys} className="flex flex-wrap items-baseline justify-between gap-x-6 gap-y-1 border-b border-border py-2.5 last:border-0">
-            <dt className="order-2 flex flex-wrap gap-1.5">
+            <dt className="order-2 ml-auto flex flex-wrap gap-1.5">
               {keys.split(' / ').map((combination) => (
                 <Keys key={combination} combination={combination} />
               ))}

@@ -5,7 +5,9 @@ import { PlusIcon } from './icons'
 import { Button } from './ui/button'
 import { Field } from './ui/field'
 
-export function JoinForm({ onJoin }: { onJoin?: (() => void) | undefined }) {
+type JoinFormProps = { onJoin?: (() => void) | undefined; autoFocus?: boolean }
+
+export function JoinForm({ onJoin, autoFocus }: JoinFormProps) {
   const [room, setRoom] = useState('')
   const [fault, setFault] = useState<string>()
   return (
@@ -24,6 +26,7 @@ export function JoinForm({ onJoin }: { onJoin?: (() => void) | undefined }) {
         label="Join a room"
         placeholder="room-name"
         autoCapitalize="none"
+        autoFocus={autoFocus}
         autoComplete="off"
         spellCheck={false}
         value={room}

@@ -66,8 +66,8 @@ function Stops({ stops, instance }: { stops: Stop[]; instance: string }) {
   )
 }
 
-const LANE_X: Record<Place, number> = { browser: 50, instance: 170, log: 290 }
-const TOP = 44
+const LANE_X: Record<Place, number> = { browser: 57, instance: 170, log: 283 }
+const TOP = 22
 const STEP = 34
 
 /** Time goes down, places stand side by side. Each line is a way between two of them. */
@@ -83,38 +83,42 @@ function Drawing({ stops, instance }: { stops: Stop[]; instance: string }) {
     ['logged', 'shown'],
   ] as const
   return (
-    <svg viewBox={`0 0 340 ${bottom + 20}`} aria-hidden="true" className="mt-3 w-full px-4">
-      {PLACES.map((place) => (
-        <g key={place}>
-          <text x={LANE_X[place]} y="16" textAnchor="middle" className="fill-muted-foreground text-[11px] font-semibold">
+    <div aria-hidden="true" className="mt-4 px-4">
+      <p className="grid grid-cols-3 text-center text-xs font-semibold text-muted-foreground">
+        {PLACES.map((place) => (
+          <span key={place} className="truncate px-1">
             {{ browser: 'this browser', instance: `instance ${instance}`, log: 'the log' }[place]}
-          </text>
-          <path d={`M${LANE_X[place]} 26V${bottom + 12}`} strokeDasharray="1 5" strokeLinecap="round" className="stroke-input" />
-        </g>
-      ))}
-      {ways.map(([from, to]) => {
-        const [start, end] = [find(from), find(to)]
-        if (!start || !end) return null
-        return (
-          <path
-            key={to}
-            d={`M${point(start)}L${point(end)}`}
-            strokeWidth="2"
-            strokeLinecap="round"
-            className={to === 'shown' ? 'stroke-highlight' : 'stroke-primary'}
+          </span>
+        ))}
+      </p>
+      <svg viewBox={`0 0 340 ${bottom + 20}`} className="w-full">
+        {PLACES.map((place) => (
+          <path key={place} d={`M${LANE_X[place]} 6V${bottom + 12}`} strokeDasharray="1 5" strokeLinecap="round" className="stroke-input" />
+        ))}
+        {ways.map(([from, to]) => {
+          const [start, end] = [find(from), find(to)]
+          if (!start || !end) return null
+          return (
+            <path
+              key={to}
+              d={`M${point(start)}L${point(end)}`}
+              strokeWidth="2"
+              strokeLinecap="round"
+              className={to === 'shown' ? 'stroke-highlight' : 'stroke-primary'}
+            />
+          )
+        })}
+        {stops.map((stop) => (
+          <circle
+            key={stop.name}
+            cx={LANE_X[stop.place]}
+            cy={y(stop.name)}
+            r="5"
+            strokeWidth="2.5"
+            className={stop.name === 'shown' ? 'fill-popover stroke-highlight' : 'fill-popover stroke-primary'}
           />
-        )
-      })}
-      {stops.map((stop) => (
-        <circle
-          key={stop.name}
-          cx={LANE_X[stop.place]}
-          cy={y(stop.name)}
-          r="5"
-          strokeWidth="2.5"
-          className={stop.name === 'shown' ? 'fill-popover stroke-highlight' : 'fill-popover stroke-primary'}
-        />
-      ))}
-    </svg>
+        ))}
+      </svg>
+    </div>
   )
 }

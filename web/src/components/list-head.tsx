@@ -1,6 +1,7 @@
 import type { ReactNode } from 'react'
 import { useChat } from '@/app/chat'
 import { HEAD_PX } from '@/app/scroll'
+import { LOG_ID } from '@/app/shortcuts'
 import type { RoomView } from '@/lib/room'
 import { Button } from './ui/button'
 import { Skeleton } from './ui/skeleton'
@@ -18,21 +19,48 @@ export function ListHead({ room }: { room: RoomView }) {
 }
 
 function Head({ room: { name, history, hasOlder } }: { room: RoomView }): ReactNode {
+  if (history === 'failed') {
+    return (
+      <>
+        Earlier messages could not be loaded. <Load room={name}>Try again</Load>
+      </>
+    )
+  }
+  if (history === 'loading') return 'Loading…'
+  return hasOlder ? <Load room={name}>Load older</Load> : `This is where #${name} begins.`
+}
+
+/** While it loads there is nothing to press: the focus goes to the list. */
+function Load({ room, children }: { room: string; children: ReactNode }) {
   const { client } = useChat()
-  const load = (label: string) => (
-    <Button variant="outline" size="sm" onClick={() => void client.loadOlder(name)}>
-      {label}
+  const load = () => {
+    document.getElementById(LOG_ID)?.focus()
+    void client.loadOlder(room)
+  }
+  return (
+    <Button variant="outline" size="sm" onClick={load}>
+      {children}
     </Button>
   )
-  if (history === 'failed') return <>Earlier messages could not be loaded. {load('Try again')}</>
-  if (history === 'loading') return 'Loading…'
-  return hasOlder ? load('Load older') : `This is where #${name} begins.`
 }
 
 /** A room in which nothing was said, as far as is known. */
 export function EmptyList({ room }: { room: RoomView }) {
+  if (room.history === 'failed') return <Failed name={room.name} />
   if (room.history !== 'loaded') return <Placeholder />
   return <Quiet name={room.name} />
+}
+
+function Failed({ name }: { name: string }) {
+  return (
+    <div className="m-auto px-6 py-10 text-center">
+      <p className="font-display text-2xl font-semibold tracking-tight">Earlier messages could not be loaded.</p>
+      <p className="mx-auto mt-2 mb-5 max-w-sm text-[0.9375rem] text-muted-foreground">
+        What is said from now on will show up all the same.
+      </p>
+      <Load room={name}>Try again</Load>
+    </div>
+  )
 }
 
 function Quiet({ name }: { name: string }) {
@@ -51,7 +79,7 @@ const PLACEHOLDER_WIDTHS = ['w-2/3', 'w-1/2', 'w-3/4', 'w-2/5']
 
 function Placeholder() {
   return (
-    <div className="mx-auto mt-auto w-full max-w-3xl space-y-6 px-4 pb-6 sm:px-6" aria-hidden="true">
+    <div className="mx-auto mt-auto w-full max-w-3xl space-y-6 px-4 pb-6 sm:px-6" aria-hidden="true" data-testid="skeleton">
       {PLACEHOLDER_WIDTHS.map((width) => (
         <div key={width} className="flex gap-3">
           <Skeleton className="size-9" />

@@ -1,4 +1,4 @@
-import { useId } from 'react'
+import { useId, useState, type ToggleEvent } from 'react'
 import { useSnapshot } from '@/app/chat'
 import type { Snapshot } from '@/lib/snapshot'
 import { cn } from './cn'
@@ -51,23 +51,31 @@ export function LiveCount() {
 }
 
 function Details({ id }: { id: string }) {
-  const snapshot = useSnapshot((whole) => whole)
+  const [isOpen, setOpen] = useState(false)
   return (
     <div
       id={id}
       popover="auto"
+      onBeforeToggle={({ newState }: ToggleEvent) => setOpen(newState === 'open')}
       className="fixed inset-[4.25rem_1rem_auto_auto] w-76 max-w-[calc(100vw-2rem)] rounded-xl border border-border bg-popover p-5 text-sm text-popover-foreground shadow-xl"
     >
       <h2 className="font-display text-base font-semibold tracking-tight">This connection</h2>
-      <dl className="mt-3 grid grid-cols-[auto_1fr] gap-x-4 gap-y-1.5">
-        {details(snapshot).map(([term, value]) => (
-          <div key={term} className="contents">
-            <dt className="text-muted-foreground">{term}</dt>
-            <dd className="truncate text-right tabular-nums">{value}</dd>
-          </div>
-        ))}
-      </dl>
+      {isOpen && <Terms />}
     </div>
+  )
+}
+
+function Terms() {
+  const snapshot = useSnapshot((whole) => whole)
+  return (
+    <dl className="mt-3 grid grid-cols-[auto_1fr] gap-x-4 gap-y-1.5">
+      {details(snapshot).map(([term, value]) => (
+        <div key={term} className="contents">
+          <dt className="text-muted-foreground">{term}</dt>
+          <dd className="truncate text-right tabular-nums">{value}</dd>
+        </div>
+      ))}
+    </dl>
   )
 }
 

@@ -1,6 +1,7 @@
 import { memo } from 'react'
 import { useChat } from '@/app/chat'
 import { fullTime, timeOfDay } from '@/app/clock'
+import { focusComposer } from '@/app/focus'
 import { isVisible } from '@/app/markup'
 import type { Row } from '@/app/rows'
 import { Avatar, hueStyle } from './avatar'
@@ -99,14 +100,22 @@ function Mark({ row: { key, state }, onInspect }: MessageItemProps) {
 
 function Failure({ row: { id, fault } }: { row: Row }) {
   const { client } = useChat()
+  const retry = () => {
+    focusComposer()
+    client.retry(id)
+  }
+  const discard = () => {
+    focusComposer()
+    client.discard(id)
+  }
   return (
-    <p role="alert" className="mt-1 flex flex-wrap items-center gap-x-3 text-[0.8125rem] text-destructive">
+    <p className="mt-1 flex flex-wrap items-center gap-x-3 text-[0.8125rem] text-destructive">
       <span>{fault}</span>
       <span className="flex gap-4">
-        <Button variant="link" size="text" onClick={() => client.retry(id)}>
+        <Button variant="link" size="text" onClick={retry}>
           Retry
         </Button>
-        <Button variant="quiet" size="text" onClick={() => client.discard(id)}>
+        <Button variant="quiet" size="text" onClick={discard}>
           Delete
         </Button>
       </span>

@@ -1,11 +1,13 @@
 import { Suspense, useEffect, useMemo, useState, type ReactNode } from 'react'
 import { useChat, useSnapshot } from '@/app/chat'
 import { dayName, useNow } from '@/app/clock'
+import { focusComposer } from '@/app/focus'
 import { lazily } from '@/app/lazily'
 import { Rows, type Row } from '@/app/rows'
 import { useScroll } from '@/app/scroll'
 import { LOG_ID } from '@/app/shortcuts'
 import type { RoomView } from '@/lib/room'
+import { Boundary } from './boundary'
 import { ArrowDownIcon } from './icons'
 import { EmptyList, ListHead } from './list-head'
 import { MessageItem } from './message-item'
@@ -24,13 +26,17 @@ export function MessageList({ room }: { room: RoomView }) {
   const [memory] = useState(() => new Rows())
   const rows = useMemo(() => memory.of(room, me, name), [memory, room, me, name])
   const { scroller, virtual, isAtEnd, toEnd, onScroll } = useScroll(rows, room)
-  const isEmpty = rows.length === 0 && room.history !== 'failed'
+  const isEmpty = rows.length === 0
   const first = virtual.getVirtualItemForOffset(virtual.scrollOffset ?? 0)
   const top = rows[first?.index ?? 0]
   const showsRule = top?.opensDay && (virtual.scrollOffset ?? 0) < (first?.start ?? 0) + RULE_PX
   const [inspectedKey, inspect] = useState<string>()
   const inspected = inspectedKey === undefined ? undefined : rows.find(({ key }) => key === inspectedKey)
   useReading(isAtEnd === true)
+  const goToEnd = () => {
+    focusComposer()
+    toEnd()
+  }
 
   return (
     <div className="relative min-h-0 flex-1">
@@ -51,7 +57,7 @@ export function MessageList({ room }: { room: RoomView }) {
           className="relative mx-auto mt-auto w-full max-w-3xl shrink-0"
           style={{ height: virtual.getTotalSize() }}
         >
-          <ListHead room={room} />
+          {!isEmpty && <ListHead room={room} />}
           {virtual.getVirtualItems().map(({ index, key, start }) => {
             const row = rows[index]
             return (
@@ -63,15 +69,19 @@ export function MessageList({ room }: { room: RoomView }) {
                   className="absolute inset-x-0 top-0"
                   style={{ transform: `translateY(${start}px)` }}
                 >
-                  <RowView row={row} onInspect={inspect} />
+                  <Boundary fallback={<BrokenRow />}>
+                    <RowView row={row} onInspect={inspect} />
+                  </Boundary>
                 </div>
               )
             )
           })}
         </div>
       </div>
-      {isAtEnd === false && top && !showsRule && <DayPill at={top.at} />}
-      {isAtEnd === false && <ToEnd unread={room.unread} onClick={toEnd} />}
+      <Boundary key={top?.key} fallback={null}>
+        {isAtEnd === false && top && !showsRule && <DayPill at={top.at} />}
+      </Boundary>
+      {isAtEnd === false && <ToEnd unread={room.unread} onClick={goToEnd} />}
       <Suspense>{inspected && <Journey row={inspected} onClose={() => inspect(undefined)} />}</Suspense>
     </div>
   )
@@ -90,6 +100,10 @@ function RowView({ row, onInspect }: { row: Row; onInspect: (key: string) => voi
       <MessageItem row={row} onInspect={onInspect} />
     </>
   )
+}
+
+function BrokenRow() {
+  return <p className="px-4 py-2 pl-16 text-sm text-muted-foreground italic sm:px-6 sm:pl-18">A message that cannot be shown</p>
 }
 
 function DayRule({ at }: { at: number }) {

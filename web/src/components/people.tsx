@@ -4,6 +4,8 @@ import { isVisible } from '@/app/markup'
 import { useMedia, WIDE } from '@/app/media'
 import type { Speaker } from '@/lib/speakers'
 import { Avatar } from './avatar'
+import { Boundary } from './boundary'
+import { Broken } from './broken'
 import { CloseIcon } from './icons'
 import { LiveCount } from './live-count'
 import { Pulse } from './pulse'
@@ -26,8 +28,10 @@ export function People({ onClose }: { onClose?: () => void }) {
       {active && (
         // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reachable by keyboard
         <div tabIndex={0} role="group" aria-label={`People in ${active.name}`} className="scroll-thin min-h-0 flex-1 overflow-y-auto px-5 pt-3 pb-5 focus-visible:-outline-offset-2">
-          <Pulse messages={active.messages} />
-          <Speakers speakers={active.speakers} />
+          <Boundary key={active.name} fallback={<Broken what="This" />}>
+            <Pulse messages={active.messages} />
+            <Speakers speakers={active.speakers} />
+          </Boundary>
         </div>
       )}
     </div>
@@ -51,7 +55,7 @@ function Speakers({ speakers }: { speakers: readonly Speaker[] }) {
               <span className="block truncate text-sm leading-tight font-medium">
                 <bdi>{isVisible(name) ? name : 'Someone'}</bdi>
               </span>
-              <span className="text-xs text-muted-foreground">
+              <span className="mt-0.5 block text-xs leading-tight text-muted-foreground">
                 {id === me?.id && 'you · '}
                 <time dateTime={new Date(at).toISOString()} title={fullTime(at)}>
                   {ago(at, now)}

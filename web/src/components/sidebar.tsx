@@ -1,17 +1,18 @@
+import type { MouseEvent } from 'react'
 import { useChat, useSnapshot } from '@/app/chat'
 import { useOpenDialog } from '@/app/dialogs'
 import { roomPath } from '@/app/route'
 import type { RoomView } from '@/lib/room'
 import { Avatar } from './avatar'
 import { cn } from './cn'
-import { KeyboardIcon, LeaveIcon, PenIcon, SearchIcon } from './icons'
+import { CloseIcon, KeyboardIcon, LeaveIcon, PenIcon, SearchIcon } from './icons'
 import { JoinForm } from './join-form'
 import { Logo } from './logo'
 import { ThemeToggle } from './theme-toggle'
 import { Badge } from './ui/badge'
 import { Button } from './ui/button'
 
-/** The rooms and oneself. `onPick` is called when the person has chosen where to go. */
+/** The rooms and oneself. `onPick` is called when the person has chosen where to go, or to stay. */
 export function Sidebar({ onPick }: { onPick?: () => void }) {
   const rooms = useSnapshot((snapshot) => snapshot.rooms)
   const active = useSnapshot((snapshot) => snapshot.active)
@@ -24,6 +25,11 @@ export function Sidebar({ onPick }: { onPick?: () => void }) {
         <Button variant="ghost" size="icon" aria-label="Find a room" title="Find a room" onClick={() => open('palette')}>
           <SearchIcon />
         </Button>
+        {onPick && (
+          <Button variant="ghost" size="icon" aria-label="Close" onClick={onPick} className="-ml-2">
+            <CloseIcon />
+          </Button>
+        )}
       </div>
       <nav aria-label="Rooms" className="scroll-thin min-h-0 flex-1 overflow-y-auto px-3 py-2">
         <ul className="space-y-0.5">
@@ -44,6 +50,12 @@ type RoomItemProps = { room: RoomView; isActive: boolean; onPick: (() => void) |
 
 function RoomItem({ room: { name, unread }, isActive, onPick }: RoomItemProps) {
   const { client } = useChat()
+  const leave = ({ currentTarget }: MouseEvent) => {
+    const item = currentTarget.closest('li')
+    const neighbour = item?.nextElementSibling ?? item?.previousElementSibling
+    neighbour?.querySelector('a')?.focus()
+    client.leave(name)
+  }
   return (
     <li className="group relative">
       <a
@@ -76,7 +88,7 @@ function RoomItem({ room: { name, unread }, isActive, onPick }: RoomItemProps) {
         size="icon-sm"
         aria-label={`Leave ${name}`}
         title={`Leave ${name}`}
-        onClick={() => client.leave(name)}
+        onClick={leave}
         className={cn(
           'absolute inset-y-0 right-1 my-auto hover:bg-transparent',
           'group-focus-within:visible group-hover:visible',

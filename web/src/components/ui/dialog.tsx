@@ -4,8 +4,8 @@ import { cn } from '@/components/cn'
 const SHAPES = {
   center: 'm-auto animate-rise rounded-xl shadow-2xl',
   top: 'mx-auto mt-[12vh] mb-auto animate-rise rounded-xl shadow-2xl',
-  left: 'mr-auto ml-0 h-dvh max-h-none w-[min(19rem,85vw)] animate-from-left shadow-2xl',
-  right: 'mr-0 ml-auto h-dvh max-h-none w-[min(19rem,85vw)] animate-from-right shadow-2xl',
+  left: 'mr-auto ml-0 h-dvh max-h-none w-[min(19rem,85vw)] animate-from-left bg-sidebar pt-[env(safe-area-inset-top)] pl-[env(safe-area-inset-left)] shadow-2xl',
+  right: 'mr-0 ml-auto h-dvh max-h-none w-[min(19rem,85vw)] animate-from-right bg-sidebar pt-[env(safe-area-inset-top)] pr-[env(safe-area-inset-right)] pb-[env(safe-area-inset-bottom)] shadow-2xl',
 }
 
 type DialogProps = { label: string; onClose: () => void; shape?: keyof typeof SHAPES; className?: string; children: ReactNode }
