@@ -32,7 +32,10 @@ export class Archive {
     if (room.history === 'loading') return
     if (typeof olderThan !== 'number' || room.staleAbove !== undefined) return this.#load(room)
     await this.#loading(room, async () => {
-      const page = await this.#page(room, olderThan)
+      const page = await this.#history(room.name, { before: olderThan })
+      // or the oldest were dropped meanwhile, and this page no longer adjoins
+      if (room.olderThan !== olderThan) return
+      room.merge(page.messages)
       room.olderThan = page.next
     })
   }

@@ -97,6 +97,24 @@ describe('history', () => {
     expect(history).toHaveBeenLastCalledWith('lobby', { before: 97 })
   })
 
+  test('that was asked for before the oldest messages were dropped leaves no hole behind it', async () => {
+    const { chat, network, history } = enterLobby()
+    history.mockResolvedValueOnce({ messages: [message(1000)], next: 1000 })
+    network.socket.live(1000)
+    await settle()
+    for (let seq = 1001; seq <= 3300; seq += 1) network.socket.say({ type: 'message', ...message(seq) })
+    const answers = answerLater(history)
+    void chat.loadOlder('lobby')
+    chat.enter('kitchen')
+    network.socket.say({ type: 'message', ...message(3301) })
+    answers[0]?.({ messages: [message(998), message(999)], next: 998 })
+    await settle()
+    const seqs = lobby(chat).messages.map(({ seq }) => seq)
+    expect(seqs).toEqual(Array.from({ length: 2000 }, (_, n) => 1302 + n))
+    void chat.loadOlder('lobby')
+    expect(history).toHaveBeenLastCalledWith('lobby', { before: 1302 })
+  })
+
   test('that fails says so and can be tried again', async () => {
     const { chat, network, history } = enterLobby()
     history.mockRejectedValueOnce(new Error('away'))
