@@ -244,6 +244,19 @@ describe('after a reconnect', () => {
     expect(after.network.socket.publishedBodies()).toEqual(['kept'])
   })
 
+  test('a reload does not send as new what went out when the storage was full', () => {
+    const { storage, fill } = limitedStorage()
+    const before = enterLobby({ storage })
+    before.chat.send('lobby', 'hi')
+    fill()
+    before.network.socket.live()
+    expect(before.network.socket.publishedBodies()).toEqual(['hi'])
+    vi.advanceTimersByTime(600_000)
+    const after = enterLobby({ storage })
+    after.network.socket.live()
+    expect(after.network.socket.publishedBodies()).toEqual([])
+  })
+
   test('the outage is known from its beginning to its end', () => {
     const { chat, network } = enterLobby()
     network.socket.live()

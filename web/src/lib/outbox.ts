@@ -71,7 +71,10 @@ export class Outbox {
     this.#entries = index < 0 ? [...this.#entries, entry] : this.#entries.with(index, entry)
     const name = this.#names.get(entry.id) ?? this.#newName()
     this.#names.set(entry.id, name)
-    if (this.#options.storage.write(name, entry) || this.#isTold) return
+    if (this.#options.storage.write(name, entry)) return
+    // what is stored does not say that it went out, and would be sent as new
+    this.#options.storage.remove(name)
+    if (this.#isTold) return
     this.#isTold = true
     this.#options.onUnkept()
   }
