@@ -100,6 +100,14 @@ describe('sending', () => {
     expect(network.socket.publishedBodies()).toEqual(['one', 'one', 'two'])
   })
 
+  test('does not wait for a clock that was set back', () => {
+    const { chat, network } = enterLobby()
+    network.socket.live()
+    vi.setSystemTime(Date.now() - 3_600_000)
+    chat.send('lobby', 'hi')
+    expect(network.socket.publishedBodies()).toEqual(['hi'])
+  })
+
   test('knows the way of a message, whether its ack or the message itself comes first', () => {
     const { chat, network } = enterLobby()
     network.socket.live()
