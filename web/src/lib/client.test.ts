@@ -300,6 +300,21 @@ describe('a client', () => {
     expect(client.link).toEqual({ state: 'stopped', code: 1000 })
   })
 
+  test('follows the network where there is no page: in a worker', () => {
+    vi.stubGlobal('document', undefined)
+    vi.stubGlobal('window', undefined)
+    let online = true
+    const { client, network } = connect({ isOnline: () => online })
+    online = false
+    network.socket.end(1006)
+    vi.advanceTimersByTime(500)
+    expect(client.link.state).toBe('offline')
+    online = true
+    globalThis.dispatchEvent(new Event('online'))
+    expect(network.sockets).toHaveLength(2)
+    client.close()
+  })
+
   test('takes history for the confirmation of what it holds of its own', async () => {
     const { client, network, history } = connect()
     const onSent = vi.fn<(receipt: object) => void>()
