@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { announceChange, enterLobby, FakeLocks, lobby, ME, message, settle } from './fake.ts'
+import { Chat } from './chat.ts'
+import { announceChange, enterLobby, FakeLocks, FakeNetwork, lobby, ME, message, settle } from './fake.ts'
 import { Profile } from './profile.ts'
 import { memoryStorage } from './storage.ts'
 
@@ -58,6 +59,20 @@ describe('two tabs of one person', () => {
     left.chat.rename('Anna')
     announceChange('name')
     expect(right.chat.snapshot().name).toBe('Anna')
+  })
+
+  test('one that waits for a name takes the one that the person gave in the other', () => {
+    const storage = memoryStorage()
+    const [left, right] = [new FakeNetwork(), new FakeNetwork()].map((network) => {
+      const chat = new Chat({ server: { open: network.open, history: async () => ({ messages: [], next: null }) }, storage })
+      chat.enter('lobby')
+      expect(chat.snapshot().name).toBeUndefined()
+      return { chat, network }
+    })
+    left?.chat.rename('Ann')
+    announceChange('name')
+    expect(right?.chat.snapshot().name).toBe('Ann')
+    expect(right?.network.sockets).toHaveLength(1)
   })
 
   test('neither takes back what the other read or joined', async () => {

@@ -87,9 +87,7 @@ export class Chat {
   rename(name: string) {
     this.#profile.name = name.trim()
     this.#problem = undefined
-    this.#client.rename(name.trim())
-    this.#touch()
-    this.#connect()
+    this.#become(name.trim())
   }
 
   /** Shows a room and joins it if need be. Says whether that can be. */
@@ -310,7 +308,13 @@ export class Chat {
   /** Another tab has another name: so has this one. */
   #followName() {
     const { name } = this.#profile
-    if (name !== undefined && name !== this.#client.name) this.#client.rename(name)
+    if (name !== undefined && name !== this.#client.name) this.#become(name)
+  }
+
+  #become(name: string) {
+    this.#client.rename(name)
+    this.#touch()
+    this.#connect()
   }
 
   /** Another tab joined, left or read a room: so does this one. */
