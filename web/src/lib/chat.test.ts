@@ -132,6 +132,19 @@ describe('rooms', () => {
     expect(lobby(chat).divider).toBe(106)
   })
 
+  test('do not take for read what comes below one’s own message that was acked further on', async () => {
+    const { chat, network } = enterLobby()
+    network.socket.live()
+    await settle()
+    chat.setReading(true)
+    chat.send('lobby', 'mine')
+    network.socket.ack(network.socket.published()[0]?.id ?? '', 130)
+    network.socket.say({ type: 'message', ...message(105) })
+    chat.setReading(false)
+    network.socket.say({ type: 'message', ...message(106) })
+    expect(lobby(chat)).toMatchObject({ unread: 1, divider: 105 })
+  })
+
   test('remember over a reload what was read', async () => {
     const storage = memoryStorage()
     const before = enterLobby({ storage })

@@ -263,7 +263,7 @@ export class Chat {
   }
 
   #read(room: Room) {
-    room.markRead()
+    room.markRead(this.#client.user)
     this.#profile.read(room.name, room.readSeq)
   }
 

@@ -70,8 +70,9 @@ export class Room {
     if (this.unread(me) > 0) this.divider = this.readSeq
   }
 
-  markRead() {
-    this.readTo(this.timeline.newest?.seq)
+  /** Up to the newest that others said: one's own has its place before all that is below it has come. */
+  markRead(me: User | undefined) {
+    this.readTo(this.timeline.messages.findLast(({ from }) => from.id !== me?.id)?.seq)
   }
 
   readTo(seq: number | undefined) {
