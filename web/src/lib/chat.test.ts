@@ -171,6 +171,19 @@ describe('rooms', () => {
   })
 })
 
+test('nobody types on because a timer was early or the clock was set back', () => {
+  const { chat, network } = enterLobby()
+  network.socket.live()
+  network.socket.say({ type: 'typing', room: 'lobby', from: [BOB] })
+  vi.setSystemTime(Date.now() - 1)
+  vi.advanceTimersByTime(3000)
+  network.socket.say({ type: 'typing', room: 'lobby', from: [{ id: 'cid', name: 'Cid' }] })
+  vi.advanceTimersByTime(2000)
+  expect(lobby(chat).typists).toEqual(['Cid'])
+  vi.advanceTimersByTime(600_000)
+  expect(lobby(chat).typists).toEqual([])
+})
+
 describe('a chat that is closed', () => {
   test('hears and follows nothing more, and leaves what is unsent to the next', () => {
     const { chat, network, storage } = enterLobby()

@@ -6,12 +6,13 @@ import { ackHops } from './hops.ts'
 import { RoomError } from './memberships.ts'
 import { Profile } from './profile.ts'
 import { LIMITS, type Ack, type Count, type Message, type RelayState, type User, type Welcome } from './protocol.ts'
-import { Room, TYPING_MS, type RoomView } from './room.ts'
+import { Room, type RoomView } from './room.ts'
 import type { Snapshot } from './snapshot.ts'
 import type { Storage } from './storage.ts'
 
 export type ChatOptions = Omit<ClientOptions, 'name' | 'rooms'> & { storage: Storage }
 
+const TYPING_MS = 5000
 const UNKEPT = 'This browser keeps nothing more for this page: what is not sent yet is lost when you close it.'
 
 /** What a person sees of a client: the rooms, what is said in them, and what is still to be sent. */
@@ -270,10 +271,10 @@ export class Chat {
   #showTyping(name: string, users: readonly User[]) {
     const room = this.#rooms.get(name)
     if (!room) return
-    room.addTypists(users, Date.now())
+    const forget = room.addTypists(users)
     this.#touch(room)
     setTimeout(() => {
-      if (room.expireTypists(Date.now())) this.#touch(room)
+      if (forget()) this.#touch(room)
     }, TYPING_MS)
   }
 

@@ -5,7 +5,6 @@ import type { Message, User } from './protocol.ts'
 import { Speakers, type Speaker } from './speakers.ts'
 import { Timeline } from './timeline.ts'
 
-export const TYPING_MS = 5000
 /** How many messages stay in memory: of a room in view, of one that is read further up, and of the others. */
 const IN_VIEW = 20_000
 const READ_BACK = 40_000
@@ -50,7 +49,7 @@ export class Room {
   divider: number | undefined
   readSeq: number | undefined
   readonly #speakers = new Speakers()
-  readonly #typists = new Map<string, { name: string; until: number }>()
+  readonly #typists = new Map<string, User>()
 
   constructor(name: string, readSeq?: number) {
     this.name = name
@@ -110,15 +109,14 @@ export class Room {
     if (this.timeline.trim(bound)) this.olderThan = this.timeline.oldest?.seq
   }
 
-  addTypists(users: readonly User[], now: number) {
-    for (const { id, name } of users) this.#typists.set(id, { name, until: now + TYPING_MS })
-  }
-
-  /** Forgets who stopped typing. Says whether anyone did. */
-  expireTypists(now: number): boolean {
-    const expired = [...this.#typists].filter(([, { until }]) => until <= now)
-    for (const [id] of expired) this.#typists.delete(id)
-    return expired.length > 0
+  /** Returns what forgets those who have not typed again since. It says whether there were any. */
+  addTypists(users: readonly User[]): () => boolean {
+    for (const user of users) this.#typists.set(user.id, user)
+    return () => {
+      const idle = users.filter((user) => this.#typists.get(user.id) === user)
+      for (const { id } of idle) this.#typists.delete(id)
+      return idle.length > 0
+    }
   }
 
   view(outgoing: readonly Entry[], me: User | undefined): RoomView {
