@@ -51,6 +51,24 @@ describe('history', () => {
     expect(history.mock.calls.map(([room]) => room)).toEqual(['lobby', 'kitchen', 'hall'])
   })
 
+  test('comes first for the room in view, and is asked for once', async () => {
+    const storage = memoryStorage()
+    const rooms = enterLobby({ storage })
+    vi.advanceTimersByTime(1)
+    rooms.chat.enter('kitchen')
+    rooms.chat.close()
+    const { chat, network, history } = enterLobby({ storage })
+    const answers = answerLater(history)
+    chat.enter('kitchen')
+    network.socket.live()
+    network.socket.say({ type: 'joined', room: 'kitchen', seq: 105 })
+    answers[0]?.({ messages: [], next: null })
+    await settle()
+    answers[1]?.({ messages: [], next: null })
+    await settle()
+    expect(history.mock.calls.map(([room]) => room)).toEqual(['kitchen', 'lobby'])
+  })
+
   test('goes further back on demand', async () => {
     const { chat, network, history } = enterLobby()
     history.mockResolvedValueOnce({ messages: [message(99)], next: 99 })

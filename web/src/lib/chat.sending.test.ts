@@ -140,6 +140,28 @@ describe('sending', () => {
     expect(chat.snapshot().problem).toBeUndefined()
   })
 
+  test('tells of typing at once after a message', () => {
+    const { chat, network } = enterLobby()
+    network.socket.live()
+    chat.typing('lobby')
+    chat.send('lobby', 'hi')
+    chat.typing('lobby')
+    expect(network.socket.sent.filter(({ type }) => type === 'typing')).toHaveLength(2)
+  })
+
+  test('is as fast as ever on a new connection', () => {
+    const { chat, network } = enterLobby()
+    network.socket.live()
+    chat.send('lobby', 'one')
+    const id = network.socket.published()[0]?.id ?? ''
+    network.socket.say({ type: 'error', code: 'rate_limited', detail: 'slow down', id, retry_after_ms: 20 })
+    network.socket.end(1006)
+    vi.advanceTimersByTime(500)
+    for (const body of ['two', 'three']) chat.send('lobby', body)
+    network.socket.live()
+    expect(network.socket.publishedBodies()).toEqual(['one', 'two', 'three'])
+  })
+
   test('tells of typing at most every two seconds', () => {
     const { chat, network } = enterLobby()
     network.socket.live()

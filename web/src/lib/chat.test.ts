@@ -102,6 +102,17 @@ describe('rooms', () => {
     expect(lobby(chat).unread).toBe(0)
   })
 
+  test('that are entered are not read before the person has their end in view', async () => {
+    const { chat, network } = enterLobby()
+    network.socket.live()
+    chat.setReading(true)
+    chat.enter('kitchen')
+    network.socket.say({ type: 'joined', room: 'kitchen', seq: 105 })
+    await settle()
+    network.socket.say({ type: 'message', ...message(106, { room: 'kitchen' }) })
+    expect(chat.snapshot().active?.unread).toBe(1)
+  })
+
   test('that are entered during an outage do not hurry the next attempt', () => {
     const { chat, network } = enterLobby()
     network.socket.live()

@@ -168,7 +168,7 @@ describe('events', () => {
     network.socket.live(100)
     network.socket.end(1006)
     vi.advanceTimersByTime(500)
-    network.socket.welcome()
+    network.socket.welcome({ seq: 300 })
     network.socket.say({ type: 'reset', seq: 300, reason: 'too_old' })
     expect(onReset).toHaveBeenCalledExactlyOnceWith({ from: 100, seq: 300, reason: 'too_old' })
     expect(client.cursor).toBe(300)
@@ -245,6 +245,15 @@ describe('membership', () => {
     network.socket.say({ type: 'joined', room: 'a', seq: 110 })
     expect(client.cursor).toBe(110)
   })
+
+  test('ends when the server says so', () => {
+    const { client, network } = connect()
+    network.socket.live()
+    client.leave('lobby')
+    expect(client.isIn('lobby')).toBe(true)
+    network.socket.say({ type: 'left', room: 'lobby', seq: 110 })
+    expect(client.isIn('lobby')).toBe(false)
+  })
 })
 
 describe('a hello that is refused', () => {
@@ -298,6 +307,23 @@ describe('a client', () => {
     for (const name of ['online', 'pageshow']) window.dispatchEvent(new Event(name))
     expect(network.sockets).toHaveLength(2)
     expect(client.link).toEqual({ state: 'stopped', code: 1000 })
+  })
+
+  test('that is closed no longer waits, and hears of no other tab', () => {
+    const storage = memoryStorage()
+    const { client, network } = connect({ storage })
+    network.socket.live()
+    const id = client.send('lobby', 'hi')
+    network.socket.say({ type: 'error', code: 'rate_limited', detail: 'slow down', id, retry_after_ms: 300 })
+    client.close()
+    expect(client.hold).toBeUndefined()
+    const onChange = vi.fn<() => void>()
+    for (const name of ['hold', 'outbox'] as const) client.on(name, onChange)
+    const [name = ''] = storage.names('outbox.')
+    storage.remove(name)
+    announceChange(name)
+    vi.advanceTimersByTime(300)
+    expect(onChange).not.toHaveBeenCalled()
   })
 
   test('follows the network where there is no page: in a worker', () => {
