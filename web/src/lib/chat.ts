@@ -257,7 +257,7 @@ export class Chat {
     this.#touch(room)
   }
 
-  /** The rooms of what another tab left unsent are joined, so that it can be sent and seen. */
+  /** The client may have joined rooms for what another tab left unsent in them. */
   #showUnsent(rooms: readonly string[]) {
     const joined = rooms.filter((room) => this.#client.rooms.includes(room))
     this.#touch(...joined.map((room) => this.#rooms.get(room) ?? this.#join(room)))

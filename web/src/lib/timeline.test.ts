@@ -32,11 +32,11 @@ test('a returned message whose old place is known is ignored', () => {
   expect(timeline.append(message(901, { id: 'another', was: 6 }))).toBe(true)
 })
 
-test('a page tells whether any of it was known', () => {
+test('pages come in between, whatever of them is known', () => {
   const timeline = new Timeline()
   timeline.append(message(5))
-  expect(timeline.merge([message(3), message(4)])).toBe(false)
-  expect(timeline.merge([message(4), message(6)])).toBe(true)
+  timeline.merge([message(3), message(4)])
+  timeline.merge([message(4), message(6)])
   expect(seqs(timeline)).toEqual([3, 4, 5, 6])
 })
 

@@ -38,15 +38,14 @@ export class Timeline {
     return true
   }
 
-  /** Takes a page of history. Says whether any of it was known. */
-  merge(page: readonly Message[]): boolean {
+  /** Takes a page of history. */
+  merge(page: readonly Message[]) {
     const fresh = page.filter((message) => {
       const isNew = !this.has(message)
       if (isNew) this.#remember(message)
       return isNew
     })
     if (fresh.length > 0) this.#messages = [...fresh, ...this.#messages].toSorted((a, b) => a.seq - b.seq)
-    return fresh.length < page.length
   }
 
   /** Adds to what is known of the way of the message at this place. Says whether there is one. */
