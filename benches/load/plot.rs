@@ -1,67 +1,85 @@
 //! Latency as a picture: over time, and how it is distributed.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use anyhow::Result;
 use plotters::{
     coord::Shift,
     prelude::{
-        BLACK, BLUE, CYAN, ChartBuilder, Color, DrawingArea, GREEN, IntoDrawingArea, IntoLogRange, LineSeries, MAGENTA,
-        PathElement, RED, RGBColor, SVGBackend, SeriesLabelPosition, WHITE,
+        BLACK, ChartBuilder, Color, DrawingArea, IntoDrawingArea, IntoLogRange, LineSeries, PathElement, RGBColor,
+        SVGBackend, SeriesLabelPosition, TRANSPARENT, WHITE,
     },
 };
 
 use super::{run::Outcome, subject::Subject, tally::Times};
 
 const SIZE: (u32, u32) = (1000, 800);
-/// Milliseconds at the lower end of the scale.
+/// Milliseconds at the lower end of the scale, if it goes so far.
 const LEAST_MS: f64 = 0.01;
 const FONT: (&str, u32) = ("sans-serif", 15);
-const ORANGE: RGBColor = RGBColor(230, 130, 0);
-const BROWN: RGBColor = RGBColor(130, 80, 40);
-/// Of the subjects, in their order.
-const COLORS: [RGBColor; Subject::ALL.len()] = [BLUE, RED, GREEN, MAGENTA, CYAN, ORANGE, BROWN, BLACK];
+const GRID: RGBColor = RGBColor(225, 225, 225);
+/// Of the subjects, in their order: the palette of Okabe and Ito, which the colour-blind tell apart too.
+const COLORS: [RGBColor; Subject::ALL.len()] = [
+    RGBColor(0, 114, 178),
+    BLACK,
+    RGBColor(213, 94, 0),
+    RGBColor(204, 121, 167),
+    RGBColor(0, 158, 115),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(150, 150, 150),
+];
+/// What is drawn over time, and how strong.
+const PARTS: [(f64, f64); 3] = [(0.5, 1.0), (0.99, 0.6), (1.0, 0.25)];
+/// Subjects of which all parts are drawn; of more it is the second only, or nobody could tell them apart.
+const IN_FULL: usize = 2;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// One line of a picture.
 struct Line {
-    label: String,
     color: RGBColor,
     points: Vec<(f64, f64)>,
 }
 
 /// Draws the latency of all rounds, each subject in its color.
 pub(crate) fn draw(path: &Path, outcomes: &[Outcome]) -> Result<()> {
+    let subjects =
+        Subject::ALL.into_iter().zip(COLORS).map(|(subject, color)| (subject, color, seconds(outcomes, subject)));
+    let subjects: Vec<_> = subjects.filter(|(_, _, seconds)| !seconds.is_empty()).collect();
+    let (parts, caption) = if subjects.len() > IN_FULL {
+        (PARTS.get(1..2), "99 % were delivered within, in ms, by the second in which they were due")
+    } else {
+        (
+            Some(&PARTS[..]),
+            "50 %, 99 % (paler) and all (pale) were delivered within, in ms, by the second in which they were due",
+        )
+    };
     let (mut over_time, mut distribution) = (Vec::new(), Vec::new());
-    for (subject, color) in Subject::ALL.into_iter().zip(COLORS) {
-        let seconds = seconds(outcomes, subject);
-        if seconds.is_empty() {
-            continue;
-        }
-        for (name, part, strength) in [("50 %", 0.5, 1.0), ("99 %", 0.99, 0.6), ("longest", 1.0, 0.25)] {
-            let values = seconds.iter().map(|times| times.quantile_ms(part));
-            let points =
-                (0..).map(f64::from).zip(values).filter_map(|(second, value)| Some((second, value?.max(LEAST_MS))));
-            over_time.push(Line {
-                label: format!("{} {name}", subject.name()),
-                color: faint(color, strength),
-                points: points.collect(),
-            });
+    for (subject, color, seconds) in &subjects {
+        for (part, strength) in parts.into_iter().flatten() {
+            let values = seconds.iter().map(|times| times.quantile_ms(*part));
+            let points = (0..).map(f64::from).zip(values);
+            let points = points.filter_map(|(second, value)| Some((second, value?.max(LEAST_MS)))).collect();
+            over_time.push(Line { color: faint(*color, *strength), points });
         }
         let mut all = Times::default();
-        for second in &seconds {
+        for second in seconds {
             all.merge(second);
         }
         let points = all.distribution().into_iter().map(|(ms, part)| (ms.max(LEAST_MS), part * 100.0)).collect();
-        distribution.push(Line { label: subject.name().to_owned(), color, points });
+        distribution.push((subject.name(), Line { color: *color, points }));
     }
+    let times = || {
+        let delivered = distribution.iter().flat_map(|(_, line)| &line.points).map(|point| point.0);
+        over_time.iter().flat_map(|line: &Line| &line.points).map(|point| point.1).chain(delivered)
+    };
+    let range = times().fold(1.0, f64::min) / 1.5..times().fold(1.0, f64::max) * 1.5;
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let (upper, lower) = root.split_vertically(SIZE.1 / 2);
-    let longest = over_time.iter().flat_map(|line| &line.points).map(|point| point.1).fold(1.0, f64::max) * 1.5;
-    draw_over_time(&upper, &over_time, longest)?;
-    draw_distribution(&lower, &distribution, longest)?;
+    draw_over_time(&upper, caption, &over_time, range.clone())?;
+    draw_distribution(&lower, &distribution, range)?;
     root.present()?;
     Ok(())
 }
@@ -76,38 +94,42 @@ fn seconds(outcomes: &[Outcome], subject: Subject) -> Vec<Times> {
     all
 }
 
-fn draw_over_time(area: &Area<'_>, lines: &[Line], longest: f64) -> Result<()> {
+fn draw_over_time(area: &Area<'_>, caption: &str, lines: &[Line], range: Range<f64>) -> Result<()> {
     let last = lines.iter().flat_map(|line| &line.points).map(|point| point.0).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
-        .caption("from due to delivered, in ms, by the second in which the message was due", FONT)
-        .margin(10)
-        .x_label_area_size(30)
-        .y_label_area_size(60)
-        .build_cartesian_2d(0.0..last, (LEAST_MS..longest).log_scale())?;
-    chart.configure_mesh().x_desc("second").y_desc("ms").draw()?;
-    for line in lines {
-        let color = line.color;
-        chart
-            .draw_series(LineSeries::new(line.points.iter().copied(), color.stroke_width(2)))?
-            .label(&line.label)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2)));
-    }
-    let labels = &mut chart.configure_series_labels();
-    labels.position(SeriesLabelPosition::LowerRight).background_style(WHITE.mix(0.8)).draw()?;
-    Ok(())
-}
-
-fn draw_distribution(area: &Area<'_>, lines: &[Line], longest: f64) -> Result<()> {
-    let mut chart = ChartBuilder::on(area)
-        .caption("deliveries that took at most so long, in %", FONT)
+        .caption(caption, FONT)
         .margin(10)
         .x_label_area_size(40)
         .y_label_area_size(60)
-        .build_cartesian_2d((LEAST_MS..longest).log_scale(), 0.0..100.0)?;
-    chart.configure_mesh().x_desc("ms").y_desc("%").draw()?;
+        .build_cartesian_2d(0.0..last, range.log_scale())?;
+    let mesh = &mut chart.configure_mesh();
+    mesh.light_line_style(TRANSPARENT).bold_line_style(GRID).x_desc("second").y_desc("ms");
+    mesh.y_label_formatter(&f64::to_string).draw()?;
     for line in lines {
         chart.draw_series(LineSeries::new(line.points.iter().copied(), line.color.stroke_width(2)))?;
     }
+    Ok(())
+}
+
+fn draw_distribution(area: &Area<'_>, lines: &[(&str, Line)], range: Range<f64>) -> Result<()> {
+    let mut chart = ChartBuilder::on(area)
+        .caption("so many of what was delivered took at most so long", FONT)
+        .margin(10)
+        .x_label_area_size(40)
+        .y_label_area_size(60)
+        .build_cartesian_2d(range.log_scale(), 0.0..100.0)?;
+    let mesh = &mut chart.configure_mesh();
+    mesh.light_line_style(TRANSPARENT).bold_line_style(GRID).x_desc("ms").y_desc("%");
+    mesh.x_label_formatter(&f64::to_string).y_label_formatter(&f64::to_string).draw()?;
+    for (name, Line { color, points }) in lines {
+        let color = *color;
+        chart
+            .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
+            .label(*name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2)));
+    }
+    let labels = &mut chart.configure_series_labels();
+    labels.position(SeriesLabelPosition::UpperLeft).background_style(WHITE).margin(15).draw()?;
     Ok(())
 }
 
