@@ -49,6 +49,7 @@ lint: ## formatting, Clippy, unused and unwanted dependencies
 .PHONY: sdk
 sdk: web/node_modules/.package-lock.json ## build the JavaScript SDK
 	npm --prefix web/sdk run build --silent
+	@echo 'web/sdk/dist is built; `npm pack ./web/sdk` makes a package of it'
 
 .PHONY: types
 types: ## write the TypeScript types of the protocol from the Rust types

@@ -1,6 +1,4 @@
 // Fills a few rooms with a conversation of several bots, over the public protocol and with the JavaScript SDK.
-//   node --experimental-websocket examples/demo/demo.mjs [--speed 2] [--once]
-// HUBBUB_URL names the server; where none runs there, one is started. Ctrl-C ends both.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -17,13 +15,35 @@ const HEAD_START = 6
 const PAUSE_MS = 9000
 
 const address = new URL(process.env.HUBBUB_URL ?? 'http://127.0.0.1:8080')
-const { values: options } = parseArgs({ options: { speed: { type: 'string', default: '1' }, once: { type: 'boolean' } } })
-const speed = Number(options.speed)
+const options = readOptions()
 const end = new AbortController()
 const clients = new Map()
 
+function readOptions() {
+  try {
+    const { values } = parseArgs({ options: { speed: { type: 'string', default: '1' }, once: { type: 'boolean' }, help: { type: 'boolean' } } })
+    if (values.help) usage(0)
+    const speed = Number(values.speed)
+    if (!(speed > 0)) throw new Error(`--speed ${values.speed}: it has to be a number above 0`)
+    return { ...values, speed }
+  } catch (error) {
+    console.error(error.message)
+    return usage(2)
+  }
+}
+
+function usage(code) {
+  console.log(`make demo ARGS="[--speed N] [--once]"
+
+  --speed N  talk N times as fast [1]
+  --once     end when all is said, instead of beginning anew
+
+HUBBUB_URL names the server [http://127.0.0.1:8080]; where none runs there, one is started. Ctrl-C ends both.`)
+  process.exit(code)
+}
+
 function sleep(ms) {
-  return delay(ms / speed, undefined, { signal: end.signal })
+  return delay(ms / options.speed, undefined, { signal: end.signal })
 }
 
 async function isRunning() {
@@ -69,10 +89,10 @@ function clientOf(name) {
 }
 
 async function write(client, room, body) {
-  const until = Date.now() + Math.min(700 + 35 * body.length, 7000) / speed
+  const until = Date.now() + Math.min(700 + 35 * body.length, 7000) / options.speed
   while (Date.now() < until) {
     client.typing(room)
-    await sleep(Math.min(2000, (until - Date.now()) * speed))
+    await sleep(Math.min(2000, (until - Date.now()) * options.speed))
   }
 }
 
