@@ -19,6 +19,16 @@ test('a fence that is not closed is text', () => {
   expect(told('```\nlet a')).toEqual([['```\nlet a']])
 })
 
+test('a fence may be empty, closed at the end of a line, and followed by another', () => {
+  expect(told('```\n```\n```\n\n```\n```a\nb```  \nc')).toEqual([{ code: '' }, { code: '' }, { code: 'b' }, ['c']])
+})
+
+test('many fences that are not closed take no longer than other text', () => {
+  const start = process.cpuUsage()
+  for (let n = 0; n < 20; n += 1) blocksOf('```a\n'.repeat(1638))
+  expect(process.cpuUsage(start).user / 1000).toBeLessThan(200)
+})
+
 test('an address in code is no link', () => {
   expect(told('see https://example.org/ or `https://example.org/`')).toEqual([
     ['see ', { href: 'https://example.org/' }, ' or ', { code: 'https://example.org/' }],
