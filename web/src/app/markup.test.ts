@@ -47,6 +47,6 @@ test('a few emoji alone are told from text and from numbers', () => {
 })
 
 test('text that leaves no mark is told from text that does', () => {
-  for (const text of ['\u200b\u200d\ufeff', '\u202e', '\u3164', ' \u00a0', '\u0301']) expect(isVisible(text)).toBe(false)
+  for (const text of ['\u200b\u200d\ufeff', '\u202e', '\u3164', '\u2800', ' \u00a0', '\u0301']) expect(isVisible(text)).toBe(false)
   for (const text of ['a\u200b', '.', '🎉', 'ا']) expect(isVisible(text)).toBe(true)
 })

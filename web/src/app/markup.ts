@@ -11,7 +11,10 @@ const FENCE_END = /\n?```[^\S\n]*$\n?/gmu
 const INLINE = /`([^`\n]+)`/gu
 const SIGN = String.raw`\p{ExtPict}\ufe0f?\p{EMod}?`
 const EMOJI_ONLY = new RegExp(String.raw`^(?:(?:\p{RI}{2}|${SIGN}(?:\u200d${SIGN})*)\s*){1,6}$`, 'u')
-const VISIBLE = /[^\p{C}\p{Z}\p{M}\u034f\u115f\u1160\u3164\uffa0]/u
+const VISIBLE = /[^\p{C}\p{Z}\p{M}\u034f\u115f\u1160\u2800\u3164\uffa0\u{1d159}]/u
+
+/** What stands for a body that leaves no mark on the screen. */
+export const UNSEEN = 'A message without anything to see'
 
 /** What the signs in a message mean: code between backquotes, and web addresses. All else is text. */
 export function blocksOf(body: string): Block[] {
@@ -64,4 +67,9 @@ export function isEmojiOnly(body: string): boolean {
 /** Whether any of it leaves a mark on the screen. */
 export function isVisible(text: string): boolean {
   return VISIBLE.test(text)
+}
+
+/** The name as it is shown, which may be one of signs that nobody sees. */
+export function shownName(name: string): string {
+  return isVisible(name) ? name : 'Someone'
 }
