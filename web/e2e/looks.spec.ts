@@ -45,6 +45,30 @@ test('on a phone the rooms are in a drawer and everything can be touched', async
   await expect(drawer).toBeHidden()
 })
 
+test('a press beside a dialog closes it and nothing else, and one on its edge leaves it open', async ({ person, room }) => {
+  const ann = await person('Ann', { ...PHONE, reducedMotion: 'reduce' })
+  const { page } = ann
+  await ann.enter(room)
+  const below = await page.getByRole('button', { name: 'People' }).boundingBox()
+  await page.getByRole('button', { name: 'Rooms' }).tap()
+  const drawer = page.getByRole('dialog', { name: 'Rooms' })
+  await expect(drawer).toBeVisible()
+  await page.touchscreen.tap((below?.x ?? 0) + 20, (below?.y ?? 0) + 20)
+  await expect(drawer).toBeHidden()
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))))
+  await expect(page.getByRole('dialog')).toHaveCount(0)
+
+  await page.getByRole('button', { name: 'Rooms' }).tap()
+  await drawer.getByRole('button', { name: /Change your name/ }).tap()
+  const dialog = page.getByRole('dialog', { name: 'Change your name' })
+  await dialog.getByRole('textbox').fill('Ann of the many words')
+  const box = await dialog.boundingBox()
+  await page.touchscreen.tap((box?.x ?? 0) + 5, (box?.y ?? 0) + 5)
+  await expect(dialog.getByRole('textbox')).toHaveValue('Ann of the many words')
+  await page.touchscreen.tap((box?.x ?? 0) + 5, (box?.y ?? 0) - 20)
+  await expect(dialog).toBeHidden()
+})
+
 test('nothing lies under the notch of a phone, nor under the bar at its bottom', async ({ person, room }) => {
   const ann = await person('Ann', { ...PHONE, viewport: { width: 740, height: 360 }, reducedMotion: 'reduce' })
   await ann.enter(room)
