@@ -106,6 +106,29 @@ test('the palette finds rooms and joins new ones', async ({ person, room }) => {
   await expect(ann.composer).toBeFocused()
 })
 
+test('in the palette nothing moves but what one moves, whatever is said meanwhile', async ({ person, room }) => {
+  const ann = await person('Ann', { viewport: { width: 1280, height: 500 } })
+  const { page } = ann
+  const rooms = Array.from({ length: 20 }, (_, n) => `${room}-${n + 10}`)
+  await page.addInitScript((names) => {
+    for (const [n, name] of names.entries()) localStorage.setItem(`hubbub.room.${name}`, JSON.stringify({ joinedAt: n + 1, readSeq: 1 }))
+  }, rooms)
+  const wire = await Wire.tap(page)
+  await ann.enter(room)
+  await page.keyboard.press('Control+k')
+  await expect(page.getByRole('combobox')).toBeFocused()
+  for (let n = 0; n < 3; n += 1) await page.keyboard.press('ArrowDown')
+  const picked = page.locator('[role=option][aria-selected=true]')
+  await expect(picked).toHaveText(`#${rooms[3]}`)
+  const list = page.getByRole('listbox')
+  await list.evaluate((element) => element.scrollTo({ top: 300 }))
+  wire.say(news(1, room, { body: 'here' }))
+  wire.say(news(2, rooms.at(-1) ?? '', { body: 'elsewhere' }))
+  await expect(page.getByRole('option').first()).toHaveText(`#${rooms.at(-1)}1 unread`)
+  await expect(picked).toHaveText(`#${rooms[3]}`)
+  expect(await list.evaluate((element) => element.scrollTop)).toBe(300)
+})
+
 test('? shows the keyboard map, and is a sign like any other where one writes', async ({ person, room }) => {
   const ann = await person('Ann')
   await ann.enter(room)
