@@ -1,3 +1,4 @@
+import { news } from './past'
 import { expect, test, Wire, type Person } from './person'
 
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true }
@@ -43,6 +44,12 @@ test('on a phone the rooms are in a drawer and everything can be touched', async
   await ann.page.getByRole('button', { name: 'Rooms' }).tap()
   await drawer.getByRole('button', { name: 'Close' }).tap()
   await expect(drawer).toBeHidden()
+
+  const wire = await Wire.tap(ann.page)
+  await ann.page.reload()
+  await ann.isLive()
+  wire.say(news(1, room))
+  await expect(ann.page.getByRole('button', { name: 'Rooms' })).toHaveAccessibleName('Rooms 1 unread in other rooms')
 })
 
 test('a press beside a dialog closes it and nothing else, and one on its edge leaves it open', async ({ person, room }) => {
