@@ -198,6 +198,14 @@ test('emoji are found by name and put where one writes', async ({ person, room }
   await ann.page.keyboard.press('Escape')
   await expect(search).toBeHidden()
   await expect(ann.page.getByRole('button', { name: 'Emoji' })).toBeFocused()
+
+  await ann.page.keyboard.press('Enter')
+  await expect(search).toBeFocused()
+  await ann.page.keyboard.press('Control+k')
+  await expect(ann.page.getByRole('combobox')).toBeFocused()
+  await expect(search).toBeHidden()
+  await ann.page.keyboard.press('Escape')
+  await expect(ann.page.getByRole('combobox')).toBeHidden()
 })
 
 test('what goes away when it is pressed leaves the focus where one goes on', async ({ person, room }) => {

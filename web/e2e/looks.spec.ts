@@ -114,6 +114,19 @@ test('320 px are wide enough for everything', async ({ person, room }) => {
   }
 })
 
+for (const viewport of [{ width: 740, height: 360 }, { width: 320, height: 256 }]) {
+  test(`${viewport.width} × ${viewport.height} px are enough for what lies over the page`, async ({ person, room }) => {
+    const ann = await person('Ann', { viewport, reducedMotion: 'reduce' })
+    await ann.enter(room)
+    await ann.composer.fill('line\n'.repeat(20))
+    await ann.page.getByRole('button', { name: 'Emoji' }).click()
+    await expect(ann.page.getByRole('dialog', { name: 'Emoji' })).toBeInViewport({ ratio: 0.99 })
+    await ann.page.keyboard.press('Escape')
+    await ann.count.click()
+    await expect(ann.page.locator('[popover]')).toBeInViewport({ ratio: 0.99 })
+  })
+}
+
 test('nothing moves for those who want no motion', async ({ person, room }) => {
   const ann = await person('Ann', { reducedMotion: 'reduce' })
   await ann.enter(room)
