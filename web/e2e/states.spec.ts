@@ -277,7 +277,11 @@ test('an outbox that is full', async ({ person, room }) => {
   await ann.enter(room)
   await expect(ann.row('waits 199')).toHaveAttribute('data-state', 'pending')
   await ann.say('one too many')
-  await expect(ann.page.getByText('Too many messages wait to be sent.')).toBeVisible()
+  const note = ann.page.getByText('Too many messages wait to be sent.')
+  await expect(note).toBeVisible()
   await expect(ann.composer).toHaveValue('one too many')
   await isFit(ann, 'outbox full')
+  wire.filter = (frame) => frame
+  await wire.close(1001)
+  await expect(note).toBeHidden()
 })
