@@ -249,6 +249,16 @@ test('what goes away when it is pressed leaves the focus where one goes on', asy
   await expect(ann.composer).toBeFocused()
 })
 
+test('a link in the part of a message that is not shown is shown when it has the focus', async ({ person, room }) => {
+  const ann = await person('Ann')
+  await tellPast(ann.page, room, [said(0, room, { body: `${'line\n'.repeat(30)}https://example.org/` })])
+  await ann.enter(room)
+  await expect(ann.page.getByRole('button', { name: 'Show all of it' })).toBeVisible()
+  await tabTo(ann, /^https:/)
+  await expect(ann.page.getByRole('button', { name: 'Show less' })).toBeVisible()
+  await expect(ann.log.getByRole('link')).toBeFocused()
+})
+
 test('older messages, the end, and other rooms are there for the keyboard', async ({ person, room }) => {
   test.slow()
   const ann = await person('Ann', { viewport: { width: 900, height: 420 } })

@@ -18,7 +18,11 @@ export function Body({ text }: { text: string }) {
   if (!isVisible(text)) return <p className="text-sm text-muted-foreground italic">{UNSEEN}</p>
   return (
     <>
-      <div className={cn('overflow-clip text-base leading-normal sm:text-[0.9375rem]', isCut && 'max-h-72 mask-b-from-75%')}>
+      <div
+        // what has the focus must be seen
+        onFocus={({ target }) => target.matches(':focus-visible') && setWhole(true)}
+        className={cn('overflow-clip text-base leading-normal sm:text-[0.9375rem]', isCut && 'max-h-72 mask-b-from-75%')}
+      >
         <Blocks text={text} />
       </div>
       {isLong(text) && (
