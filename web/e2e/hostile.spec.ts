@@ -57,7 +57,8 @@ test('text that turns its direction stays in its own row, and out of addresses',
     bodies.map((body) => getComputedStyle(body).unicodeBidi),
   )
   expect(directions.every((direction) => /isolate|plaintext/.test(direction))).toBe(true)
-  await expect(ann.row('after')).toHaveText(/after/)
+  const name = ann.row('after').getByText('evE')
+  expect(await name.evaluate((element) => getComputedStyle(element).unicodeBidi)).toMatch(/isolate/)
 })
 
 test('a message or a name without anything to see says so', async ({ person, room }) => {
@@ -67,6 +68,9 @@ test('a message or a name without anything to see says so', async ({ person, roo
   wire.say(news(1, room, { body: '\u200b\u200d\u2060\ufeff', from: { id: 'eve', name: '\u200b\u3164' } }))
   await expect(ann.log.getByText('A message without anything to see')).toBeVisible()
   await expect(ann.log.getByText('Someone', { exact: true })).toBeVisible()
+  await expect(ann.page.locator('#announcer')).toHaveText('Someone: A message without anything to see')
+  wire.say({ type: 'typing', room, from: [{ id: 'eve', name: '\u2800' }] })
+  await expect(ann.page.getByTestId('typing')).toHaveText('Someone is typing')
 })
 
 test('a word of 8 KiB, a pile of signs and a thousand lines stay within their row', async ({ person, room }) => {

@@ -106,6 +106,29 @@ test('the palette finds rooms and joins new ones', async ({ person, room }) => {
   await expect(ann.composer).toBeFocused()
 })
 
+test('in the palette nothing moves but what one moves, whatever is said meanwhile', async ({ person, room }) => {
+  const ann = await person('Ann', { viewport: { width: 1280, height: 500 } })
+  const { page } = ann
+  const rooms = Array.from({ length: 20 }, (_, n) => `${room}-${n + 10}`)
+  await page.addInitScript((names) => {
+    for (const [n, name] of names.entries()) localStorage.setItem(`hubbub.room.${name}`, JSON.stringify({ joinedAt: n + 1, readSeq: 1 }))
+  }, rooms)
+  const wire = await Wire.tap(page)
+  await ann.enter(room)
+  await page.keyboard.press('Control+k')
+  await expect(page.getByRole('combobox')).toBeFocused()
+  for (let n = 0; n < 3; n += 1) await page.keyboard.press('ArrowDown')
+  const picked = page.locator('[role=option][aria-selected=true]')
+  await expect(picked).toHaveText(`#${rooms[3]}`)
+  const list = page.getByRole('listbox')
+  await list.evaluate((element) => element.scrollTo({ top: 300 }))
+  wire.say(news(1, room, { body: 'here' }))
+  wire.say(news(2, rooms.at(-1) ?? '', { body: 'elsewhere' }))
+  await expect(page.getByRole('option').first()).toHaveText(`#${rooms.at(-1)}1 unread`)
+  await expect(picked).toHaveText(`#${rooms[3]}`)
+  expect(await list.evaluate((element) => element.scrollTop)).toBe(300)
+})
+
 test('? shows the keyboard map, and is a sign like any other where one writes', async ({ person, room }) => {
   const ann = await person('Ann')
   await ann.enter(room)
@@ -175,6 +198,14 @@ test('emoji are found by name and put where one writes', async ({ person, room }
   await ann.page.keyboard.press('Escape')
   await expect(search).toBeHidden()
   await expect(ann.page.getByRole('button', { name: 'Emoji' })).toBeFocused()
+
+  await ann.page.keyboard.press('Enter')
+  await expect(search).toBeFocused()
+  await ann.page.keyboard.press('Control+k')
+  await expect(ann.page.getByRole('combobox')).toBeFocused()
+  await expect(search).toBeHidden()
+  await ann.page.keyboard.press('Escape')
+  await expect(ann.page.getByRole('combobox')).toBeHidden()
 })
 
 test('what goes away when it is pressed leaves the focus where one goes on', async ({ person, room }) => {
@@ -216,6 +247,16 @@ test('what goes away when it is pressed leaves the focus where one goes on', asy
   await press(ann, /^Retry now$/)
   await ann.isLive()
   await expect(ann.composer).toBeFocused()
+})
+
+test('a link in the part of a message that is not shown is shown when it has the focus', async ({ person, room }) => {
+  const ann = await person('Ann')
+  await tellPast(ann.page, room, [said(0, room, { body: `${'line\n'.repeat(30)}https://example.org/` })])
+  await ann.enter(room)
+  await expect(ann.page.getByRole('button', { name: 'Show all of it' })).toBeVisible()
+  await tabTo(ann, /^https:/)
+  await expect(ann.page.getByRole('button', { name: 'Show less' })).toBeVisible()
+  await expect(ann.log.getByRole('link')).toBeFocused()
 })
 
 test('older messages, the end, and other rooms are there for the keyboard', async ({ person, room }) => {

@@ -1,3 +1,4 @@
+import { news } from './past'
 import { expect, test, Wire, type Person } from './person'
 
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true }
@@ -43,6 +44,36 @@ test('on a phone the rooms are in a drawer and everything can be touched', async
   await ann.page.getByRole('button', { name: 'Rooms' }).tap()
   await drawer.getByRole('button', { name: 'Close' }).tap()
   await expect(drawer).toBeHidden()
+
+  const wire = await Wire.tap(ann.page)
+  await ann.page.reload()
+  await ann.isLive()
+  wire.say(news(1, room))
+  await expect(ann.page.getByRole('button', { name: 'Rooms' })).toHaveAccessibleName('Rooms 1 unread in other rooms')
+})
+
+test('a press beside a dialog closes it and nothing else, and one on its edge leaves it open', async ({ person, room }) => {
+  const ann = await person('Ann', { ...PHONE, reducedMotion: 'reduce' })
+  const { page } = ann
+  await ann.enter(room)
+  const below = await page.getByRole('button', { name: 'People' }).boundingBox()
+  await page.getByRole('button', { name: 'Rooms' }).tap()
+  const drawer = page.getByRole('dialog', { name: 'Rooms' })
+  await expect(drawer).toBeVisible()
+  await page.touchscreen.tap((below?.x ?? 0) + 20, (below?.y ?? 0) + 20)
+  await expect(drawer).toBeHidden()
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))))
+  await expect(page.getByRole('dialog')).toHaveCount(0)
+
+  await page.getByRole('button', { name: 'Rooms' }).tap()
+  await drawer.getByRole('button', { name: /Change your name/ }).tap()
+  const dialog = page.getByRole('dialog', { name: 'Change your name' })
+  await dialog.getByRole('textbox').fill('Ann of the many words')
+  const box = await dialog.boundingBox()
+  await page.touchscreen.tap((box?.x ?? 0) + 5, (box?.y ?? 0) + 5)
+  await expect(dialog.getByRole('textbox')).toHaveValue('Ann of the many words')
+  await page.touchscreen.tap((box?.x ?? 0) + 5, (box?.y ?? 0) - 20)
+  await expect(dialog).toBeHidden()
 })
 
 test('nothing lies under the notch of a phone, nor under the bar at its bottom', async ({ person, room }) => {
@@ -82,6 +113,19 @@ test('320 px are wide enough for everything', async ({ person, room }) => {
     await expect(ann.page.getByRole('dialog')).toHaveCount(0)
   }
 })
+
+for (const viewport of [{ width: 740, height: 360 }, { width: 320, height: 256 }]) {
+  test(`${viewport.width} × ${viewport.height} px are enough for what lies over the page`, async ({ person, room }) => {
+    const ann = await person('Ann', { viewport, reducedMotion: 'reduce' })
+    await ann.enter(room)
+    await ann.composer.fill('line\n'.repeat(20))
+    await ann.page.getByRole('button', { name: 'Emoji' }).click()
+    await expect(ann.page.getByRole('dialog', { name: 'Emoji' })).toBeInViewport({ ratio: 0.99 })
+    await ann.page.keyboard.press('Escape')
+    await ann.count.click()
+    await expect(ann.page.locator('[popover]')).toBeInViewport({ ratio: 0.99 })
+  })
+}
 
 test('nothing moves for those who want no motion', async ({ person, room }) => {
   const ann = await person('Ann', { reducedMotion: 'reduce' })

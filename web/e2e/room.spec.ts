@@ -51,6 +51,25 @@ test('each room keeps what one has begun to write in it', async ({ person, room 
   await expect(ann.composer).toHaveValue('for the first')
 })
 
+for (const [what, address, problem] of [
+  ['of one room too many', '', 'You can be in 32 rooms at a time.'],
+  ['of no room', 'NOPE'.repeat(500), 'is not the name of a room'],
+] as const) {
+  test(`the address ${what} leads whoever has rooms to the first of them`, async ({ person, room }) => {
+    const { page } = await person('Ann')
+    await page.addInitScript((names) => {
+      localStorage.setItem('hubbub.name', '"Ann"')
+      for (const [n, name] of names.entries()) localStorage.setItem(`hubbub.room.${name}`, JSON.stringify({ joinedAt: n + 1 }))
+    }, Array.from({ length: 32 }, (_, n) => `${room}-${n}`))
+    await page.goto(`/#/r/${address || room}`)
+    const banner = page.getByText(problem)
+    await expect(banner).toBeVisible()
+    await expect(page.getByRole('heading', { level: 1 })).toHaveText(`#${room}-0`)
+    expect(await page.getByRole('main').evaluate((main) => main.scrollWidth - main.clientWidth)).toBe(0)
+    expect((await banner.boundingBox())?.height).toBeLessThan(100)
+  })
+}
+
 test('a room can be found by its address alone', async ({ person, room }) => {
   const ann = await person('Ann')
   await ann.page.goto(`/#/r/${room}`)

@@ -15,6 +15,9 @@ import { useShortcuts } from './shortcuts'
 import { useAppliedTheme } from './theme'
 import { useTitle } from './title'
 
+/** How much of what is no room is repeated to the person. */
+const ROOM_CHARS = 64
+
 const Help = lazily(async () => (await import('@/components/help')).Help)
 const NameDialog = lazily(async () => (await import('@/components/name-dialog')).NameDialog)
 const Palette = lazily(async () => (await import('@/components/palette')).Palette)
@@ -78,8 +81,8 @@ function OpenDialog({ name, onClose }: { name: DialogName; onClose: () => void }
 }
 
 /**
- * Enters the room that the address names. Where that cannot be, the address goes back to the room in view; once that is left, in this
- * tab or another, to the first there is.
+ * Enters the room that the address names. Where that cannot be, the address goes back to the room in view; where there is none, or once
+ * that is left, in this tab or another, to the first there is.
  */
 function useFollowRoute(route: string | undefined) {
   const { client } = useChat()
@@ -87,8 +90,10 @@ function useFollowRoute(route: string | undefined) {
   useEffect(() => {
     if (route === undefined) return
     const fault = roomFault(route)
-    if (fault !== undefined) client.report(`“${route}” is not the name of a room. ${fault}`)
-    if (fault !== undefined || !client.enter(route)) replaceRoute(client.snapshot().active?.name ?? DEFAULT_ROOM)
+    if (fault !== undefined) client.report(`“${route.slice(0, ROOM_CHARS)}” is not the name of a room. ${fault}`)
+    if (fault === undefined && client.enter(route)) return
+    const { active: current, rooms } = client.snapshot()
+    replaceRoute((current ?? rooms[0])?.name ?? DEFAULT_ROOM)
   }, [client, route])
   useEffect(() => {
     if (active === undefined) return

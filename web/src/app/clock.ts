@@ -34,12 +34,16 @@ function dayOf(at: number): Day {
   return { from, to: day.setDate(day.getDate() + 1) }
 }
 
+function isIn({ from, to }: Day, at: number): boolean {
+  return at >= from && at < to
+}
+
 /** The day last asked for: lists ask for the same one again and again. */
 let known: Day = { from: 0, to: 0 }
 
 export function isSameDay(a: number, b: number): boolean {
-  if (a < known.from || a >= known.to) known = dayOf(a)
-  return b >= known.from && b < known.to
+  if (!isIn(known, a)) known = dayOf(a)
+  return isIn(known, b)
 }
 
 const AGO = new Intl.RelativeTimeFormat('en-GB', { style: 'narrow' })

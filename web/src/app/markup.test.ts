@@ -19,6 +19,16 @@ test('a fence that is not closed is text', () => {
   expect(told('```\nlet a')).toEqual([['```\nlet a']])
 })
 
+test('a fence may be empty, closed at the end of a line, and followed by another', () => {
+  expect(told('```\n```\n```\n\n```\n```a\nb```  \nc')).toEqual([{ code: '' }, { code: '' }, { code: 'b' }, ['c']])
+})
+
+test('many fences that are not closed take no longer than other text', () => {
+  const start = process.cpuUsage()
+  for (let n = 0; n < 20; n += 1) blocksOf('```a\n'.repeat(1638))
+  expect(process.cpuUsage(start).user / 1000).toBeLessThan(200)
+})
+
 test('an address in code is no link', () => {
   expect(told('see https://example.org/ or `https://example.org/`')).toEqual([
     ['see ', { href: 'https://example.org/' }, ' or ', { code: 'https://example.org/' }],
@@ -37,6 +47,6 @@ test('a few emoji alone are told from text and from numbers', () => {
 })
 
 test('text that leaves no mark is told from text that does', () => {
-  for (const text of ['\u200b\u200d\ufeff', '\u202e', '\u3164', ' \u00a0', '\u0301']) expect(isVisible(text)).toBe(false)
+  for (const text of ['\u200b\u200d\ufeff', '\u202e', '\u3164', '\u2800', ' \u00a0', '\u0301']) expect(isVisible(text)).toBe(false)
   for (const text of ['a\u200b', '.', '🎉', 'ا']) expect(isVisible(text)).toBe(true)
 })

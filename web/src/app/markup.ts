@@ -6,11 +6,15 @@ export type Piece = Linked & { isCode?: true }
 /** Part of a message. */
 export type Block = { at: number; kind: 'text'; pieces: Piece[] } | { at: number; kind: 'code'; text: string }
 
-const FENCED = /^```[^\S\n]*\w*\n(.*?)\n?```[^\S\n]*$\n?/gmsu
+const FENCE = /^```[^\S\n]*\w*\n/gmu
+const FENCE_END = /\n?```[^\S\n]*$\n?/gmu
 const INLINE = /`([^`\n]+)`/gu
 const SIGN = String.raw`\p{ExtPict}\ufe0f?\p{EMod}?`
 const EMOJI_ONLY = new RegExp(String.raw`^(?:(?:\p{RI}{2}|${SIGN}(?:\u200d${SIGN})*)\s*){1,6}$`, 'u')
-const VISIBLE = /[^\p{C}\p{Z}\p{M}\u034f\u115f\u1160\u3164\uffa0]/u
+const VISIBLE = /[^\p{C}\p{Z}\p{M}\u034f\u115f\u1160\u2800\u3164\uffa0\u{1d159}]/u
+
+/** What stands for a body that leaves no mark on the screen. */
+export const UNSEEN = 'A message without anything to see'
 
 /** What the signs in a message mean: code between backquotes, and web addresses. All else is text. */
 export function blocksOf(body: string): Block[] {
@@ -20,13 +24,24 @@ export function blocksOf(body: string): Block[] {
     const text = body.slice(end, until)
     if (text.trim() !== '') blocks.push({ at: end, kind: 'text', pieces: piecesOf(text.replace(/\n$/u, '')) })
   }
-  for (const { 0: match, 1: text = '', index } of body.matchAll(FENCED)) {
-    addText(index)
-    blocks.push({ at: index, kind: 'code', text })
-    end = index + match.length
+  for (;;) {
+    const fence = find(FENCE, body, end)
+    const close = fence && find(FENCE_END, body, fence.end)
+    // where one fence is not closed, none behind it is
+    if (!fence || !close) break
+    addText(fence.at)
+    blocks.push({ at: fence.at, kind: 'code', text: body.slice(fence.end, close.at) })
+    end = close.end
   }
   addText(body.length)
   return blocks
+}
+
+/** Where the first match begins and ends that is not before this place. */
+function find(pattern: RegExp, text: string, from: number): { at: number; end: number } | undefined {
+  pattern.lastIndex = from
+  const match = pattern.exec(text)
+  return match ? { at: match.index, end: match.index + match[0].length } : undefined
 }
 
 function piecesOf(text: string): Piece[] {
@@ -52,4 +67,9 @@ export function isEmojiOnly(body: string): boolean {
 /** Whether any of it leaves a mark on the screen. */
 export function isVisible(text: string): boolean {
   return VISIBLE.test(text)
+}
+
+/** The name as it is shown, which may be one of signs that nobody sees. */
+export function shownName(name: string): string {
+  return isVisible(name) ? name : 'Someone'
 }

@@ -3,10 +3,9 @@ import { useSnapshot } from './chat'
 
 /** Names the room in the title of the page, after the number of unread messages, which the icon of the page shows too. */
 export function useTitle() {
-  const rooms = useSnapshot((snapshot) => snapshot.rooms)
-  const active = useSnapshot((snapshot) => snapshot.active)
-  const unread = rooms.reduce((sum, room) => sum + room.unread, 0)
-  const title = active ? `#${active.name} · Hubbub` : 'Hubbub'
+  const active = useSnapshot((snapshot) => snapshot.active?.name)
+  const unread = useSnapshot(({ rooms }) => rooms.reduce((sum, room) => sum + room.unread, 0))
+  const title = active === undefined ? 'Hubbub' : `#${active} · Hubbub`
   useEffect(() => {
     document.title = unread > 0 ? `(${unread > 99 ? '99+' : unread}) ${title}` : title
     const icon = document.querySelector<HTMLLinkElement>('link[rel=icon]')

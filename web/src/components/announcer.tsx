@@ -1,13 +1,19 @@
 import { useEffect, useEffectEvent, useRef, useState } from 'react'
 import { useSnapshot } from '@/app/chat'
+import { isVisible, shownName, UNSEEN } from '@/app/markup'
 import type { Message } from '@/lib/protocol'
 import type { RoomView } from '@/lib/room'
 
 const INTERVAL_MS = 3000
+/** Nobody can stop what is read out: of a longer message only the beginning is. */
+const LONG = 300
 
 function announcement(news: readonly Message[]): string {
   const [only] = news
-  return news.length === 1 && only ? `${only.from.name}: ${only.body}` : `${news.length} new messages`
+  if (news.length > 1 || !only) return `${news.length} new messages`
+  const { from, body } = only
+  const text = isVisible(body) ? body : UNSEEN
+  return `${shownName(from.name)}: ${text.length > LONG ? `${text.slice(0, LONG)}…` : text}`
 }
 
 /**

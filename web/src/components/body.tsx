@@ -1,5 +1,5 @@
 import { useMemo, useState } from 'react'
-import { blocksOf, isEmojiOnly, isVisible, type Piece } from '@/app/markup'
+import { blocksOf, isEmojiOnly, isVisible, UNSEEN, type Piece } from '@/app/markup'
 import { cn } from './cn'
 import { Button } from './ui/button'
 
@@ -15,10 +15,14 @@ function isLong(text: string): boolean {
 export function Body({ text }: { text: string }) {
   const [isWhole, setWhole] = useState(false)
   const isCut = isLong(text) && !isWhole
-  if (!isVisible(text)) return <p className="text-sm text-muted-foreground italic">A message without anything to see</p>
+  if (!isVisible(text)) return <p className="text-sm text-muted-foreground italic">{UNSEEN}</p>
   return (
     <>
-      <div className={cn('overflow-clip text-base leading-normal sm:text-[0.9375rem]', isCut && 'max-h-72 mask-b-from-75%')}>
+      <div
+        // what has the focus must be seen
+        onFocus={({ target }) => target.matches(':focus-visible') && setWhole(true)}
+        className={cn('overflow-clip text-base leading-normal sm:text-[0.9375rem]', isCut && 'max-h-72 mask-b-from-75%')}
+      >
         <Blocks text={text} />
       </div>
       {isLong(text) && (

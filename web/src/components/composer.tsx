@@ -20,7 +20,8 @@ export function Composer({ room }: { room: string }) {
   const { client } = useChat()
   const limits = useSnapshot((snapshot) => snapshot.limits)
   const [text, setText] = useDraft(room)
-  const [isOutboxFull, setOutboxFull] = useState(false)
+  const isOutboxFull = useSnapshot((snapshot) => snapshot.isOutboxFull)
+  const [isHeldBack, setHeldBack] = useState(false)
   const input = useField(text)
   const body = text.trim()
   const canSend = bodyFault(body, limits) === undefined
@@ -33,7 +34,7 @@ export function Composer({ room }: { room: string }) {
   const send = () => {
     input.current?.focus()
     if (!canSend) return
-    setOutboxFull(client.isOutboxFull)
+    setHeldBack(client.isOutboxFull)
     if (client.isOutboxFull) return
     client.send(room, body)
     setText('')
@@ -91,7 +92,7 @@ export function Composer({ room }: { room: string }) {
           <ArrowUpIcon />
         </Button>
       </div>
-      <Notes bytesLeft={bytesLeft} isOutboxFull={isOutboxFull} />
+      <Notes bytesLeft={bytesLeft} isHeldBack={isHeldBack && isOutboxFull} />
     </form>
   )
 }
@@ -112,16 +113,17 @@ function useField(text: string) {
   return field
 }
 
-/** What keeps the text from going out at once. */
-function Notes({ bytesLeft, isOutboxFull }: { bytesLeft: number; isOutboxFull: boolean }) {
+/** What keeps the text from going out at once. Numbers that change all the time are not read out. */
+function Notes({ bytesLeft, isHeldBack }: { bytesLeft: number; isHeldBack: boolean }) {
   const hold = useSnapshot((snapshot) => snapshot.hold)
   return (
     <div role="status" className="px-3 text-[0.8125rem] text-muted-foreground tabular-nums empty:hidden [&>p]:pt-1.5">
       {hold && <HoldNote hold={hold} />}
-      {isOutboxFull && <p className="text-destructive">Too many messages wait to be sent. Try again when some are through.</p>}
+      {isHeldBack && <p className="text-destructive">Too many messages wait to be sent. Try again when some are through.</p>}
       {bytesLeft < NEARLY_FULL_BYTES && (
         <p className={cn(bytesLeft < 0 && 'text-destructive')}>
-          {bytesLeft < 0 ? `${-bytesLeft} bytes too long` : `${bytesLeft} bytes left`}
+          <span aria-hidden="true">{bytesLeft < 0 ? `${-bytesLeft} bytes too long` : `${bytesLeft} bytes left`}</span>
+          <span className="sr-only">{bytesLeft < 0 ? 'This is too long to be sent.' : 'Little room is left.'}</span>
         </p>
       )}
     </div>
@@ -133,8 +135,8 @@ function HoldNote({ hold: { reason, until } }: { hold: Hold }) {
   const seconds = Math.max(1, Math.ceil((until - now) / 1000))
   return (
     <p>
-      {reason === 'rate_limited' ? 'That was a lot at once.' : 'The server has too much to do.'} What waits is sent in{' '}
-      {seconds} s.
+      {reason === 'rate_limited' ? 'That was a lot at once.' : 'The server has too much to do.'} What waits is sent{' '}
+      <span aria-hidden="true">in {seconds} s.</span>
     </p>
   )
 }

@@ -101,7 +101,7 @@ function Banner({ tone = 'calm', action, children }: BannerProps) {
         tone === 'calm' ? 'border-highlight/35 bg-highlight/15' : 'border-destructive/30 bg-destructive/10',
       )}
     >
-      <p className="min-w-0 tabular-nums">{children}</p>
+      <p className="min-w-0 wrap-anywhere tabular-nums">{children}</p>
       {action}
     </div>
   )

@@ -41,14 +41,14 @@ export function Conversation() {
 }
 
 function Header({ room }: { room: string | undefined }) {
-  const rooms = useSnapshot((snapshot) => snapshot.rooms)
+  const unreadElsewhere = useSnapshot(({ rooms }) => rooms.reduce((sum, { name, unread }) => sum + (name === room ? 0 : unread), 0))
   const open = useOpenDialog()
   const isWide = useMedia(WIDE)
-  const unreadElsewhere = rooms.reduce((sum, { name, unread }) => sum + (name === room ? 0 : unread), 0)
   return (
     <header className="flex h-14 shrink-0 items-center gap-1 border-b border-border px-1.5 sm:h-16 sm:px-6">
-      <Button variant="ghost" size="icon" aria-label="Rooms" className="relative md:hidden" onClick={() => open('rooms')}>
+      <Button variant="ghost" size="icon" className="relative md:hidden" onClick={() => open('rooms')}>
         <MenuIcon />
+        <span className="sr-only">Rooms</span>
         {unreadElsewhere > 0 && (
           <span className="absolute top-0 left-1/2 origin-top-left scale-80 rounded-full ring-2 ring-background">
             <Badge>

@@ -5,7 +5,7 @@ import { Button } from './ui/button'
 
 const EmojiPicker = lazily(async () => (await import('./emoji-picker')).EmojiPicker)
 
-/** Opens the emoji above the field that one writes in. They are loaded when they are first wanted. */
+/** Opens the emoji above the field that one writes in, and closes them when one goes elsewhere. They are loaded when they are first wanted. */
 export function EmojiButton({ onPick }: { onPick: (emoji: string) => void }) {
   const [isOpen, setOpen] = useState(false)
   const frame = useRef<HTMLDivElement>(null)
@@ -13,7 +13,7 @@ export function EmojiButton({ onPick }: { onPick: (emoji: string) => void }) {
 
   useEffect(() => {
     if (!isOpen) return
-    const onPress = (event: PointerEvent) => {
+    const onElsewhere = (event: Event) => {
       if (event.target instanceof Node && !frame.current?.contains(event.target)) setOpen(false)
     }
     const onKey = (event: KeyboardEvent) => {
@@ -22,10 +22,12 @@ export function EmojiButton({ onPick }: { onPick: (emoji: string) => void }) {
       setOpen(false)
       button.current?.focus()
     }
-    document.addEventListener('pointerdown', onPress)
+    document.addEventListener('pointerdown', onElsewhere)
+    document.addEventListener('focusin', onElsewhere)
     document.addEventListener('keydown', onKey, { capture: true })
     return () => {
-      document.removeEventListener('pointerdown', onPress)
+      document.removeEventListener('pointerdown', onElsewhere)
+      document.removeEventListener('focusin', onElsewhere)
       document.removeEventListener('keydown', onKey, { capture: true })
     }
   }, [isOpen])
@@ -49,7 +51,7 @@ export function EmojiButton({ onPick }: { onPick: (emoji: string) => void }) {
           aria-label="Emoji"
           className="absolute right-0 bottom-full z-10 mb-2 animate-rise overflow-hidden rounded-xl border border-border bg-popover text-popover-foreground shadow-xl"
         >
-          <Suspense fallback={<div className="h-80 w-[19.25rem] max-w-full" />}>
+          <Suspense fallback={<div className="h-80 max-h-[calc(60dvh-3.5rem)] w-[19.25rem] max-w-full" />}>
             <EmojiPicker
               onClose={() => setOpen(false)}
               onPick={(emoji) => {

@@ -49,7 +49,7 @@ export function EmojiPicker({ onPick }: { onPick: (emoji: string) => void; onClo
       columns={8}
       resolveEmojiData={resolveEmoji}
       onEmojiSelect={({ emoji }) => onPick(emoji)}
-      className="isolate flex h-80 w-[19.25rem] max-w-full flex-col"
+      className="isolate flex h-80 max-h-[calc(60dvh-3.5rem)] w-[19.25rem] max-w-full flex-col"
     >
       <Picker.Search
         autoFocus

@@ -57,7 +57,7 @@ function Details({ id }: { id: string }) {
       id={id}
       popover="auto"
       onBeforeToggle={({ newState }: ToggleEvent) => setOpen(newState === 'open')}
-      className="fixed inset-[4.25rem_1rem_auto_auto] w-76 max-w-[calc(100vw-2rem)] rounded-xl border border-border bg-popover p-5 text-sm text-popover-foreground shadow-xl"
+      className="fixed inset-[calc(4.25rem+env(safe-area-inset-top))_max(1rem,env(safe-area-inset-right))_auto_auto] max-h-[calc(100dvh-5.25rem)] w-76 max-w-[calc(100vw-2rem)] rounded-xl border border-border bg-popover p-5 text-sm text-popover-foreground shadow-xl"
     >
       <h2 className="font-display text-base font-semibold tracking-tight">This connection</h2>
       {isOpen && <Terms />}

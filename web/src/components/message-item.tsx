@@ -2,7 +2,7 @@ import { memo } from 'react'
 import { useChat } from '@/app/chat'
 import { fullTime, timeOfDay } from '@/app/clock'
 import { focusComposer } from '@/app/focus'
-import { isVisible } from '@/app/markup'
+import { shownName } from '@/app/markup'
 import type { Row } from '@/app/rows'
 import { Avatar, hueStyle } from './avatar'
 import { Body } from './body'
@@ -53,7 +53,7 @@ function Heading({ row: { author, isOwn, at } }: { row: Row }) {
   return (
     <p className="flex min-w-0 items-baseline gap-2">
       <span style={hueStyle(author.id)} className="author-ink truncate text-[0.9375rem] font-semibold" dir="auto">
-        {isVisible(author.name) ? author.name : 'Someone'}
+        {shownName(author.name)}
       </span>
       {isOwn && <span className="text-xs text-muted-foreground">you</span>}
       <Time at={at} className="shrink-0 text-xs" />

@@ -1,4 +1,4 @@
-import { useId, useState, type KeyboardEvent } from 'react'
+import { useEffect, useId, useRef, useState, type KeyboardEvent } from 'react'
 import { useSnapshot } from '@/app/chat'
 import { useOpenDialog } from '@/app/dialogs'
 import { goTo, roomPath } from '@/app/route'
@@ -14,9 +14,10 @@ type Choice = { key: string; label: string; note?: string | undefined; unread?: 
 /** Finds a room, or something to do, by a few letters of its name. */
 export function Palette({ onClose }: { onClose: () => void }) {
   const [query, setQuery] = useState('')
-  const [picked, setPicked] = useState(0)
+  /** The first choice, until another is picked. It stays picked when rooms with news come before it. */
+  const [picked, setPicked] = useState<string>()
   const choices = useChoices(query.trim())
-  const index = Math.min(picked, choices.length - 1)
+  const index = Math.max(0, choices.findIndex(({ key }) => key === picked))
   const id = useId()
 
   const run = (choice: Choice | undefined) => {
@@ -28,7 +29,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
     const by = { ArrowDown: 1, ArrowUp: -1 }[event.key]
     if (by !== undefined) {
       event.preventDefault()
-      setPicked((index + by + choices.length) % choices.length)
+      setPicked(choices.at((index + by) % choices.length)?.key)
     } else if (event.key === 'Enter' && !event.nativeEvent.isComposing) {
       event.preventDefault()
       run(choices[index])
@@ -43,7 +44,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
           role="combobox"
           aria-expanded="true"
           aria-controls={id}
-          aria-activedescendant={index < 0 ? undefined : `${id}-${index}`}
+          aria-activedescendant={choices.length > 0 ? `${id}-${index}` : undefined}
           aria-label="Room or command"
           placeholder="Go to a room, or do something"
           autoCapitalize="none"
@@ -54,7 +55,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
           onKeyDown={onKeyDown}
           onChange={(event) => {
             setQuery(event.target.value)
-            setPicked(0)
+            setPicked(undefined)
           }}
           className="h-14 min-w-0 flex-1 bg-transparent text-base placeholder:text-muted-foreground focus-visible:outline-none"
         />
@@ -75,15 +76,17 @@ export function Palette({ onClose }: { onClose: () => void }) {
 type OptionProps = { id: string; choice: Choice; isPicked: boolean; onPick: () => void }
 
 function Option({ id, choice: { label, note, unread = 0 }, isPicked, onPick }: OptionProps) {
+  const option = useRef<HTMLDivElement>(null)
+  useEffect(() => {
+    if (isPicked) option.current?.scrollIntoView({ block: 'nearest' })
+  }, [isPicked])
   return (
     // oxlint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/interactive-supports-focus -- the keys go to the combobox
     <div
       id={id}
       role="option"
       aria-selected={isPicked}
-      ref={(element) => {
-        if (isPicked) element?.scrollIntoView({ block: 'nearest' })
-      }}
+      ref={option}
       onClick={onPick}
       className={cn(
         'flex h-11 cursor-pointer items-center gap-3 rounded-md px-3 text-[0.9375rem]',
@@ -104,7 +107,7 @@ function Option({ id, choice: { label, note, unread = 0 }, isPicked, onPick }: O
 
 function useChoices(query: string): Choice[] {
   const rooms = useSnapshot((snapshot) => snapshot.rooms)
-  const active = useSnapshot((snapshot) => snapshot.active)
+  const active = useSnapshot((snapshot) => snapshot.active?.name)
   const open = useOpenDialog()
   const [theme, turnTheme] = useTheme()
   const found = rooms
@@ -114,7 +117,7 @@ function useChoices(query: string): Choice[] {
       ({ name, unread }): Choice => ({
         key: `room ${name}`,
         label: `#${name}`,
-        note: name === active?.name ? 'you are here' : undefined,
+        note: name === active ? 'you are here' : undefined,
         unread,
         run: () => goTo(name),
       }),
@@ -124,8 +127,8 @@ function useChoices(query: string): Choice[] {
     { key: 'theme', label: 'Change the theme', note: theme, run: turnTheme },
     { key: 'help', label: 'Show the keyboard map', note: '?', run: () => open('help') },
   ]
-  if (active && navigator.clipboard) {
-    const address = new URL(roomPath(active.name), location.href).href
+  if (active !== undefined && navigator.clipboard) {
+    const address = new URL(roomPath(active), location.href).href
     commands.push({ key: 'copy', label: 'Copy the address of this room', run: () => void navigator.clipboard.writeText(address) })
   }
   const isNew = roomFault(query) === undefined && !rooms.some(({ name }) => name === query)

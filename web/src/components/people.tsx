@@ -1,6 +1,6 @@
 import { useSnapshot } from '@/app/chat'
 import { ago, fullTime, useNow } from '@/app/clock'
-import { isVisible } from '@/app/markup'
+import { shownName } from '@/app/markup'
 import { useMedia, WIDE } from '@/app/media'
 import type { Speaker } from '@/lib/speakers'
 import { Avatar } from './avatar'
@@ -53,7 +53,7 @@ function Speakers({ speakers }: { speakers: readonly Speaker[] }) {
             <Avatar id={id} name={name} className="size-8" />
             <span className="min-w-0 flex-1">
               <span className="block truncate text-sm leading-tight font-medium">
-                <bdi>{isVisible(name) ? name : 'Someone'}</bdi>
+                <bdi>{shownName(name)}</bdi>
               </span>
               <span className="mt-0.5 block text-xs leading-tight text-muted-foreground">
                 {id === me?.id && 'you · '}

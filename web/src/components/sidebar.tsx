@@ -1,4 +1,4 @@
-import type { MouseEvent } from 'react'
+import { memo, type MouseEvent } from 'react'
 import { useChat, useSnapshot } from '@/app/chat'
 import { useOpenDialog } from '@/app/dialogs'
 import { roomPath } from '@/app/route'
@@ -15,7 +15,7 @@ import { Button } from './ui/button'
 /** The rooms and oneself. `onPick` is called when the person has chosen where to go, or to stay. */
 export function Sidebar({ onPick }: { onPick?: () => void }) {
   const rooms = useSnapshot((snapshot) => snapshot.rooms)
-  const active = useSnapshot((snapshot) => snapshot.active)
+  const active = useSnapshot((snapshot) => snapshot.active?.name)
   const open = useOpenDialog()
   return (
     <div className="flex h-full flex-col bg-sidebar text-sidebar-foreground">
@@ -34,7 +34,7 @@ export function Sidebar({ onPick }: { onPick?: () => void }) {
       <nav aria-label="Rooms" className="scroll-thin min-h-0 flex-1 overflow-y-auto px-3 py-2">
         <ul className="space-y-0.5">
           {rooms.map((room) => (
-            <RoomItem key={room.name} room={room} isActive={room.name === active?.name} onPick={onPick} />
+            <RoomItem key={room.name} room={room} isActive={room.name === active} onPick={onPick} />
           ))}
         </ul>
       </nav>
@@ -48,7 +48,7 @@ export function Sidebar({ onPick }: { onPick?: () => void }) {
 
 type RoomItemProps = { room: RoomView; isActive: boolean; onPick: (() => void) | undefined }
 
-function RoomItem({ room: { name, unread }, isActive, onPick }: RoomItemProps) {
+const RoomItem = memo(function RoomItem({ room: { name, unread }, isActive, onPick }: RoomItemProps) {
   const { client } = useChat()
   const leave = ({ currentTarget }: MouseEvent) => {
     const item = currentTarget.closest('li')
@@ -99,7 +99,7 @@ function RoomItem({ room: { name, unread }, isActive, onPick }: RoomItemProps) {
       </Button>
     </li>
   )
-}
+})
 
 function Self() {
   const open = useOpenDialog()

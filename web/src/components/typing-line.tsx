@@ -1,9 +1,21 @@
+import type { ReactNode } from 'react'
+import { shownName } from '@/app/markup'
+
 const LIST = new Intl.ListFormat('en-GB', { type: 'conjunction' })
 const NAMED = 3
 
-function sentence(typists: readonly string[]): string {
+function sentence(typists: readonly string[]): ReactNode {
   if (typists.length > NAMED) return 'Several people are typing'
-  return `${LIST.format(typists)} ${typists.length === 1 ? 'is' : 'are'} typing`
+  const parts = LIST.formatToParts(typists.map(shownName))
+  return (
+    <>
+      {parts.map(({ type, value }, n) =>
+        // oxlint-disable-next-line react/no-array-index-key -- two people may have the same name
+        type === 'element' ? <bdi key={n}>{value}</bdi> : value,
+      )}
+      {typists.length === 1 ? ' is' : ' are'} typing
+    </>
+  )
 }
 
 /** Who is writing. Its line is always there, so that nothing moves. */
@@ -17,9 +29,7 @@ export function TypingLine({ typists }: { typists: readonly string[] }) {
             <span className="size-1 animate-breathe rounded-full bg-primary [animation-delay:0.2s] [animation-duration:1.2s]" />
             <span className="size-1 animate-breathe rounded-full bg-primary [animation-delay:0.4s] [animation-duration:1.2s]" />
           </span>
-          <span className="truncate" dir="auto">
-            {sentence(typists)}
-          </span>
+          <span className="truncate">{sentence(typists)}</span>
         </p>
       )}
     </div>

@@ -61,7 +61,7 @@ export class Chat {
   }
 
   snapshot(): Snapshot {
-    const { name, user, link, limits, cursor, hold } = this.#client
+    const { name, user, link, limits, cursor, hold, isOutboxFull } = this.#client
     this.#snapshot ??= {
       name: name === '' ? undefined : name,
       me: user,
@@ -75,6 +75,7 @@ export class Chat {
       rooms: [...this.#rooms.values()].map((room) => this.#view(room)),
       active: this.#active && this.#view(this.#active),
       hold,
+      isOutboxFull,
       problem: this.#problem,
     }
     return this.#snapshot

@@ -19,6 +19,8 @@ export type Snapshot = {
   rooms: readonly RoomView[]
   active: RoomView | undefined
   hold: Hold | undefined
+  /** Nothing more can be sent until some of what waits is through. */
+  isOutboxFull: boolean
   /** The last thing that went wrong and belongs to no message. */
   problem: string | undefined
 }

@@ -23,11 +23,21 @@ export function Dialog({ label, onClose, shape = 'center', className, children }
 
   useEffect(() => {
     const dialog = ref.current
+    if (!dialog) return
+    let isBeside = false
     const onPress = (event: PointerEvent) => {
-      if (event.target === dialog) onClose()
+      isBeside = isOutside(dialog, event)
     }
-    dialog?.addEventListener('pointerdown', onPress)
-    return () => dialog?.removeEventListener('pointerdown', onPress)
+    // not before the press is over: what lies below would get the rest of it
+    const onClick = (event: MouseEvent) => {
+      if (isBeside && isOutside(dialog, event)) onClose()
+    }
+    dialog.addEventListener('pointerdown', onPress)
+    dialog.addEventListener('click', onClick)
+    return () => {
+      dialog.removeEventListener('pointerdown', onPress)
+      dialog.removeEventListener('click', onClick)
+    }
   }, [onClose])
 
   return (
@@ -47,4 +57,10 @@ export function Dialog({ label, onClose, shape = 'center', className, children }
       {children}
     </dialog>
   )
+}
+
+/** Whether this is beside the dialog. Its own padding and scroll bar are not. */
+function isOutside(dialog: HTMLDialogElement, { target, clientX: x, clientY: y }: MouseEvent): boolean {
+  const { left, right, top, bottom } = dialog.getBoundingClientRect()
+  return target === dialog && (x < left || x > right || y < top || y > bottom)
 }
