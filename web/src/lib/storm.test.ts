@@ -79,14 +79,16 @@ class StormyServer {
     return socket
   }
 
-  /** The answer is what was true some time on its way; or none comes. */
+  /** The answer is what an instance, which may be behind, knew some time on its way; or none comes. */
   readonly history = async (_: string, { before = Infinity }: Range = {}): Promise<Page> => {
     await this.#pause()
-    const said = this.log.filter(({ seq }) => seq < before)
+    const behind = this.#random() < 0.3 ? Math.floor(this.#random() * 5) : 0
+    const seq = this.log.at(-1 - behind)?.seq ?? 100
+    const said = this.log.filter((logged) => logged.seq < before && logged.seq <= seq)
     const messages = said.slice(-PAGE)
     await this.#pause()
     if (this.#random() < 0.1) throw new Error('history did not answer')
-    return { messages, next: said.length > PAGE ? (messages[0]?.seq ?? null) : null }
+    return { messages, next: said.length > PAGE ? (messages[0]?.seq ?? null) : null, seq }
   }
 
   cut() {
