@@ -206,11 +206,4 @@ describe('a connection', () => {
     first.end(4500)
     expect(connection.link.state).toBe('connecting')
   })
-
-  test('ignores what is not JSON', () => {
-    const connection = connect()
-    network.socket.live()
-    network.socket.onmessage?.(new MessageEvent('message', { data: '{' }))
-    expect(connection.link.state).toBe('live')
-  })
 })

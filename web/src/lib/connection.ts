@@ -1,4 +1,5 @@
 import { Backoff } from './backoff.ts'
+import { readFrame } from './frame.ts'
 import { isReconnectable, type ClientFrame, type Refusal, type ServerFrame } from './protocol.ts'
 
 /** A listener whose event may have more to it than is used here. Only a method may be implemented so. */
@@ -129,9 +130,9 @@ export class Connection {
   }
 
   #hear(data: unknown) {
-    const frame = parse(data)
-    if (!frame) return
     this.#heardAt = Date.now()
+    const frame = readFrame(data)
+    if (!frame) return
     switch (frame.type) {
       case 'welcome':
         this.#listen(frame.heartbeat_ms + HEARTBEAT_GRACE_MS)
@@ -195,13 +196,5 @@ export class Connection {
   #enter(link: Link) {
     this.#link = link
     this.#options.onLink(link)
-  }
-}
-
-function parse(data: unknown): ServerFrame | undefined {
-  try {
-    return typeof data === 'string' ? JSON.parse(data) : undefined
-  } catch {
-    return undefined
   }
 }

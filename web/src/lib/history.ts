@@ -1,3 +1,4 @@
+import { isMessage } from './frame.ts'
 import type { HistoryPage } from './protocol.ts'
 
 /**
@@ -26,7 +27,7 @@ export function httpHistory(base: URL): History {
     })
     if (!response.ok) throw new Error(`history answered ${response.status}`)
     const { messages, next, ...rest }: Page = await response.json()
-    return { ...rest, messages: messages.toSorted((a, b) => a.seq - b.seq), next: next ?? null }
+    return { ...rest, messages: messages.filter(isMessage).toSorted((a, b) => a.seq - b.seq), next: next ?? null }
   }
 }
 
