@@ -51,6 +51,7 @@ export class Chat {
   /** Says goodbye, for good. What is unsent stays in the storage. */
   close() {
     this.#unwatch()
+    this.#profile.flush()
     this.#client.close()
   }
 
@@ -323,7 +324,10 @@ export class Chat {
     const known = this.#profile.room(name)
     if (!known) return this.#drop(name)
     const room = this.#rooms.get(name) ?? this.#join(name)
-    room?.readTo(known.readSeq)
+    if (!room) return
+    room.readTo(known.readSeq)
+    // the other tab may have stored less than this one read: neither can know what the other is about to write
+    if (room.readSeq !== known.readSeq) this.#profile.read(name, room.readSeq)
     this.#touch(room)
   }
 
