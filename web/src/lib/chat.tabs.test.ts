@@ -101,6 +101,21 @@ describe('two tabs of one person', () => {
     expect(kitchen?.outgoing).toMatchObject([{ body: 'kept' }])
   })
 
+  test('a room that one leaves stays in the other as long as something is unsent in it there', async () => {
+    const { left, right } = twoTabs()
+    right.network.socket.end(1006)
+    right.chat.send('lobby', 'kept')
+    left.chat.leave('lobby')
+    announceChange('room.lobby')
+    expect(lobby(right.chat).outgoing).toMatchObject([{ body: 'kept' }])
+    vi.advanceTimersByTime(500)
+    right.network.socket.live()
+    const id = right.network.socket.published()[0]?.id ?? ''
+    right.network.socket.ack(id, 105)
+    expect(lobby(right.chat)).toMatchObject({ outgoing: [], messages: [{ body: 'kept' }] })
+    expect(new Profile(left.storage).rooms).toEqual([])
+  })
+
   test('one tells the other what was read at once, and then no more than once a second', async () => {
     const { storage, setItem } = limitedStorage()
     const { chat, network } = enterLobby({ storage })

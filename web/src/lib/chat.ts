@@ -319,9 +319,10 @@ export class Chat {
     this.#connect()
   }
 
-  /** Another tab joined, left or read a room: so does this one. */
+  /** Another tab joined, left or read a room: so does this one. It does not leave what is unsent: nobody here chose to lose that. */
   #followRoom(name: string) {
     const known = this.#profile.room(name)
+    if (!known && this.#client.unsent.some(({ room }) => room === name)) return
     if (!known) return this.#drop(name)
     const room = this.#rooms.get(name) ?? this.#join(name)
     if (!room) return
