@@ -174,6 +174,19 @@ describe('events', () => {
     expect(client.cursor).toBe(300)
   })
 
+  test('tell of every change of what is unsent: written, confirmed, failed, tried again, discarded', () => {
+    const { client, network } = connect()
+    const drawn: string[][] = []
+    client.on('outbox', () => drawn.push(client.unsent.map(({ body, fault }) => (fault === undefined ? body : `${body}: ${fault}`))))
+    network.socket.live()
+    network.socket.ack(client.send('lobby', 'one'), 105)
+    const id = client.send('lobby', 'two')
+    network.socket.say({ type: 'error', code: 'not_joined', detail: 'no', id })
+    client.retry(id)
+    client.discard(id)
+    expect(drawn).toEqual([['one'], [], ['two'], ['two: no'], ['two'], []])
+  })
+
   test('tell who types, how many are there, how the relay is, and what was refused', () => {
     const { client, network } = connect()
     const heard: unknown[] = []

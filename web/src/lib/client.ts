@@ -348,6 +348,7 @@ export class Client {
     if (!receipt) return
     this.#promises.keep(receipt)
     this.#emitter.emit('sent', receipt)
+    this.#emitter.emit('outbox', [receipt.room])
   }
 
   #fail(failure: Failure) {
