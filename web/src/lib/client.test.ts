@@ -290,6 +290,15 @@ describe('a hello that is refused', () => {
     }
   })
 
+  test('because of the session that the program gave is not said as somebody else', () => {
+    const { client, network } = connect({ session: 'malformed' })
+    network.socket.open()
+    expect(network.socket.sent).toMatchObject([{ session: 'malformed' }])
+    network.socket.say({ type: 'error', code: 'invalid_session', detail: 'not a session' })
+    expect(client.link).toMatchObject({ state: 'refused', refusal: { code: 'invalid_session' } })
+    expect(network.sockets).toHaveLength(1)
+  })
+
   test('because of its session is said once more, with another', () => {
     const { client, network } = refuse('invalid_session')
     network.socket.open()

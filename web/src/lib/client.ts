@@ -73,8 +73,7 @@ export class Client {
     const { storage = memoryStorage(), locks = globalThis.navigator?.locks, rooms = [DEFAULT_ROOM] } = options
     this.#name = wellFormed(name)
     this.#server = typeof server === 'string' || server instanceof URL ? serverAt(server) : server
-    this.#session = new Session(storage)
-    if (session !== undefined) this.#session.secret = session
+    this.#session = new Session(storage, session)
     this.#tab = new Tab(locks)
     this.#outbox = new Outbox({
       storage,
