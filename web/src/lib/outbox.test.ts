@@ -130,6 +130,17 @@ describe('of two tabs', () => {
     expect(bodies(open(storage).outbox)).toEqual(['one'])
   })
 
+  test('the later takes over all, where the browser forbids to see others', async () => {
+    const storage = memoryStorage()
+    open(storage).outbox.add('lobby', 'one')
+    const { outbox, tab } = open(storage, {
+      request: async () => Promise.reject(new DOMException('not here', 'SecurityError')),
+    })
+    await settle()
+    expect(bodies(outbox)).toEqual(['one'])
+    expect(tab.seesOthers).toBe(false)
+  })
+
   test('only one takes over what a third leaves', async () => {
     const storage = memoryStorage()
     const locks = new FakeLocks()
