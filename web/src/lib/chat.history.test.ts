@@ -69,6 +69,40 @@ describe('history', () => {
     expect(history.mock.calls.map(([room]) => room)).toEqual(['kitchen', 'lobby'])
   })
 
+  test('of a room that one goes to does not wait for that of others', async () => {
+    const { chat, network, history } = enterLobby()
+    const answers = answerLater(history)
+    for (const room of ['kitchen', 'hall']) chat.enter(room)
+    network.socket.live()
+    const asked = () => history.mock.calls.map(([room]) => room)
+    expect(asked()).toEqual(['hall'])
+    chat.enter('kitchen')
+    expect(asked()).toEqual(['hall', 'kitchen'])
+    for (const [n, answer] of answers.entries()) answer({ messages: [message(50 + n)], next: null })
+    await settle()
+    expect(asked()).toEqual(['hall', 'kitchen', 'lobby'])
+  })
+
+  test('is not loaded before the connection sends what comes after it', async () => {
+    const { chat, network, history } = enterLobby()
+    network.socket.open()
+    chat.enter('lobby')
+    void chat.loadOlder('lobby')
+    await settle()
+    expect(history).not.toHaveBeenCalled()
+    network.socket.greet()
+    network.socket.say({ type: 'live', seq: 100 })
+    expect(history).toHaveBeenCalledOnce()
+  })
+
+  test('may be there as long as none was loaded', async () => {
+    const { chat, network } = enterLobby()
+    expect(lobby(chat).hasOlder).toBe(true)
+    network.socket.live()
+    await settle()
+    expect(lobby(chat).hasOlder).toBe(false)
+  })
+
   test('goes further back on demand', async () => {
     const { chat, network, history } = enterLobby()
     history.mockResolvedValueOnce({ messages: [message(99)], next: 99 })

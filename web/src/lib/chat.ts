@@ -102,6 +102,8 @@ export class Chat {
     room.divide(this.#client.user)
     this.#touch(room)
     this.#connect()
+    // the others may take long
+    if (this.#hears(room)) void this.#archive.loadDue([room])
     return true
   }
 
@@ -141,7 +143,8 @@ export class Chat {
 
   async loadOlder(name: string) {
     const room = this.#rooms.get(name)
-    if (room) await this.#archive.loadOlder(room)
+    if (!room || (room.history === 'unloaded' && !this.#hears(room))) return
+    await this.#archive.loadOlder(room)
   }
 
   dismissGap(name: string) {
@@ -241,12 +244,17 @@ export class Chat {
   #reset(seq: number) {
     for (const room of this.#rooms.values()) room.markStale(seq)
     this.#touch(...this.#rooms.values())
-    if (this.#client.link.state === 'live') this.#loadDue()
+    this.#loadDue()
+  }
+
+  /** Whether all that is said in a room from now on comes: history that was loaded before would leave a hole. */
+  #hears({ name }: Room): boolean {
+    return this.#client.link.state === 'live' && this.#client.isIn(name)
   }
 
   /** Loads what is not loaded yet of the rooms whose new messages come, first of all the room in view. */
   #loadDue() {
-    const rooms = [...this.#rooms.values()].filter(({ name }) => this.#client.isIn(name))
+    const rooms = [...this.#rooms.values()].filter((room) => this.#hears(room))
     void this.#archive.loadDue(rooms.toSorted((a, b) => Number(b === this.#active) - Number(a === this.#active)))
   }
 
