@@ -26,7 +26,7 @@ export class Chat {
   #isReading = false
   #snapshot: Snapshot | undefined
   readonly #rooms = new Map<string, Room>()
-  readonly #views = new Map<Room, RoomView>()
+  readonly #views = new WeakMap<Room, RoomView>()
   readonly #listeners = new Set<() => void>()
   readonly #unwatch: () => void
   readonly #client: Client
@@ -309,7 +309,6 @@ export class Chat {
     const room = this.#rooms.get(name)
     if (!room) return
     this.#rooms.delete(name)
-    this.#views.delete(room)
     if (this.#active === room) this.#active = undefined
     this.#client.leave(name)
     this.#touch()

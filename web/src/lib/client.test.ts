@@ -222,6 +222,18 @@ describe('membership', () => {
     expect(network.socket.sent.slice(1).map((frame) => 'room' in frame && frame.room)).toEqual(['a', 'b', 'b'])
   })
 
+  test('that was asked for again on a new connection is not asked for a third time', () => {
+    const { client, network } = connect()
+    network.socket.live()
+    network.socket.say({ type: 'error', code: 'rate_limited', detail: 'slow down', retry_after_ms: 3000 })
+    network.socket.end(1006)
+    vi.advanceTimersByTime(500)
+    network.socket.live()
+    client.join('a')
+    vi.advanceTimersByTime(3000)
+    expect(network.socket.sent.slice(1)).toEqual([{ type: 'join', room: 'a' }])
+  })
+
   test('ends where the server would refuse the next hello', () => {
     const { client, network } = connect({ rooms: Array.from({ length: 31 }, (_, n) => `r${n}`) })
     network.socket.live()
@@ -329,6 +341,16 @@ describe('a client', () => {
     for (const name of ['online', 'pageshow']) window.dispatchEvent(new Event(name))
     expect(network.sockets).toHaveLength(2)
     expect(client.link).toEqual({ state: 'stopped', code: 1000 })
+  })
+
+  test('that is closed leaves no timer that would keep a program from its end', () => {
+    const { client, network } = connect()
+    network.socket.live()
+    const id = client.send('lobby', 'hi')
+    network.socket.say({ type: 'error', code: 'rate_limited', detail: 'slow down', retry_after_ms: 300 })
+    network.socket.say({ type: 'error', code: 'rate_limited', detail: 'slow down', id, retry_after_ms: 300 })
+    client.close()
+    expect(vi.getTimerCount()).toBe(0)
   })
 
   test('that is closed no longer waits, and hears of no other tab', () => {

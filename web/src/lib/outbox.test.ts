@@ -141,6 +141,18 @@ describe('of two tabs', () => {
     expect(tab.seesOthers).toBe(false)
   })
 
+  test('one waits once for the end of the other, however much that writes', () => {
+    const storage = memoryStorage()
+    const locks = new FakeLocks()
+    const request = vi.spyOn(locks, 'request')
+    const [left] = [open(storage, locks), open(storage, locks)]
+    for (const body of ['one', 'two', 'three']) left.outbox.add('lobby', body)
+    for (const name of storage.names('outbox.')) announceChange(name)
+    const awaited = request.mock.calls.filter(([name]) => name === `hubbub.tab.${left.tab.id}`)
+    // it holds its own, and the other waits for that
+    expect(awaited).toHaveLength(2)
+  })
+
   test('only one takes over what a third leaves', async () => {
     const storage = memoryStorage()
     const locks = new FakeLocks()
