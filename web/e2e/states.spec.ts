@@ -269,8 +269,10 @@ test('everything that can go wrong', async ({ person }) => {
 test('an outbox that is full', async ({ person, room }) => {
   const ann = await person('Ann', { reducedMotion: 'reduce' })
   await ann.page.addInitScript((name) => {
-    const entries = Array.from({ length: 200 }, (_, n) => ({ id: `full-${n}`, room: name, body: `waits ${n}`, at: Date.now() }))
-    localStorage.setItem('hubbub.outbox.gone', JSON.stringify(entries))
+    for (let n = 0; n < 200; n += 1) {
+      const entry = { id: `full-${n}`, room: name, body: `waits ${n}`, at: Date.now() }
+      localStorage.setItem(`hubbub.outbox.gone.${n}`, JSON.stringify(entry))
+    }
   }, room)
   const wire = await Wire.tap(ann.page)
   wire.filter = (frame) => (frame.type === 'publish' ? undefined : frame)
