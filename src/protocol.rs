@@ -21,7 +21,7 @@ pub use limits::{
     MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_ROOMS, MAX_TYPING_AUDIENCE, MAX_UNACKED_PUBLISHES,
 };
 pub use outbound::{
-    Ack, Count, ErrorCode, Message, Record, Refusal, RelayState, ResetReason, ServerFrame, User, Welcome,
+    Ack, Count, ErrorCode, HistoryPage, Message, Record, Refusal, RelayState, ResetReason, ServerFrame, User, Welcome,
 };
 
 pub(crate) use inbound::too_many_rooms;

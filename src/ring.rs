@@ -61,6 +61,8 @@ pub struct History {
     pub entries: Vec<Arc<Entry>>,
     /// `before` of the next older page, if there is one.
     pub next: Option<Seq>,
+    /// The highest place walked when this was read: what is above it may be in the log and not here.
+    pub seq: Seq,
 }
 
 /// The cursor fell out of the ring: something may have been missed.
@@ -309,7 +311,7 @@ mod tests {
         let ring = ring(ALL);
         (101..=110).for_each(|seq| say(&ring, seq, if seq % 2 == 0 { "a" } else { "b" }));
         let page = |before, after, limit| {
-            let History { entries, next } = ring.history(&"a".parse().unwrap(), before, after, limit);
+            let History { entries, next, .. } = ring.history(&"a".parse().unwrap(), before, after, limit);
             (seqs(&entries), next)
         };
         assert_eq!(page(None, None, 2), (vec![108, 110], Some(108)));

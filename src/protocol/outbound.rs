@@ -147,6 +147,18 @@ pub struct Message {
     pub was: Option<Seq>,
 }
 
+/// A page of a room's history, as it is answered over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct HistoryPage {
+    /// In the order of `seq`.
+    pub messages: Vec<Message>,
+    /// The `before` of the page of older ones, if there are any.
+    pub next: Option<Seq>,
+    /// The highest place that the answering instance knows: what is above it may be missing here.
+    pub seq: Seq,
+}
+
 /// The confirmation that a publish is in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]

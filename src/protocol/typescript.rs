@@ -7,9 +7,9 @@ use std::{env, fmt::Write, fs, path::Path};
 use ts_rs::{Config, TS};
 
 use super::{
-    Ack, ClientFrame, CloseReason, ConnectionId, Count, ErrorCode, Hello, Limits, Message, MessageId, Publish, Refusal,
-    RelayState, ResetReason, Resume, RoomId, SUBPROTOCOL, ServerFrame, Session, User, UserId, UserName, VERSION,
-    Welcome, is_reconnectable,
+    Ack, ClientFrame, CloseReason, ConnectionId, Count, ErrorCode, Hello, HistoryPage, Limits, Message, MessageId,
+    Publish, Refusal, RelayState, ResetReason, Resume, RoomId, SUBPROTOCOL, ServerFrame, Session, User, UserId,
+    UserName, VERSION, Welcome, is_reconnectable,
 };
 
 const HEAD: &str = "// Made by `make types` from the Rust types in `src/protocol`. Do not edit.\n\n";
@@ -42,6 +42,7 @@ fn declarations() -> String {
         ErrorCode,
         Refusal,
         Message,
+        HistoryPage,
         Ack,
         Welcome,
         ServerFrame,

@@ -128,13 +128,14 @@ impl Window {
     }
 
     pub(super) fn history(&self, room: &RoomId, before: Option<Seq>, after: Option<Seq>, limit: usize) -> History {
-        let Some(run) = self.rooms.get(room) else { return History::default() };
+        let seq = self.last;
+        let Some(run) = self.rooms.get(room) else { return History { seq, ..History::default() } };
         let low = after.map_or(0, |after| position(run, after));
         let high = before.map_or(run.len(), |before| position(run, before.saturating_sub(1))).max(low);
         let start = high.saturating_sub(limit).max(low);
         let entries: Vec<_> = run.range(start..high).cloned().collect();
         let next = entries.first().filter(|_| start > low).map(|entry| entry.seq);
-        History { entries, next }
+        History { entries, next, seq }
     }
 
     pub(super) fn resume(&self, cursor: Seq) -> Resume {

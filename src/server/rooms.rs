@@ -45,7 +45,7 @@ pub(super) async fn history(
     let messages: Vec<&str> =
         history.entries.iter().filter_map(|entry| std::str::from_utf8(entry.frame.payload()).ok()).collect();
     let next = history.next.map_or_else(|| "null".to_owned(), |next| next.to_string());
-    let body = format!(r#"{{"messages":[{}],"next":{next}}}"#, messages.join(","));
+    let body = format!(r#"{{"messages":[{}],"next":{next},"seq":{}}}"#, messages.join(","), history.seq);
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
 }
 

@@ -7,9 +7,11 @@ import { Rows, type Row } from './rows'
 const NOON = new Date(2026, 5, 1, 12).getTime()
 const MINUTE = 60_000
 
+/** A lobby in which this is all. */
 function lobby(messages: Message[]) {
   const room = new Room('lobby')
   room.timeline.merge(messages)
+  room.olderThan = null
   return room
 }
 

@@ -69,6 +69,40 @@ describe('history', () => {
     expect(history.mock.calls.map(([room]) => room)).toEqual(['kitchen', 'lobby'])
   })
 
+  test('of a room that one goes to does not wait for that of others', async () => {
+    const { chat, network, history } = enterLobby()
+    const answers = answerLater(history)
+    for (const room of ['kitchen', 'hall']) chat.enter(room)
+    network.socket.live()
+    const asked = () => history.mock.calls.map(([room]) => room)
+    expect(asked()).toEqual(['hall'])
+    chat.enter('kitchen')
+    expect(asked()).toEqual(['hall', 'kitchen'])
+    for (const [n, answer] of answers.entries()) answer({ messages: [message(50 + n)], next: null })
+    await settle()
+    expect(asked()).toEqual(['hall', 'kitchen', 'lobby'])
+  })
+
+  test('is not loaded before the connection sends what comes after it', async () => {
+    const { chat, network, history } = enterLobby()
+    network.socket.open()
+    chat.enter('lobby')
+    void chat.loadOlder('lobby')
+    await settle()
+    expect(history).not.toHaveBeenCalled()
+    network.socket.greet()
+    network.socket.say({ type: 'live', seq: 100 })
+    expect(history).toHaveBeenCalledOnce()
+  })
+
+  test('may be there as long as none was loaded', async () => {
+    const { chat, network } = enterLobby()
+    expect(lobby(chat).hasOlder).toBe(true)
+    network.socket.live()
+    await settle()
+    expect(lobby(chat).hasOlder).toBe(false)
+  })
+
   test('goes further back on demand', async () => {
     const { chat, network, history } = enterLobby()
     history.mockResolvedValueOnce({ messages: [message(99)], next: 99 })
@@ -141,6 +175,45 @@ describe('history', () => {
     expect(lobby(chat).history).toBe('failed')
     await chat.loadOlder('lobby')
     expect(lobby(chat).history).toBe('loaded')
+  })
+
+  test('of an instance that is behind the connection is asked for again, until it has caught up', async () => {
+    const { chat, network, history } = enterLobby()
+    history.mockResolvedValueOnce({ messages: [message(94)], next: null, seq: 95 })
+    history.mockResolvedValueOnce({ messages: [message(94), message(100)], next: null, seq: 100 })
+    network.socket.live(100)
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(bodies(chat)).toEqual(['message 94', 'message 100'])
+    expect(history).toHaveBeenCalledTimes(2)
+  })
+
+  test('of an instance that stays behind counts as failed, not as all there is', async () => {
+    const { chat, network, history } = enterLobby()
+    history.mockResolvedValue({ messages: [message(94)], next: null, seq: 95 })
+    network.socket.live(100)
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(lobby(chat)).toMatchObject({ history: 'failed', messages: [] })
+    expect(history.mock.calls.length).toBeLessThan(10)
+  })
+
+  test('further back needs no instance that knows the newest', async () => {
+    const { chat, network, history } = enterLobby()
+    history.mockResolvedValueOnce({ messages: [message(99)], next: 99, seq: 100 })
+    network.socket.live(100)
+    await settle()
+    history.mockResolvedValueOnce({ messages: [message(97)], next: null, seq: 98 })
+    await chat.loadOlder('lobby')
+    expect(bodies(chat)).toEqual(['message 97', 'message 99'])
+  })
+
+  test('that a reset asks for less of is enough up to there', async () => {
+    const { chat, network, history } = enterLobby()
+    history.mockResolvedValue({ messages: [message(48)], next: null, seq: 50 })
+    network.socket.live(100)
+    await settle()
+    network.socket.say({ type: 'reset', seq: 50, reason: 'unknown_cursor' })
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(lobby(chat)).toMatchObject({ history: 'loaded', messages: [{ seq: 48 }] })
   })
 
   test('confirms one’s own that it holds', async () => {

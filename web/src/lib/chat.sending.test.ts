@@ -100,6 +100,19 @@ describe('sending', () => {
     expect(network.socket.publishedBodies()).toEqual(['one', 'one', 'two'])
   })
 
+  test('waits for as long as the longest of several refusals asks for', () => {
+    const { chat, network } = enterLobby()
+    network.socket.live()
+    for (const body of ['one', 'two']) chat.send('lobby', body)
+    for (const [n, { id }] of network.socket.published().entries()) {
+      network.socket.say({ type: 'error', code: 'overloaded', detail: 'no', id, retry_after_ms: n === 0 ? 3000 : 100 })
+    }
+    vi.advanceTimersByTime(2999)
+    expect(network.socket.published()).toHaveLength(2)
+    vi.advanceTimersByTime(1)
+    expect(network.socket.publishedBodies()).toEqual(['one', 'two', 'one'])
+  })
+
   test('does not wait for a clock that was set back', () => {
     const { chat, network } = enterLobby()
     network.socket.live()
@@ -272,6 +285,14 @@ describe('after a reconnect', () => {
     expect(outgoing(after.chat)).toEqual([['kept', undefined]])
     after.network.socket.live()
     expect(after.network.socket.publishedBodies()).toEqual(['kept'])
+  })
+
+  test('a reload finds what was written before the first connection, also where no tab sees others', () => {
+    const before = enterLobby()
+    before.chat.send('lobby', 'kept')
+    expect(before.storage.names('outbox.')).toHaveLength(1)
+    before.chat.retryNow()
+    expect(before.storage.names('outbox.')).toHaveLength(1)
   })
 
   test('a reload does not send as new what went out when the storage was full', () => {

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { Chat } from './chat.ts'
-import { announceChange, enterLobby, FakeLocks, FakeNetwork, lobby, ME, message, settle } from './fake.ts'
+import { announceChange, enterLobby, FakeLocks, FakeNetwork, limitedStorage, lobby, ME, message, settle } from './fake.ts'
 import { Profile } from './profile.ts'
 import { memoryStorage } from './storage.ts'
 
@@ -99,6 +99,62 @@ describe('two tabs of one person', () => {
     announceChange('room.hall')
     const kitchen = left.chat.snapshot().rooms.find(({ name }) => name === 'kitchen')
     expect(kitchen?.outgoing).toMatchObject([{ body: 'kept' }])
+  })
+
+  test('a room that one leaves stays in the other as long as something is unsent in it there', async () => {
+    const { left, right } = twoTabs()
+    right.network.socket.end(1006)
+    right.chat.send('lobby', 'kept')
+    left.chat.leave('lobby')
+    announceChange('room.lobby')
+    expect(lobby(right.chat).outgoing).toMatchObject([{ body: 'kept' }])
+    vi.advanceTimersByTime(500)
+    right.network.socket.live()
+    const id = right.network.socket.published()[0]?.id ?? ''
+    right.network.socket.ack(id, 105)
+    expect(lobby(right.chat)).toMatchObject({ outgoing: [], messages: [{ body: 'kept' }] })
+    expect(new Profile(left.storage).rooms).toEqual([])
+  })
+
+  test('one tells the other what was read at once, and then no more than once a second', async () => {
+    const { storage, setItem } = limitedStorage()
+    const { chat, network } = enterLobby({ storage })
+    network.socket.live()
+    await settle()
+    const readSeq = () => new Profile(storage).room('lobby')?.readSeq
+    network.socket.say({ type: 'message', ...message(105) })
+    chat.setReading(true)
+    expect(readSeq()).toBe(105)
+    setItem.mockClear()
+    for (let seq = 106; seq <= 200; seq += 1) network.socket.say({ type: 'message', ...message(seq) })
+    expect(setItem).not.toHaveBeenCalled()
+    vi.advanceTimersByTime(1000)
+    expect(setItem).toHaveBeenCalledOnce()
+    expect(readSeq()).toBe(200)
+  })
+
+  test.each([
+    ['is hidden', () => void window.dispatchEvent(new Event('pagehide'))],
+    ['is closed', (chat: Chat) => chat.close()],
+  ])('what one has read is known when it %s', async (_, end) => {
+    const { chat, network, storage } = enterLobby()
+    network.socket.live()
+    await settle()
+    chat.setReading(true)
+    for (const seq of [105, 106]) network.socket.say({ type: 'message', ...message(seq) })
+    end(chat)
+    expect(new Profile(storage).room('lobby')).toMatchObject({ readSeq: 106 })
+  })
+
+  test('what one has read is read again when the other, which had not heard of it, says less', async () => {
+    const { left, right } = twoTabs()
+    await settle()
+    for (const { network } of [left, right]) network.socket.say({ type: 'message', ...message(105) })
+    left.chat.setReading(true)
+    left.storage.write('room.lobby', { joinedAt: 1, readSeq: 90 })
+    announceChange('room.lobby')
+    vi.advanceTimersByTime(1000)
+    expect(new Profile(left.storage).room('lobby')).toMatchObject({ readSeq: 105 })
   })
 
   test('what one reads does not bring back a room that the other has left', async () => {

@@ -45,11 +45,12 @@ describe('rooms', () => {
   test('are joined and left on the connection that stands, and named in the next hello', () => {
     const { chat, network } = enterLobby()
     network.socket.live()
-    chat.enter('kitchen')
     chat.leave('lobby')
+    expect(chat.snapshot()).toMatchObject({ rooms: [], active: undefined })
+    chat.enter('kitchen')
     expect(network.socket.sent.slice(1)).toEqual([
-      { type: 'join', room: 'kitchen' },
       { type: 'leave', room: 'lobby' },
+      { type: 'join', room: 'kitchen' },
     ])
     network.socket.end(1006)
     vi.advanceTimersByTime(500)
@@ -226,6 +227,18 @@ describe('ten thousand messages', () => {
     network.socket.say({ type: 'message', ...message(10_001) })
     expect(lobby(chat).messages).toHaveLength(2000)
     expect(lobby(chat).hasOlder).toBe(true)
+  })
+})
+
+describe('twenty thousand messages and more', () => {
+  test('stay while one reads further up, and then leave the newest', () => {
+    const { chat, network } = enterLobby()
+    network.socket.live()
+    for (let seq = 1; seq <= 22_001; seq += 1) network.socket.say({ type: 'message', ...message(seq) })
+    expect(lobby(chat).messages).toHaveLength(22_001)
+    chat.setReading(true)
+    network.socket.say({ type: 'message', ...message(22_002) })
+    expect(lobby(chat).messages).toHaveLength(20_000)
   })
 })
 

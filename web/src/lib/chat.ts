@@ -26,7 +26,7 @@ export class Chat {
   #isReading = false
   #snapshot: Snapshot | undefined
   readonly #rooms = new Map<string, Room>()
-  readonly #views = new Map<Room, RoomView>()
+  readonly #views = new WeakMap<Room, RoomView>()
   readonly #listeners = new Set<() => void>()
   readonly #unwatch: () => void
   readonly #client: Client
@@ -51,6 +51,7 @@ export class Chat {
   /** Says goodbye, for good. What is unsent stays in the storage. */
   close() {
     this.#unwatch()
+    this.#profile.flush()
     this.#client.close()
   }
 
@@ -102,6 +103,8 @@ export class Chat {
     room.divide(this.#client.user)
     this.#touch(room)
     this.#connect()
+    // the others may take long
+    if (this.#hears(room)) void this.#archive.loadDue([room])
     return true
   }
 
@@ -141,7 +144,8 @@ export class Chat {
 
   async loadOlder(name: string) {
     const room = this.#rooms.get(name)
-    if (room) await this.#archive.loadOlder(room)
+    if (!room || (room.history === 'unloaded' && !this.#hears(room))) return
+    await this.#archive.loadOlder(room)
   }
 
   dismissGap(name: string) {
@@ -241,12 +245,17 @@ export class Chat {
   #reset(seq: number) {
     for (const room of this.#rooms.values()) room.markStale(seq)
     this.#touch(...this.#rooms.values())
-    if (this.#client.link.state === 'live') this.#loadDue()
+    this.#loadDue()
+  }
+
+  /** Whether all that is said in a room from now on comes: history that was loaded before would leave a hole. */
+  #hears({ name }: Room): boolean {
+    return this.#client.link.state === 'live' && this.#client.isIn(name)
   }
 
   /** Loads what is not loaded yet of the rooms whose new messages come, first of all the room in view. */
   #loadDue() {
-    const rooms = [...this.#rooms.values()].filter(({ name }) => this.#client.isIn(name))
+    const rooms = [...this.#rooms.values()].filter((room) => this.#hears(room))
     void this.#archive.loadDue(rooms.toSorted((a, b) => Number(b === this.#active) - Number(a === this.#active)))
   }
 
@@ -301,7 +310,6 @@ export class Chat {
     const room = this.#rooms.get(name)
     if (!room) return
     this.#rooms.delete(name)
-    this.#views.delete(room)
     if (this.#active === room) this.#active = undefined
     this.#client.leave(name)
     this.#touch()
@@ -319,12 +327,16 @@ export class Chat {
     this.#connect()
   }
 
-  /** Another tab joined, left or read a room: so does this one. */
+  /** Another tab joined, left or read a room: so does this one. It does not leave what is unsent: nobody here chose to lose that. */
   #followRoom(name: string) {
     const known = this.#profile.room(name)
+    if (!known && this.#client.unsent.some(({ room }) => room === name)) return
     if (!known) return this.#drop(name)
     const room = this.#rooms.get(name) ?? this.#join(name)
-    room?.readTo(known.readSeq)
+    if (!room) return
+    room.readTo(known.readSeq)
+    // the other tab may have stored less than this one read: neither can know what the other is about to write
+    if (room.readSeq !== known.readSeq) this.#profile.read(name, room.readSeq)
     this.#touch(room)
   }
 

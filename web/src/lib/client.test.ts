@@ -174,6 +174,19 @@ describe('events', () => {
     expect(client.cursor).toBe(300)
   })
 
+  test('tell of every change of what is unsent: written, confirmed, failed, tried again, discarded', () => {
+    const { client, network } = connect()
+    const drawn: string[][] = []
+    client.on('outbox', () => drawn.push(client.unsent.map(({ body, fault }) => (fault === undefined ? body : `${body}: ${fault}`))))
+    network.socket.live()
+    network.socket.ack(client.send('lobby', 'one'), 105)
+    const id = client.send('lobby', 'two')
+    network.socket.say({ type: 'error', code: 'not_joined', detail: 'no', id })
+    client.retry(id)
+    client.discard(id)
+    expect(drawn).toEqual([['one'], [], ['two'], ['two: no'], ['two'], []])
+  })
+
   test('tell who types, how many are there, how the relay is, and what was refused', () => {
     const { client, network } = connect()
     const heard: unknown[] = []
@@ -207,6 +220,18 @@ describe('membership', () => {
     expect(network.socket.sent.slice(1).map((frame) => 'room' in frame && frame.room)).toEqual(['a', 'b'])
     vi.advanceTimersByTime(1)
     expect(network.socket.sent.slice(1).map((frame) => 'room' in frame && frame.room)).toEqual(['a', 'b', 'b'])
+  })
+
+  test('that was asked for again on a new connection is not asked for a third time', () => {
+    const { client, network } = connect()
+    network.socket.live()
+    network.socket.say({ type: 'error', code: 'rate_limited', detail: 'slow down', retry_after_ms: 3000 })
+    network.socket.end(1006)
+    vi.advanceTimersByTime(500)
+    network.socket.live()
+    client.join('a')
+    vi.advanceTimersByTime(3000)
+    expect(network.socket.sent.slice(1)).toEqual([{ type: 'join', room: 'a' }])
   })
 
   test('ends where the server would refuse the next hello', () => {
@@ -277,6 +302,15 @@ describe('a hello that is refused', () => {
     }
   })
 
+  test('because of the session that the program gave is not said as somebody else', () => {
+    const { client, network } = connect({ session: 'malformed' })
+    network.socket.open()
+    expect(network.socket.sent).toMatchObject([{ session: 'malformed' }])
+    network.socket.say({ type: 'error', code: 'invalid_session', detail: 'not a session' })
+    expect(client.link).toMatchObject({ state: 'refused', refusal: { code: 'invalid_session' } })
+    expect(network.sockets).toHaveLength(1)
+  })
+
   test('because of its session is said once more, with another', () => {
     const { client, network } = refuse('invalid_session')
     network.socket.open()
@@ -307,6 +341,16 @@ describe('a client', () => {
     for (const name of ['online', 'pageshow']) window.dispatchEvent(new Event(name))
     expect(network.sockets).toHaveLength(2)
     expect(client.link).toEqual({ state: 'stopped', code: 1000 })
+  })
+
+  test('that is closed leaves no timer that would keep a program from its end', () => {
+    const { client, network } = connect()
+    network.socket.live()
+    const id = client.send('lobby', 'hi')
+    network.socket.say({ type: 'error', code: 'rate_limited', detail: 'slow down', retry_after_ms: 300 })
+    network.socket.say({ type: 'error', code: 'rate_limited', detail: 'slow down', id, retry_after_ms: 300 })
+    client.close()
+    expect(vi.getTimerCount()).toBe(0)
   })
 
   test('that is closed no longer waits, and hears of no other tab', () => {

@@ -2,7 +2,7 @@ import { Connection, type Link } from './connection.ts'
 import { Courier, PublishError, type Failure, type Hold, type Receipt } from './courier.ts'
 import { Emitter } from './emitter.ts'
 import type { ClientEvents } from './events.ts'
-import type { Page, Range } from './history.ts'
+import { completeHistory, type Page, type Range } from './history.ts'
 import { Memberships, RoomError } from './memberships.ts'
 import { Outbox, type Entry } from './outbox.ts'
 import { Promises } from './promises.ts'
@@ -73,8 +73,7 @@ export class Client {
     const { storage = memoryStorage(), locks = globalThis.navigator?.locks, rooms = [DEFAULT_ROOM] } = options
     this.#name = wellFormed(name)
     this.#server = typeof server === 'string' || server instanceof URL ? serverAt(server) : server
-    this.#session = new Session(storage)
-    if (session !== undefined) this.#session.secret = session
+    this.#session = new Session(storage, session)
     this.#tab = new Tab(locks)
     this.#outbox = new Outbox({
       storage,
@@ -239,9 +238,17 @@ export class Client {
     this.#say({ type: 'typing', room })
   }
 
-  /** What was said in a room, the newest by default. Confirms what it holds of one's own. */
+  /**
+   * What was said in a room, the newest by default. Confirms what it holds of one's own.
+   *
+   * Whichever instance answers may be behind the one that this client is connected to: then it is asked again, for some seconds.
+   */
   async history(room: string, range?: Range): Promise<Page> {
-    const page = await this.#server.history(room, range)
+    const { before = Infinity } = range ?? {}
+    const cursor = this.#cursor ?? 0
+    // a reset may set the cursor lower meanwhile
+    const due = () => Math.min(before - 1, cursor, this.#cursor ?? 0)
+    const page = await completeHistory(() => this.#server.history(room, range), due)
     for (const message of page.messages) this.#sent(this.#confirm(message))
     return page
   }
@@ -340,6 +347,7 @@ export class Client {
     if (!receipt) return
     this.#promises.keep(receipt)
     this.#emitter.emit('sent', receipt)
+    this.#emitter.emit('outbox', [receipt.room])
   }
 
   #fail(failure: Failure) {

@@ -168,6 +168,22 @@ describe('a connection', () => {
     expect(network.sockets).toHaveLength(2)
   })
 
+  test('tries without a network when the person says so, for the server may be on this machine', () => {
+    isOnline = false
+    const connection = connect()
+    expect(connection.link.state).toBe('connecting')
+    network.socket.live()
+    expect(connection.link.state).toBe('live')
+    connection.restart()
+    expect(network.sockets).toHaveLength(2)
+    network.socket.end(1006)
+    connection.wake()
+    expect(connection.link.state).toBe('offline')
+    connection.start()
+    network.socket.live()
+    expect(connection.link.state).toBe('live')
+  })
+
   test('does not wait any longer when the person says so', () => {
     const connection = connect()
     network.socket.end(1006)
@@ -205,12 +221,5 @@ describe('a connection', () => {
     connection.restart()
     first.end(4500)
     expect(connection.link.state).toBe('connecting')
-  })
-
-  test('ignores what is not JSON', () => {
-    const connection = connect()
-    network.socket.live()
-    network.socket.onmessage?.(new MessageEvent('message', { data: '{' }))
-    expect(connection.link.state).toBe('live')
   })
 })

@@ -1,4 +1,5 @@
 import { Backoff } from './backoff.ts'
+import { readFrame } from './frame.ts'
 import { isReconnectable, type ClientFrame, type Refusal, type ServerFrame } from './protocol.ts'
 
 /** A listener whose event may have more to it than is used here. Only a method may be implemented so. */
@@ -67,7 +68,7 @@ export class Connection {
     return this.#link
   }
 
-  /** Connects now, whatever it was waiting for. Leaves a connection that stands, and a server that wants no more. */
+  /** Connects now, whatever it was waiting for, with or without a network. Leaves a connection that stands, and a server that wants no more. */
   start() {
     if (!this.#socket && this.#link.state !== 'stopped') this.#connect()
   }
@@ -95,27 +96,32 @@ export class Connection {
   wake() {
     const { state } = this.#link
     const hasSlot = this.#drainMs !== undefined
-    if ((state === 'waiting' && !hasSlot) || state === 'offline') this.start()
+    if ((state === 'waiting' && !hasSlot) || state === 'offline') this.#reconnect()
     if (state === 'live') this.#test()
   }
 
   /** The network went away: trying has no point until it is back. */
   sleep() {
-    if (this.#link.state !== 'waiting') return
-    clearTimeout(this.#retry)
-    this.#enter({ state: 'offline' })
+    if (this.#link.state === 'waiting') this.#rest()
   }
 
   send(frame: ClientFrame) {
     this.#socket?.send(JSON.stringify(frame))
   }
 
+  /** Connects if there is a network. It takes a person to know that a server can be reached without. */
+  #reconnect() {
+    if (this.#options.isOnline?.() === false) this.#rest()
+    else this.start()
+  }
+
+  #rest() {
+    clearTimeout(this.#retry)
+    this.#enter({ state: 'offline' })
+  }
+
   #connect() {
     clearTimeout(this.#retry)
-    if (this.#options.isOnline?.() === false) {
-      this.#enter({ state: 'offline' })
-      return
-    }
     const socket = this.#options.open()
     socket.onopen = () => this.send(this.#options.hello())
     socket.onmessage = ({ data }) => this.#hear(data)
@@ -129,9 +135,9 @@ export class Connection {
   }
 
   #hear(data: unknown) {
-    const frame = parse(data)
-    if (!frame) return
     this.#heardAt = Date.now()
+    const frame = readFrame(data)
+    if (!frame) return
     switch (frame.type) {
       case 'welcome':
         this.#listen(frame.heartbeat_ms + HEARTBEAT_GRACE_MS)
@@ -179,7 +185,7 @@ export class Connection {
       return
     }
     const delay = drainMs ?? this.#backoff.next()
-    this.#retry = setTimeout(() => this.#connect(), delay)
+    this.#retry = setTimeout(() => this.#reconnect(), delay)
     this.#enter({ state: 'waiting', until: Date.now() + delay })
   }
 
@@ -195,13 +201,5 @@ export class Connection {
   #enter(link: Link) {
     this.#link = link
     this.#options.onLink(link)
-  }
-}
-
-function parse(data: unknown): ServerFrame | undefined {
-  try {
-    return typeof data === 'string' ? JSON.parse(data) : undefined
-  } catch {
-    return undefined
   }
 }

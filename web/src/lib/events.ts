@@ -7,8 +7,9 @@ export type ClientEvents = {
   link: Link
   welcome: Welcome
   message: Message
-  /** The answer to a publish of this connection. `sent` says the same of a message, however it became known. */
+  /** The server's answer to a publish, with its times. It comes before or after the message itself. */
   ack: Ack
+  /** A message of one's own has its place: told once, at the ack or the message, whichever came first. */
   sent: Receipt
   failed: Failure
   /** What waits to be sent in these rooms is no longer what it was. */

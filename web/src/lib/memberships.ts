@@ -32,7 +32,7 @@ export class Memberships {
     return [...this.#wanted]
   }
 
-  /** Whether the messages of a room come, or will with the next connection. */
+  /** Whether the messages of a room come: it was named in the hello, or joined since. */
   has(room: string): boolean {
     return this.#confirmed.has(room)
   }

@@ -130,6 +130,29 @@ describe('of two tabs', () => {
     expect(bodies(open(storage).outbox)).toEqual(['one'])
   })
 
+  test('the later takes over all, where the browser forbids to see others', async () => {
+    const storage = memoryStorage()
+    open(storage).outbox.add('lobby', 'one')
+    const { outbox, tab } = open(storage, {
+      request: async () => Promise.reject(new DOMException('not here', 'SecurityError')),
+    })
+    await settle()
+    expect(bodies(outbox)).toEqual(['one'])
+    expect(tab.seesOthers).toBe(false)
+  })
+
+  test('one waits once for the end of the other, however much that writes', () => {
+    const storage = memoryStorage()
+    const locks = new FakeLocks()
+    const request = vi.spyOn(locks, 'request')
+    const [left] = [open(storage, locks), open(storage, locks)]
+    for (const body of ['one', 'two', 'three']) left.outbox.add('lobby', body)
+    for (const name of storage.names('outbox.')) announceChange(name)
+    const awaited = request.mock.calls.filter(([name]) => name === `hubbub.tab.${left.tab.id}`)
+    // it holds its own, and the other waits for that
+    expect(awaited).toHaveLength(2)
+  })
+
   test('only one takes over what a third leaves', async () => {
     const storage = memoryStorage()
     const locks = new FakeLocks()

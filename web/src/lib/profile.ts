@@ -1,14 +1,20 @@
 import { nameFault, roomFault } from './protocol.ts'
 import type { Storage } from './storage.ts'
+import { followHiding } from './wake.ts'
 
 /** A room of the person's: since when, and up to where it was read in any tab. */
 type KnownRoom = { joinedAt: number; readSeq?: number | undefined }
 
 const PREFIX = 'room.'
+/** How often it is stored up to where the rooms were read, for every other tab hears of each time. */
+const READ_INTERVAL_MS = 1000
 
 /** What the browser remembers of a person. Each room is stored by itself, for other tabs write there too. */
 export class Profile {
   readonly #storage: Storage
+  /** Up to where rooms were read, as far as that is not stored. */
+  readonly #read = new Map<string, number | undefined>()
+  #pause: ReturnType<typeof setTimeout> | undefined
 
   constructor(storage: Storage) {
     this.#storage = storage
@@ -40,10 +46,21 @@ export class Profile {
     if (!this.room(room)) this.#storage.write(PREFIX + room, { joinedAt: Date.now() })
   }
 
-  /** Remembers up to where a room was read, unless another tab has left it. */
+  /** Remembers up to where a room was read, unless another tab has left it: at once, or when a pause after the last time is over. */
   read(name: string, seq: number | undefined) {
-    const room = this.room(name)
-    if (room) this.#storage.write(PREFIX + name, { ...room, readSeq: latest(room.readSeq, seq) })
+    this.#read.set(name, seq)
+    if (this.#pause === undefined) this.#storeAndPause()
+  }
+
+  /** Stores at once what waits for that. */
+  flush() {
+    clearTimeout(this.#pause)
+    this.#pause = undefined
+    for (const [name, seq] of this.#read) {
+      const room = this.room(name)
+      if (room) this.#storage.write(PREFIX + name, { ...room, readSeq: latest(room.readSeq, seq) })
+    }
+    this.#read.clear()
   }
 
   leave(room: string) {
@@ -52,10 +69,21 @@ export class Profile {
 
   /** Calls back when another tab changed the name, or something about a room, until the returned function is called. */
   watch(onName: () => void, onRoom: (room: string) => void): () => void {
-    return this.#storage.watch((key) => {
+    const unwatch = this.#storage.watch((key) => {
       if (key === 'name') onName()
       else if (key.startsWith(PREFIX)) onRoom(key.slice(PREFIX.length))
     })
+    const unfollow = followHiding(() => this.flush())
+    return () => {
+      unwatch()
+      unfollow()
+    }
+  }
+
+  #storeAndPause() {
+    const isDue = this.#read.size > 0
+    this.flush()
+    if (isDue) this.#pause = setTimeout(() => this.#storeAndPause(), READ_INTERVAL_MS)
   }
 }
 

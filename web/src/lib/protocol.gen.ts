@@ -93,6 +93,16 @@ export type Message = {
   at: number,
 };
 
+/** A page of a room's history, as it is answered over HTTP. */
+export type HistoryPage = {
+  /** In the order of `seq`. */
+  messages: Array<Message>,
+  /** The `before` of the page of older ones, if there are any. */
+  next: number | null,
+  /** The highest place that the answering instance knows: what is above it may be missing here. */
+  seq: number,
+};
+
 /** The confirmation that a publish is in the log. */
 export type Ack = {
   /** The id the client gave. */

@@ -30,6 +30,13 @@ test('what cannot come again is forgotten', () => {
   expect(recent.take(message(901, { id: 'x', at: 1_001_001 }))).toBe(true)
 })
 
+test('of more than fifty thousand messages at a time the newest are known', () => {
+  const recent = new Recent()
+  for (let seq = 1; seq <= 50_100; seq += 1) recent.take(message(seq, { at: 1_000_000 }))
+  expect(recent.take(message(101, { at: 1_000_000 }))).toBe(false)
+  expect(recent.take(message(1, { at: 1_000_000 }))).toBe(true)
+})
+
 test('an hour of silence makes nothing forgotten: what was put back meanwhile comes after it', () => {
   vi.useFakeTimers()
   const recent = new Recent()

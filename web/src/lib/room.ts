@@ -56,8 +56,9 @@ export class Room {
     this.readSeq = readSeq
   }
 
+  /** Whether there is more than is loaded, as far as that is known. */
   get hasOlder(): boolean {
-    return typeof this.olderThan === 'number'
+    return this.olderThan !== null
   }
 
   get needsHistory(): boolean {

@@ -33,6 +33,13 @@ test('history is asked for by room and range, and comes in the order of seq', as
   expect(page.messages.map(({ seq }) => seq)).toEqual([1, 2])
 })
 
+test('history leaves out what is no message', async () => {
+  const { body: _, ...bodiless } = message(2)
+  vi.stubGlobal('fetch', async () => Response.json({ messages: [message(1), bodiless, null], next: null, seq: 2 }))
+  const page = await serverAt('http://127.0.0.1:8080').history('lobby')
+  expect(page).toMatchObject({ messages: [{ seq: 1 }], next: null, seq: 2 })
+})
+
 test('history that the server refuses is an error', async () => {
   vi.stubGlobal('fetch', async () => new Response('no', { status: 404 }))
   await expect(serverAt('http://127.0.0.1:8080').history('lobby')).rejects.toThrow('404')

@@ -3,15 +3,17 @@ import type { Storage } from './storage.ts'
 
 const NAME = 'session'
 
-/** The secret that makes a person the same sender everywhere. It is made once and kept. */
+/** The secret that makes a person the same sender everywhere. It is given, or made once, and kept. */
 export class Session {
   #secret: string
-  #isRenewed = false
+  /** Who gave a secret wants to be that sender, and no other. */
+  #isRenewable: boolean
   readonly #storage: Storage
 
-  constructor(storage: Storage) {
+  constructor(storage: Storage, given?: string) {
     this.#storage = storage
-    this.#secret = storage.read(NAME, isSecret) ?? randomId()
+    this.#isRenewable = given === undefined
+    this.#secret = given ?? storage.read(NAME, isSecret) ?? randomId()
     storage.write(NAME, this.#secret)
   }
 
@@ -26,8 +28,8 @@ export class Session {
 
   /** Makes a new one, once. Says whether it did. */
   renew(): boolean {
-    if (this.#isRenewed) return false
-    this.#isRenewed = true
+    if (!this.#isRenewable) return false
+    this.#isRenewable = false
     this.secret = randomId()
     return true
   }

@@ -3,6 +3,7 @@ import { Chat } from './chat.ts'
 import { BOB, FakeLocks, FakeSocket, ME, message } from './fake.ts'
 import type { Page, Range } from './history.ts'
 import type { ClientFrame, Message, ServerFrame } from './protocol.ts'
+import type { RoomView } from './room.ts'
 import { memoryStorage } from './storage.ts'
 
 beforeEach(() => {
@@ -11,6 +12,7 @@ beforeEach(() => {
 
 const ONE_WAY_MS = 20
 const PAGE = 20
+const ROOMS = ['lobby', 'kitchen']
 
 /** The same numbers in every run of a seed, from 0 up to 1 (mulberry32). */
 function randomOf(seed: number): () => number {
@@ -79,14 +81,16 @@ class StormyServer {
     return socket
   }
 
-  /** The answer is what was true some time on its way; or none comes. */
-  readonly history = async (_: string, { before = Infinity }: Range = {}): Promise<Page> => {
+  /** The answer is what an instance, which may be behind, knew some time on its way; or none comes. */
+  readonly history = async (room: string, { before = Infinity }: Range = {}): Promise<Page> => {
     await this.#pause()
-    const said = this.log.filter(({ seq }) => seq < before)
+    const behind = this.#random() < 0.3 ? Math.floor(this.#random() * 5) : 0
+    const seq = this.log.at(-1 - behind)?.seq ?? 100
+    const said = this.log.filter((logged) => logged.room === room && logged.seq < before && logged.seq <= seq)
     const messages = said.slice(-PAGE)
     await this.#pause()
     if (this.#random() < 0.1) throw new Error('history did not answer')
-    return { messages, next: said.length > PAGE ? (messages[0]?.seq ?? null) : null }
+    return { messages, next: said.length > PAGE ? (messages[0]?.seq ?? null) : null, seq }
   }
 
   cut() {
@@ -154,12 +158,12 @@ class StormyServer {
     this.#member = socket
   }
 
-  #take({ id, body }: Extract<ClientFrame, { type: 'publish' }>) {
+  #take({ id, room, body }: Extract<ClientFrame, { type: 'publish' }>) {
     const wait = this.#bucket.take()
     if (wait > 0) return this.#tell({ type: 'error', code: 'rate_limited', detail: 'slow down', id, retry_after_ms: wait })
     if (this.#isDraining) return this.#tell({ type: 'error', code: 'draining', detail: 'draining', id })
     const known = this.log.find((said) => said.from.id === ME.id && said.id === id)
-    const { seq } = known ?? this.say({ id, body, from: ME })
+    const { seq } = known ?? this.say({ id, room, body, from: ME })
     this.#tell({ type: 'ack', id, seq, instance: 'a', accepted_at: Date.now(), logged_at: Date.now() })
   }
 
@@ -191,24 +195,22 @@ class Visitor {
     storage.write('name', 'Ann')
     this.#load = () => {
       const chat = new Chat({ server, storage, locks, random })
-      chat.enter('lobby')
+      for (const room of ROOMS) chat.enter(room)
       return chat
     }
     this.#chat = this.#load()
   }
 
-  get room() {
-    const { active } = this.#chat.snapshot()
-    if (!active) throw new Error('not in the lobby')
-    return active
+  get rooms(): readonly RoomView[] {
+    return this.#chat.snapshot().rooms
   }
 
-  get bodies(): string[] {
-    return this.room.messages.map(({ body }) => body)
+  say(room: string, body: string) {
+    this.#chat.send(room, body)
   }
 
-  say(body: string) {
-    this.#chat.send('lobby', body)
+  goTo(room: string) {
+    this.#chat.enter(room)
   }
 
   async reload() {
@@ -217,36 +219,39 @@ class Visitor {
     await vi.advanceTimersByTimeAsync(0)
   }
 
-  /** Reads back to where the room begins. */
+  /** Reads back to where the rooms begin. */
   async readAll() {
-    for (let page = 0; page < 100 && (this.room.hasOlder || this.room.history !== 'loaded'); page += 1) {
-      void this.#chat.loadOlder('lobby')
+    const due = () => this.rooms.filter(({ hasOlder, history }) => hasOlder || history !== 'loaded')
+    for (let page = 0; page < 100 && due().length > 0; page += 1) {
+      for (const { name } of due()) void this.#chat.loadOlder(name)
       await vi.advanceTimersByTimeAsync(10 * ONE_WAY_MS)
     }
   }
 }
 
-function theirs(n: number): Partial<Message> {
-  return { id: `theirs-${n}`, body: `theirs ${n}`, from: BOB }
+function theirs(n: number, room: string): Partial<Message> {
+  return { id: `theirs-${n}`, room, body: `theirs ${n}`, from: BOB }
 }
 
 /** Lets happen what may. Returns what the person wrote. */
 async function rage(server: StormyServer, visitor: Visitor, random: () => number): Promise<string[]> {
   const written: string[] = []
+  const anyRoom = () => ROOMS[Math.floor(random() * ROOMS.length)] ?? ''
   for (let step = 0; step < 250; step += 1) {
     const chance = random()
     if (chance < 0.4) {
       for (const body of [`mine ${step}`, `mine ${step} too`]) {
         written.push(body)
-        visitor.say(body)
+        visitor.say(anyRoom(), body)
       }
-    } else if (chance < 0.65) server.say(theirs(step))
+    } else if (chance < 0.65) server.say(theirs(step, anyRoom()))
     else if (chance < 0.7) server.cut()
     else if (chance < 0.74) server.drain()
     else if (chance < 0.78) server.forget()
-    else if (chance < 0.82) server.miss([theirs(step), theirs(step + 0.5)])
+    else if (chance < 0.82) server.miss([theirs(step, anyRoom()), theirs(step + 0.5, anyRoom())])
     else if (chance < 0.86) server.move()
     else if (chance < 0.88) await visitor.reload()
+    else if (chance < 0.92) visitor.goTo(anyRoom())
     await vi.advanceTimersByTimeAsync(Math.floor(random() * 60))
   }
   return written
@@ -263,9 +268,12 @@ test.each(SEEDS)('in storm %i nothing is lost, nothing comes twice, and all is i
   await vi.advanceTimersByTimeAsync(60_000)
   await visitor.readAll()
 
-  expect(visitor.room.outgoing).toEqual([])
   expect(server.log.filter(({ from }) => from.id === ME.id).map(({ body }) => body)).toEqual(written)
-  expect(visitor.bodies).toEqual(server.log.map(({ body }) => body))
+  for (const { name, outgoing, messages } of visitor.rooms) {
+    expect(outgoing).toEqual([])
+    expect(messages.map(({ body }) => body)).toEqual(server.log.filter(({ room }) => room === name).map(({ body }) => body))
+  }
+  expect(visitor.rooms.map(({ name }) => name).toSorted()).toEqual(ROOMS.toSorted())
 })
 
 test('the storms have every kind of weather', async () => {

@@ -9,13 +9,13 @@ export type Locks = {
 export class Tab {
   readonly id = randomId()
   readonly #end = new AbortController()
-  readonly #locks: Locks | undefined
+  #locks: Locks | undefined
 
   constructor(locks?: Locks) {
     this.#locks = locks
     const { signal } = this.#end
     const held = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
-    void locks?.request(lockOf(this.id), {}, () => held)
+    locks?.request(lockOf(this.id), {}, () => held).catch((error: unknown) => this.#goWithout(error))
   }
 
   /** Whether it can be told which other tabs live. Browsers allow that on secure pages only. */
@@ -30,12 +30,20 @@ export class Tab {
       return
     }
     this.#locks.request(lockOf(id), { signal: this.#end.signal }, then).catch((error: unknown) => {
-      if (!this.#end.signal.aborted) throw error
+      if (this.#end.signal.aborted) return
+      this.#goWithout(error)
+      then()
     })
   }
 
   close() {
     this.#end.abort()
+  }
+
+  /** There are pages, in frames of others, that have locks and may not use them. */
+  #goWithout(error: unknown) {
+    if (!(error instanceof DOMException) || error.name !== 'SecurityError') throw error
+    this.#locks = undefined
   }
 }
 

@@ -19,6 +19,21 @@ export function followBrowser(follower: Follower): () => void {
   return () => until.abort()
 }
 
+/** Calls back when the page is hidden or goes: nothing may run after that. Returns what undoes it. */
+export function followHiding(then: () => void): () => void {
+  const until = new AbortController()
+  const { signal } = until
+  globalThis.addEventListener?.('pagehide', then, { signal })
+  globalThis.document?.addEventListener(
+    'visibilitychange',
+    () => {
+      if (document.visibilityState === 'hidden') then()
+    },
+    { signal },
+  )
+  return () => until.abort()
+}
+
 export function isOnline(): boolean {
   return globalThis.navigator?.onLine !== false
 }
