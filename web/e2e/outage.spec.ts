@@ -263,6 +263,7 @@ test('without a network the page waits, and goes on with it', async ({ person, r
   wire.isCut = true
   await wire.close(1001)
   await expect(ann.page.getByText('You are offline')).toBeVisible()
+  await expect(ann.page.getByRole('button', { name: 'Retry now' })).toBeVisible()
   await ann.say('later')
   const attempts = wire.attempts
   wire.isCut = false

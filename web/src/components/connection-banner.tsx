@@ -53,7 +53,7 @@ function Outage() {
       )
     }
     case 'offline':
-      return <Banner>You are offline. What you write is kept and sent when you are back.</Banner>
+      return <Banner action={retry}>You are offline. What you write is kept and sent when you are back.</Banner>
     case 'replaying':
       return <Banner>Catching up…</Banner>
     default:

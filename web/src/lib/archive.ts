@@ -1,8 +1,8 @@
 import type { History, Page } from './history.ts'
 import type { Room } from './room.ts'
 
-/** How many pages of history are loaded to close the gap that a reset leaves. */
-const GAP_PAGES = 4
+/** How many pages of history are loaded in a row: to close the gap that a reset leaves, or back to what was read. */
+const PAGES = 4
 
 export type ArchiveOptions = {
   history: History
@@ -31,13 +31,7 @@ export class Archive {
     const { olderThan } = room
     if (room.history === 'loading') return
     if (typeof olderThan !== 'number' || room.staleAbove !== undefined) return this.#load(room)
-    await this.#loading(room, async () => {
-      const page = await this.#history(room.name, { before: olderThan })
-      // or the oldest were dropped meanwhile, and this page no longer adjoins
-      if (room.olderThan !== olderThan) return
-      room.merge(page.messages)
-      room.olderThan = page.next
-    })
+    await this.#loading(room, () => this.#extend(room, olderThan))
   }
 
   async #load(room: Room) {
@@ -47,7 +41,8 @@ export class Archive {
       try {
         const page = await this.#page(room)
         if (room.olderThan === undefined) room.olderThan = page.next
-        if (staleAbove !== undefined) await this.#closeGap(room, staleAbove, page)
+        if (staleAbove === undefined) await this.#reachRead(room)
+        else await this.#closeGap(room, staleAbove, page)
         room.readSeq ??= room.timeline.newest?.seq ?? 0
       } catch (error) {
         if (staleAbove !== undefined) room.markStale(staleAbove)
@@ -56,11 +51,28 @@ export class Archive {
     })
   }
 
+  /** Loads back to where the person had read, or who comes back sees neither how much is new nor where it begins. */
+  async #reachRead(room: Room) {
+    for (let pages = 1; pages < PAGES; pages += 1) {
+      const { olderThan, readSeq } = room
+      if (readSeq === undefined || typeof olderThan !== 'number' || olderThan <= readSeq + 1) return
+      await this.#extend(room, olderThan)
+    }
+  }
+
+  async #extend(room: Room, olderThan: number) {
+    const page = await this.#history(room.name, { before: olderThan })
+    // or the oldest were dropped meanwhile, and this page no longer adjoins
+    if (room.olderThan !== olderThan) return
+    room.merge(page.messages)
+    room.olderThan = page.next
+  }
+
   /** Loads back to what was there before the reset. Where that is too far, only what is newer than the gap stays. */
   async #closeGap(room: Room, staleAbove: number, newest: Page) {
     let page = newest
     for (let pages = 1; page.next !== null && page.next > staleAbove + 1; pages += 1) {
-      if (pages === GAP_PAGES) {
+      if (pages === PAGES) {
         room.dropBefore(page.next)
         break
       }

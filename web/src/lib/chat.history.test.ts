@@ -115,6 +115,23 @@ describe('history', () => {
     expect(lobby(chat).hasOlder).toBe(false)
   })
 
+  test.each([
+    [99, 1, 0],
+    [79, 1, 2],
+    [75, 2, 3],
+    [15, 4, 8],
+  ])('is loaded back to what was read, here up to %d: %d pages with %d unread, and no more than four', async (readSeq, pages, unread) => {
+    const storage = memoryStorage()
+    storage.write('room.lobby', { joinedAt: 1, readSeq })
+    const { chat, network, history } = enterLobby({ storage })
+    // the first page is 89 and 99, the next one 69 and 79
+    history.mockImplementation(async (_, { before = 100 } = {}) => ({ messages: [message(before - 11), message(before - 1)], next: before - 20 }))
+    network.socket.live()
+    await settle()
+    expect(history).toHaveBeenCalledTimes(pages)
+    expect(lobby(chat)).toMatchObject({ unread, hasOlder: true })
+  })
+
   test('goes on from where it was loaded to, not from one’s own message that was acked further back', async () => {
     const storage = memoryStorage()
     const before = enterLobby({ storage })
