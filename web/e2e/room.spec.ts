@@ -75,3 +75,24 @@ test('a room can be found by its address alone', async ({ person, room }) => {
   await ann.page.goto(`/#/r/${room}`)
   await expect(ann.page.getByRole('heading', { level: 1 })).toHaveText(`You are about to enter #${room}`)
 })
+
+test.describe('with a program that does not come', () => {
+  test.use({ mayComplain: true })
+
+  test('the page does not stay a logo for ever: it says so after a while', async ({ person, room }) => {
+    const { page } = await person('Ann')
+    await page.route('**/assets/*.js', (route) => route.abort())
+    await page.goto(`/#/r/${room}`)
+    const note = page.getByText('could not be loaded')
+    await expect(note).toBeHidden()
+    await note.evaluate((element) => element.getAnimations().forEach((wait) => wait.finish()))
+    await expect(note).toBeVisible()
+  })
+})
+
+test('without JavaScript the page says that it needs it', async ({ person }) => {
+  const { page } = await person('Ann', { javaScriptEnabled: false })
+  await page.goto('/')
+  await expect(page.locator('noscript p')).toBeVisible()
+  await expect(page.getByText('could not be loaded')).toBeHidden()
+})
