@@ -88,7 +88,7 @@ test('the palette finds rooms and joins new ones', async ({ person, room }) => {
   await expect(ann.composer).toBeFocused()
 
   await page.keyboard.press('Control+k')
-  await page.keyboard.type(room)
+  await page.keyboard.type(`#${room}`)
   const options = page.getByRole('option')
   await expect(options.first()).toHaveAttribute('aria-selected', 'true')
   await page.keyboard.press('ArrowUp')
@@ -97,6 +97,10 @@ test('the palette finds rooms and joins new ones', async ({ person, room }) => {
   await expect(options.first()).toHaveAttribute('aria-selected', 'true')
   await page.keyboard.press('Enter')
   await expect(page.getByRole('heading', { level: 1 })).toHaveText(`#${room}`)
+
+  await page.getByLabel('Join a room').fill(`#${room}-3`)
+  await page.keyboard.press('Enter')
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText(`#${room}-3`)
 
   await page.keyboard.press('Control+k')
   await page.keyboard.type('NOT a room')
