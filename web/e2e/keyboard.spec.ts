@@ -110,6 +110,26 @@ test('the palette finds rooms and joins new ones', async ({ person, room }) => {
   await expect(ann.composer).toBeFocused()
 })
 
+for (const isAllowed of [true, false]) {
+  test(`the palette ${isAllowed ? 'copies the address of a room and says so' : 'says so when it may not copy the address'}`, async ({ person, room }) => {
+    const ann = await person('Ann', { permissions: ['clipboard-read', 'clipboard-write'] })
+    const { page } = ann
+    if (!isAllowed) await page.addInitScript(() => (navigator.clipboard.writeText = () => Promise.reject(new DOMException('', 'NotAllowedError'))))
+    await ann.enter(room)
+    await page.keyboard.press('Control+k')
+    await expect(page.getByRole('combobox')).toBeFocused()
+    await page.keyboard.type('copy the')
+    await page.keyboard.press('Enter')
+    const dialog = page.getByRole('dialog', { name: 'Address of this room' })
+    await expect(dialog.getByRole('status')).toHaveText(isAllowed ? 'It is copied.' : /copy it by hand/)
+    await expect(dialog.getByRole('textbox')).toBeFocused()
+    expect(await page.evaluate(() => getSelection()?.toString())).toBe(page.url())
+    if (isAllowed) expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(page.url())
+    await page.keyboard.press('Escape')
+    await expect(ann.composer).toBeFocused()
+  })
+}
+
 test('in the palette nothing moves but what one moves, whatever is said meanwhile', async ({ person, room }) => {
   const ann = await person('Ann', { viewport: { width: 1280, height: 500 } })
   const { page } = ann

@@ -210,6 +210,14 @@ test('everything that lies over the page', async ({ person }) => {
   await isFit(ann, 'palette without a match')
   await page.keyboard.press('Escape')
 
+  await page.keyboard.press('Control+k')
+  await expect(page.getByRole('combobox')).toBeFocused()
+  await page.keyboard.type('copy the')
+  await page.keyboard.press('Enter')
+  await expect(page.getByRole('dialog').getByRole('status')).not.toBeEmpty()
+  await isFit(ann, 'address')
+  await page.keyboard.press('Escape')
+
   await ann.log.focus()
   await page.keyboard.press('?')
   await expect(page.getByRole('dialog', { name: 'Keyboard' })).toBeVisible()

@@ -1,7 +1,7 @@
 import { useEffect, useId, useRef, useState, type KeyboardEvent } from 'react'
 import { useSnapshot } from '@/app/chat'
 import { useOpenDialog } from '@/app/dialogs'
-import { goTo, roomMeant, roomPath } from '@/app/route'
+import { goTo, roomMeant } from '@/app/route'
 import { useTheme } from '@/app/theme'
 import { roomFault } from '@/lib/protocol'
 import { cn } from './cn'
@@ -128,10 +128,7 @@ function useChoices(query: string): Choice[] {
     { key: 'theme', label: 'Change the theme', note: theme, run: turnTheme },
     { key: 'help', label: 'Show the keyboard map', note: '?', run: () => open('help') },
   ]
-  if (active !== undefined && navigator.clipboard) {
-    const address = new URL(roomPath(active), location.href).href
-    commands.push({ key: 'copy', label: 'Copy the address of this room', run: () => void navigator.clipboard.writeText(address) })
-  }
+  if (active !== undefined) commands.push({ key: 'copy', label: 'Copy the address of this room', run: () => open('address') })
   const isNew = roomFault(room) === undefined && !rooms.some(({ name }) => name === room)
   const join = isNew ? [{ key: 'join', label: `Join #${room}`, run: () => goTo(room) }] : []
   return [...found, ...join, ...commands.filter(({ label }) => label.toLowerCase().includes(query.toLowerCase()))]
