@@ -50,7 +50,7 @@ test('one can come in, talk, look and leave without a mouse', async ({ person, r
   await expect(journey).toBeHidden()
   await expect(page.locator(':focus')).toHaveAccessibleName(/^Sent/)
 
-  await tabTo(ann, /connected over/)
+  await tabTo(ann, /connected ·/)
   await keyboard.press('Enter')
   await expect(page.getByRole('heading', { name: 'This connection' })).toBeVisible()
   await keyboard.press('Escape')

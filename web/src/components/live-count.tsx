@@ -20,8 +20,7 @@ export function LiveCount() {
         type="button"
         popoverTarget={id}
         data-testid="count"
-        aria-label={count && `${NUMBER.format(count.connections)} connected over ${plural(count.instances, 'instance')}`}
-        className="flex h-11 shrink-0 items-center gap-2 rounded-full px-3 text-sm text-muted-foreground transition-colors hover:bg-accent hover:text-accent-foreground sm:h-9"
+        className="relative flex h-11 shrink-0 items-center gap-2 rounded-full px-3 text-sm text-muted-foreground transition-colors hover:bg-accent hover:text-accent-foreground sm:h-9"
       >
         <span
           data-live={isLive}
@@ -36,7 +35,7 @@ export function LiveCount() {
               {count.settling && '~'}
               {NUMBER.format(count.connections)}
             </strong>
-            <span className="max-sm:hidden">
+            <span className="max-sm:sr-only">
               {' '}
               connected · {plural(count.instances, 'instance')}
             </span>
