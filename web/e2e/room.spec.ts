@@ -38,6 +38,17 @@ test('typing that comes to nothing ends by itself', async ({ person, room }) => 
   await expect(ann.page.getByTestId('typing')).toHaveText('')
 })
 
+test('while the page is not connected, it does not say how many are', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const wire = await Wire.tap(ann.page)
+  await ann.enter(room)
+  wire.say({ type: 'drain', reconnect_after_ms: 120_000 })
+  await wire.close(1012)
+  await expect(ann.count).toHaveAccessibleName('not connected')
+  await ann.count.click()
+  await expect(ann.page.locator('dt', { hasText: 'Served by' }).locator('+ dd')).toHaveText('–')
+})
+
 test('each room keeps what one has begun to write in it', async ({ person, room }) => {
   const ann = await person('Ann')
   await ann.enter(room)

@@ -9,10 +9,11 @@ function plural(count: number, one: string): string {
   return `${NUMBER.format(count)} ${one}${count === 1 ? '' : 's'}`
 }
 
-/** How many are connected; behind it, the details of one's own connection. */
+/** How many are connected, as long as that is known; behind it, the details of one's own connection. */
 export function LiveCount() {
   const count = useSnapshot((snapshot) => snapshot.count)
   const isLive = useSnapshot(({ link }) => link.state === 'live')
+  const isOnTheWay = useSnapshot(({ link }) => link.state === 'connecting' || link.state === 'replaying')
   const id = useId()
   return (
     <>
@@ -29,7 +30,7 @@ export function LiveCount() {
             isLive ? 'animate-breathe bg-primary forced-colors:bg-[CanvasText]' : 'border border-muted-foreground',
           )}
         />
-        {count ? (
+        {isLive && count ? (
           <span className="tabular-nums">
             <strong className="font-semibold text-foreground">
               {count.settling && '~'}
@@ -41,7 +42,7 @@ export function LiveCount() {
             </span>
           </span>
         ) : (
-          <span>connecting</span>
+          <span>{isOnTheWay ? 'connecting' : 'not connected'}</span>
         )}
       </button>
       <Details id={id} />
@@ -91,7 +92,8 @@ const LINK_NAMES = {
 
 const RELAY_NAMES = { live: 'live', degraded: 'away, messages wait' }
 
-function details({ link, relay, server, cursor, count }: Snapshot): [string, string][] {
+function details({ link, relay, server, cursor, count: last }: Snapshot): [string, string][] {
+  const count = link.state === 'live' ? last : undefined
   return [
     ['State', LINK_NAMES[link.state]],
     ['Instance', server?.instance ?? '–'],
