@@ -169,6 +169,34 @@ test('? shows the keyboard map, and is a sign like any other where one writes', 
   await expect(ann.composer).toHaveValue('?now what')
 })
 
+test('single keys can be turned off, and stay so', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const { page } = ann
+  await ann.enter(room)
+  await ann.log.focus()
+  await page.keyboard.press('?')
+  const help = page.getByRole('dialog', { name: 'Keyboard' })
+  const single = help.getByRole('checkbox', { name: 'Single keys' })
+  await expect(single).toBeChecked()
+  await press(ann, /^Single keys$/, 'Space')
+  await expect(single).not.toBeChecked()
+  await page.reload()
+  await ann.isLive()
+  await ann.log.focus()
+  await page.keyboard.press('?')
+  await page.keyboard.press('x')
+  await expect(ann.log).toBeFocused()
+  await expect(help).toBeHidden()
+
+  await page.getByRole('button', { name: 'Keyboard map' }).click()
+  await expect(single).not.toBeChecked()
+  await single.check()
+  await page.keyboard.press('Escape')
+  await ann.log.focus()
+  await page.keyboard.press('x')
+  await expect(ann.composer).toHaveValue('x')
+})
+
 test('arrows with Alt go from room to room, and with Shift to the next unread one', async ({ person, room }) => {
   const [ann, bob] = [await person('Ann'), await person('Bob')]
   const heading = ann.page.getByRole('heading', { level: 1 })

@@ -2,6 +2,7 @@ import { useEffect, useId, useRef, useState, type KeyboardEvent } from 'react'
 import { useSnapshot } from '@/app/chat'
 import { useOpenDialog } from '@/app/dialogs'
 import { goTo, roomMeant } from '@/app/route'
+import { useSingleKeys } from '@/app/shortcuts'
 import { useTheme } from '@/app/theme'
 import { roomFault } from '@/lib/protocol'
 import { cn } from './cn'
@@ -110,6 +111,7 @@ function useChoices(query: string): Choice[] {
   const active = useSnapshot((snapshot) => snapshot.active?.name)
   const open = useOpenDialog()
   const [theme, turnTheme] = useTheme()
+  const [hasSingleKeys] = useSingleKeys()
   const room = roomMeant(query)
   const found = rooms
     .filter(({ name }) => name.includes(room.toLowerCase()))
@@ -126,7 +128,7 @@ function useChoices(query: string): Choice[] {
   const commands: Choice[] = [
     { key: 'name', label: 'Change your name', run: () => open('name') },
     { key: 'theme', label: 'Change the theme', note: theme, run: turnTheme },
-    { key: 'help', label: 'Show the keyboard map', note: '?', run: () => open('help') },
+    { key: 'help', label: 'Show the keyboard map', note: hasSingleKeys ? '?' : undefined, run: () => open('help') },
   ]
   if (active !== undefined) commands.push({ key: 'copy', label: 'Copy the address of this room', run: () => open('address') })
   const isNew = roomFault(room) === undefined && !rooms.some(({ name }) => name === room)
