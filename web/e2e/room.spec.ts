@@ -49,6 +49,30 @@ test('while the page is not connected, it does not say how many are', async ({ p
   await expect(ann.page.locator('dt', { hasText: 'Served by' }).locator('+ dd')).toHaveText('–')
 })
 
+test('whoever leaves a room with messages that were not sent is asked first', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const { page } = ann
+  const wire = await Wire.tap(page)
+  await ann.enter(`${room}-2`)
+  await ann.goTo(room)
+  wire.filter = (frame) => (frame.type === 'publish' ? undefined : frame)
+  await ann.say('one', 'two')
+  const leave = page.getByRole('navigation').getByRole('button', { name: `Leave ${room}`, exact: true })
+  const dialog = page.getByRole('dialog', { name: `Leave ${room}?` })
+  await leave.click()
+  await expect(dialog).toContainText('2 messages were not sent.')
+  await dialog.getByRole('button', { name: 'Stay' }).click()
+  await expect(dialog).toBeHidden()
+  await expect(leave).toBeFocused()
+  await expect(ann.row('two')).toHaveAttribute('data-state', 'pending')
+
+  await leave.click()
+  await dialog.getByRole('button', { name: 'Leave' }).click()
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText(`#${room}-2`)
+  await expect(dialog).toBeHidden()
+  expect(await page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith('hubbub.outbox.')))).toEqual([])
+})
+
 test('each room keeps what one has begun to write in it', async ({ person, room }) => {
   const ann = await person('Ann')
   await ann.enter(room)
