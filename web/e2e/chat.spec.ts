@@ -27,9 +27,9 @@ test('everyone sees how many are connected over how many instances', async ({ pe
   const [ann, bob] = [await person('Ann'), await person('Bob')]
   await ann.enter(room, addresses.a)
   await bob.enter(room, addresses.b)
-  for (const { count } of [ann, bob]) await expect(count).toHaveAccessibleName('2 connected over 2 instances')
+  for (const { count } of [ann, bob]) await expect(count).toHaveAccessibleName('2 connected · 2 instances')
   await bob.page.context().close()
-  await expect(ann.count).toHaveAccessibleName('1 connected over 2 instances')
+  await expect(ann.count).toHaveAccessibleName('1 connected · 2 instances')
 })
 
 test('one’s own message is there at once and sent when the server has it', async ({ person, room }) => {

@@ -9,6 +9,7 @@ test('one’s own message tells how it got here: sent, taken where, logged, conf
   await ann.row('on its way').getByRole('button', { name: /How did it get here/ }).click()
   const journey = ann.page.getByRole('dialog', { name: 'How this message got here' })
   const stops = journey.getByRole('listitem')
+  await expect(journey.getByRole('heading')).toHaveText('How this message got here')
   await expect(stops).toHaveCount(5)
   await expect(stops.first()).toHaveText(/Left this browser.*start/)
   await expect(stops.filter({ hasText: 'Taken by the instance b' })).toHaveText(/\+\d+ ms/)

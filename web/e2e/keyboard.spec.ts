@@ -50,7 +50,7 @@ test('one can come in, talk, look and leave without a mouse', async ({ person, r
   await expect(journey).toBeHidden()
   await expect(page.locator(':focus')).toHaveAccessibleName(/^Sent/)
 
-  await tabTo(ann, /connected over/)
+  await tabTo(ann, /connected ·/)
   await keyboard.press('Enter')
   await expect(page.getByRole('heading', { name: 'This connection' })).toBeVisible()
   await keyboard.press('Escape')
@@ -88,7 +88,7 @@ test('the palette finds rooms and joins new ones', async ({ person, room }) => {
   await expect(ann.composer).toBeFocused()
 
   await page.keyboard.press('Control+k')
-  await page.keyboard.type(room)
+  await page.keyboard.type(`#${room}`)
   const options = page.getByRole('option')
   await expect(options.first()).toHaveAttribute('aria-selected', 'true')
   await page.keyboard.press('ArrowUp')
@@ -98,6 +98,10 @@ test('the palette finds rooms and joins new ones', async ({ person, room }) => {
   await page.keyboard.press('Enter')
   await expect(page.getByRole('heading', { level: 1 })).toHaveText(`#${room}`)
 
+  await page.getByLabel('Join a room').fill(`#${room}-3`)
+  await page.keyboard.press('Enter')
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText(`#${room}-3`)
+
   await page.keyboard.press('Control+k')
   await page.keyboard.type('NOT a room')
   await expect(page.getByText('small letters')).toBeVisible()
@@ -105,6 +109,26 @@ test('the palette finds rooms and joins new ones', async ({ person, room }) => {
   await expect(field).toBeHidden()
   await expect(ann.composer).toBeFocused()
 })
+
+for (const isAllowed of [true, false]) {
+  test(`the palette ${isAllowed ? 'copies the address of a room and says so' : 'says so when it may not copy the address'}`, async ({ person, room }) => {
+    const ann = await person('Ann', { permissions: ['clipboard-read', 'clipboard-write'] })
+    const { page } = ann
+    if (!isAllowed) await page.addInitScript(() => (navigator.clipboard.writeText = () => Promise.reject(new DOMException('', 'NotAllowedError'))))
+    await ann.enter(room)
+    await page.keyboard.press('Control+k')
+    await expect(page.getByRole('combobox')).toBeFocused()
+    await page.keyboard.type('copy the')
+    await page.keyboard.press('Enter')
+    const dialog = page.getByRole('dialog', { name: 'Address of this room' })
+    await expect(dialog.getByRole('status')).toHaveText(isAllowed ? 'It is copied.' : /copy it by hand/)
+    await expect(dialog.getByRole('textbox')).toBeFocused()
+    expect(await page.evaluate(() => getSelection()?.toString())).toBe(page.url())
+    if (isAllowed) expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(page.url())
+    await page.keyboard.press('Escape')
+    await expect(ann.composer).toBeFocused()
+  })
+}
 
 test('in the palette nothing moves but what one moves, whatever is said meanwhile', async ({ person, room }) => {
   const ann = await person('Ann', { viewport: { width: 1280, height: 500 } })
@@ -143,6 +167,34 @@ test('? shows the keyboard map, and is a sign like any other where one writes', 
   await expect(ann.log).toBeFocused()
   await ann.page.keyboard.type('now what')
   await expect(ann.composer).toHaveValue('?now what')
+})
+
+test('single keys can be turned off, and stay so', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const { page } = ann
+  await ann.enter(room)
+  await ann.log.focus()
+  await page.keyboard.press('?')
+  const help = page.getByRole('dialog', { name: 'Keyboard' })
+  const single = help.getByRole('checkbox', { name: 'Single keys' })
+  await expect(single).toBeChecked()
+  await press(ann, /^Single keys$/, 'Space')
+  await expect(single).not.toBeChecked()
+  await page.reload()
+  await ann.isLive()
+  await ann.log.focus()
+  await page.keyboard.press('?')
+  await page.keyboard.press('x')
+  await expect(ann.log).toBeFocused()
+  await expect(help).toBeHidden()
+
+  await page.getByRole('button', { name: 'Keyboard map' }).click()
+  await expect(single).not.toBeChecked()
+  await single.check()
+  await page.keyboard.press('Escape')
+  await ann.log.focus()
+  await page.keyboard.press('x')
+  await expect(ann.composer).toHaveValue('x')
 })
 
 test('arrows with Alt go from room to room, and with Shift to the next unread one', async ({ person, room }) => {

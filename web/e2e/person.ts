@@ -80,7 +80,7 @@ export class Person {
   }
 
   async isLive() {
-    await expect(this.count).toHaveAccessibleName(/connected over/)
+    await expect(this.count).toHaveAccessibleName(/connected ·/)
     await expect(this.page.getByTestId('count').locator('[data-live=true]')).toBeAttached()
   }
 

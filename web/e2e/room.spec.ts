@@ -38,6 +38,41 @@ test('typing that comes to nothing ends by itself', async ({ person, room }) => 
   await expect(ann.page.getByTestId('typing')).toHaveText('')
 })
 
+test('while the page is not connected, it does not say how many are', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const wire = await Wire.tap(ann.page)
+  await ann.enter(room)
+  wire.say({ type: 'drain', reconnect_after_ms: 120_000 })
+  await wire.close(1012)
+  await expect(ann.count).toHaveAccessibleName('not connected')
+  await ann.count.click()
+  await expect(ann.page.locator('dt', { hasText: 'Served by' }).locator('+ dd')).toHaveText('–')
+})
+
+test('whoever leaves a room with messages that were not sent is asked first', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const { page } = ann
+  const wire = await Wire.tap(page)
+  await ann.enter(`${room}-2`)
+  await ann.goTo(room)
+  wire.filter = (frame) => (frame.type === 'publish' ? undefined : frame)
+  await ann.say('one', 'two')
+  const leave = page.getByRole('navigation').getByRole('button', { name: `Leave ${room}`, exact: true })
+  const dialog = page.getByRole('dialog', { name: `Leave ${room}?` })
+  await leave.click()
+  await expect(dialog).toContainText('2 messages were not sent.')
+  await dialog.getByRole('button', { name: 'Stay' }).click()
+  await expect(dialog).toBeHidden()
+  await expect(leave).toBeFocused()
+  await expect(ann.row('two')).toHaveAttribute('data-state', 'pending')
+
+  await leave.click()
+  await dialog.getByRole('button', { name: 'Leave' }).click()
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText(`#${room}-2`)
+  await expect(dialog).toBeHidden()
+  expect(await page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith('hubbub.outbox.')))).toEqual([])
+})
+
 test('each room keeps what one has begun to write in it', async ({ person, room }) => {
   const ann = await person('Ann')
   await ann.enter(room)
@@ -74,4 +109,25 @@ test('a room can be found by its address alone', async ({ person, room }) => {
   const ann = await person('Ann')
   await ann.page.goto(`/#/r/${room}`)
   await expect(ann.page.getByRole('heading', { level: 1 })).toHaveText(`You are about to enter #${room}`)
+})
+
+test.describe('with a program that does not come', () => {
+  test.use({ mayComplain: true })
+
+  test('the page does not stay a logo for ever: it says so after a while', async ({ person, room }) => {
+    const { page } = await person('Ann')
+    await page.route('**/assets/*.js', (route) => route.abort())
+    await page.goto(`/#/r/${room}`)
+    const note = page.getByText('could not be loaded')
+    await expect(note).toBeHidden()
+    await note.evaluate((element) => element.getAnimations().forEach((wait) => wait.finish()))
+    await expect(note).toBeVisible()
+  })
+})
+
+test('without JavaScript the page says that it needs it', async ({ person }) => {
+  const { page } = await person('Ann', { javaScriptEnabled: false })
+  await page.goto('/')
+  await expect(page.locator('noscript p')).toBeVisible()
+  await expect(page.getByText('could not be loaded')).toBeHidden()
 })

@@ -150,6 +150,11 @@ test('a room full of talk', async ({ person }) => {
   await expect(page.getByTestId('typing')).toHaveText('Priya and Jonas are typing')
   await isFit(ann, 'own messages')
 
+  await page.getByRole('button', { name: `Leave ${ROOM}` }).click()
+  await expect(page.getByText('2 messages were not sent.')).toBeVisible()
+  await isFit(ann, 'leaving what was not sent')
+  await page.keyboard.press('Escape')
+
   wire.filter = (frame) => {
     if (frame.type !== 'publish') return frame
     wire.say({ type: 'error', code: 'rate_limited', detail: 'slow down', id: frame.id, retry_after_ms: 60_000 })
@@ -208,6 +213,14 @@ test('everything that lies over the page', async ({ person }) => {
   await page.keyboard.type('NOT a room')
   await expect(page.getByText('Use small letters')).toBeVisible()
   await isFit(ann, 'palette without a match')
+  await page.keyboard.press('Escape')
+
+  await page.keyboard.press('Control+k')
+  await expect(page.getByRole('combobox')).toBeFocused()
+  await page.keyboard.type('copy the')
+  await page.keyboard.press('Enter')
+  await expect(page.getByRole('dialog').getByRole('status')).not.toBeEmpty()
+  await isFit(ann, 'address')
   await page.keyboard.press('Escape')
 
   await ann.log.focus()

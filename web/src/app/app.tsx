@@ -18,6 +18,7 @@ import { useTitle } from './title'
 /** How much of what is no room is repeated to the person. */
 const ROOM_CHARS = 64
 
+const AddressDialog = lazily(async () => (await import('@/components/address-dialog')).AddressDialog)
 const Help = lazily(async () => (await import('@/components/help')).Help)
 const NameDialog = lazily(async () => (await import('@/components/name-dialog')).NameDialog)
 const Palette = lazily(async () => (await import('@/components/palette')).Palette)
@@ -77,6 +78,8 @@ function OpenDialog({ name, onClose }: { name: DialogName; onClose: () => void }
       return <Help onClose={onClose} />
     case 'name':
       return <NameDialog onClose={onClose} />
+    case 'address':
+      return <AddressDialog onClose={onClose} />
   }
 }
 

@@ -1,7 +1,7 @@
 import { createContext, use } from 'react'
 
 /** What can lie over the page, one at a time. */
-export type DialogName = 'rooms' | 'people' | 'palette' | 'help' | 'name'
+export type DialogName = 'rooms' | 'people' | 'palette' | 'help' | 'name' | 'address'
 
 export const DialogContext = createContext<(name: DialogName) => void>(() => {})
 

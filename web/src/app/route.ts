@@ -23,6 +23,11 @@ export function roomPath(room: string): string {
   return `#/r/${room}`
 }
 
+/** The room that someone means who may write it as it is shown, after a “#”. */
+export function roomMeant(text: string): string {
+  return text.trim().replace(/^#/, '')
+}
+
 export function goTo(room: string) {
   location.hash = roomPath(room)
 }

@@ -1,6 +1,7 @@
 import { useEffect, useEffectEvent } from 'react'
 import { useChat } from './chat'
 import type { DialogName } from './dialogs'
+import { useKept } from './kept'
 import { goTo } from './route'
 
 const IS_APPLE = /Mac|iP(hone|ad|od)/.test(navigator.userAgent)
@@ -25,9 +26,19 @@ export const SHORTCUTS: readonly (readonly [keys: string, what: string])[] = [
 
 const FIELD = 'input, textarea, select, [contenteditable]'
 
+function isBoolean(value: unknown): value is boolean {
+  return typeof value === 'boolean'
+}
+
+/** Whether keys do something by themselves, without Ctrl or Alt, and what changes that. Who speaks to the page may say letters unawares. */
+export function useSingleKeys() {
+  return useKept('single-keys', isBoolean, true)
+}
+
 /** What the keyboard does wherever the person is in the page. */
 export function useShortcuts(open: (name: DialogName) => void) {
   const { client } = useChat()
+  const [hasSingleKeys] = useSingleKeys()
 
   const step = (by: number, isWanted: (unread: number) => boolean) => {
     const { rooms, active } = client.snapshot()
@@ -50,7 +61,7 @@ export function useShortcuts(open: (name: DialogName) => void) {
       event.preventDefault()
       return step(by, (unread) => !event.shiftKey || unread > 0)
     }
-    if (event.ctrlKey || event.metaKey || event.altKey) return
+    if (!hasSingleKeys || event.ctrlKey || event.metaKey || event.altKey) return
     if (event.target instanceof Element && event.target.closest(FIELD)) return
     if (event.key === '?') {
       event.preventDefault()

@@ -1,6 +1,5 @@
-import { useCallback, useEffect, useSyncExternalStore } from 'react'
-import type { Storage } from '@/lib/storage'
-import { useChat } from './chat'
+import { useEffect } from 'react'
+import { useKept } from './kept'
 
 const THEMES = ['system', 'light', 'dark'] as const
 export type Theme = (typeof THEMES)[number]
@@ -9,25 +8,10 @@ function isTheme(value: unknown): value is Theme {
   return THEMES.some((theme) => theme === value)
 }
 
-function stored(storage: Storage): Theme {
-  return storage.read('theme', isTheme) ?? 'system'
-}
-
-/** The browser tells other tabs of a change by this event; this tab tells itself. */
-function subscribe(listener: () => void) {
-  window.addEventListener('storage', listener)
-  return () => window.removeEventListener('storage', listener)
-}
-
 /** The chosen theme, and what turns to the next. */
 export function useTheme(): [Theme, () => void] {
-  const { storage } = useChat()
-  const theme = useSyncExternalStore(subscribe, () => stored(storage))
-  const turn = useCallback(() => {
-    storage.write('theme', THEMES[(THEMES.indexOf(stored(storage)) + 1) % THEMES.length])
-    window.dispatchEvent(new StorageEvent('storage'))
-  }, [storage])
-  return [theme, turn]
+  const [theme, choose] = useKept<Theme>('theme', isTheme, 'system')
+  return [theme, () => choose(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? 'system')]
 }
 
 /** Gives the page the chosen theme. `public/theme.js` does it before the first paint. */

@@ -1,4 +1,5 @@
-import { SHORTCUTS } from '@/app/shortcuts'
+import { useId } from 'react'
+import { SHORTCUTS, useSingleKeys } from '@/app/shortcuts'
 import { CloseIcon } from './icons'
 import { Button } from './ui/button'
 import { Dialog } from './ui/dialog'
@@ -13,7 +14,7 @@ export function Help({ onClose }: { onClose: () => void }) {
           <CloseIcon className="size-4" />
         </Button>
       </div>
-      <dl className="px-6 pb-5">
+      <dl className="px-6">
         {SHORTCUTS.map(([keys, what]) => (
           <div key={keys} className="flex flex-wrap items-baseline justify-between gap-x-6 gap-y-1 border-b border-border py-2.5 last:border-0">
             <dt className="order-2 ml-auto flex flex-wrap gap-1.5">
@@ -25,7 +26,30 @@ export function Help({ onClose }: { onClose: () => void }) {
           </div>
         ))}
       </dl>
+      <SingleKeys />
     </Dialog>
+  )
+}
+
+function SingleKeys() {
+  const [isOn, choose] = useSingleKeys()
+  const id = useId()
+  return (
+    <div className="mx-6 border-t border-border py-3">
+      <label className="flex min-h-6 cursor-pointer items-center justify-between gap-6 text-sm font-medium">
+        Single keys
+        <input
+          type="checkbox"
+          aria-describedby={id}
+          checked={isOn}
+          onChange={({ target }) => choose(target.checked)}
+          className="size-4 cursor-pointer accent-primary"
+        />
+      </label>
+      <p id={id} className="text-[0.8125rem] text-muted-foreground">
+        “?” and letters do something wherever you are.
+      </p>
+    </div>
   )
 }
 

@@ -1,5 +1,5 @@
 import { useState } from 'react'
-import { goTo } from '@/app/route'
+import { goTo, roomMeant } from '@/app/route'
 import { roomFault } from '@/lib/protocol'
 import { PlusIcon } from './icons'
 import { Button } from './ui/button'
@@ -14,10 +14,11 @@ export function JoinForm({ onJoin, autoFocus }: JoinFormProps) {
     <form
       onSubmit={(event) => {
         event.preventDefault()
-        const found = roomFault(room.trim())
+        const name = roomMeant(room)
+        const found = roomFault(name)
         setFault(found)
         if (found !== undefined) return
-        goTo(room.trim())
+        goTo(name)
         setRoom('')
         onJoin?.()
       }}

@@ -20,7 +20,7 @@ export function Journey({ row, onClose }: { row: Row; onClose: () => void }) {
   return (
     <Dialog label="How this message got here" onClose={onClose} className="w-[min(27rem,calc(100vw-2rem))]">
       <div className="flex items-center justify-between gap-4 pt-4 pr-3 pl-6">
-        <h2 className="font-display text-lg font-semibold tracking-tight">How this got here</h2>
+        <h2 className="font-display text-lg font-semibold tracking-tight">How this message got here</h2>
         <Button variant="ghost" size="icon-sm" aria-label="Close" onClick={onClose}>
           <CloseIcon className="size-4" />
         </Button>

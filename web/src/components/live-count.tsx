@@ -9,10 +9,11 @@ function plural(count: number, one: string): string {
   return `${NUMBER.format(count)} ${one}${count === 1 ? '' : 's'}`
 }
 
-/** How many are connected; behind it, the details of one's own connection. */
+/** How many are connected, as long as that is known; behind it, the details of one's own connection. */
 export function LiveCount() {
   const count = useSnapshot((snapshot) => snapshot.count)
   const isLive = useSnapshot(({ link }) => link.state === 'live')
+  const isOnTheWay = useSnapshot(({ link }) => link.state === 'connecting' || link.state === 'replaying')
   const id = useId()
   return (
     <>
@@ -20,8 +21,7 @@ export function LiveCount() {
         type="button"
         popoverTarget={id}
         data-testid="count"
-        aria-label={count && `${NUMBER.format(count.connections)} connected over ${plural(count.instances, 'instance')}`}
-        className="flex h-11 shrink-0 items-center gap-2 rounded-full px-3 text-sm text-muted-foreground transition-colors hover:bg-accent hover:text-accent-foreground sm:h-9"
+        className="relative flex h-11 shrink-0 items-center gap-2 rounded-full px-3 text-sm text-muted-foreground transition-colors hover:bg-accent hover:text-accent-foreground sm:h-9"
       >
         <span
           data-live={isLive}
@@ -30,19 +30,19 @@ export function LiveCount() {
             isLive ? 'animate-breathe bg-primary forced-colors:bg-[CanvasText]' : 'border border-muted-foreground',
           )}
         />
-        {count ? (
+        {isLive && count ? (
           <span className="tabular-nums">
             <strong className="font-semibold text-foreground">
               {count.settling && '~'}
               {NUMBER.format(count.connections)}
             </strong>
-            <span className="max-sm:hidden">
+            <span className="max-sm:sr-only">
               {' '}
               connected · {plural(count.instances, 'instance')}
             </span>
           </span>
         ) : (
-          <span>connecting</span>
+          <span>{isOnTheWay ? 'connecting' : 'not connected'}</span>
         )}
       </button>
       <Details id={id} />
@@ -92,7 +92,8 @@ const LINK_NAMES = {
 
 const RELAY_NAMES = { live: 'live', degraded: 'away, messages wait' }
 
-function details({ link, relay, server, cursor, count }: Snapshot): [string, string][] {
+function details({ link, relay, server, cursor, count: last }: Snapshot): [string, string][] {
+  const count = link.state === 'live' ? last : undefined
   return [
     ['State', LINK_NAMES[link.state]],
     ['Instance', server?.instance ?? '–'],

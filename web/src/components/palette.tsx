@@ -1,7 +1,8 @@
 import { useEffect, useId, useRef, useState, type KeyboardEvent } from 'react'
 import { useSnapshot } from '@/app/chat'
 import { useOpenDialog } from '@/app/dialogs'
-import { goTo, roomPath } from '@/app/route'
+import { goTo, roomMeant } from '@/app/route'
+import { useSingleKeys } from '@/app/shortcuts'
 import { useTheme } from '@/app/theme'
 import { roomFault } from '@/lib/protocol'
 import { cn } from './cn'
@@ -68,7 +69,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
           <Option key={choice.key} id={`${id}-${n}`} choice={choice} isPicked={n === index} onPick={() => run(choice)} />
         ))}
       </div>
-      {choices.length === 0 && <p className="px-5 pb-5 text-sm text-muted-foreground">{roomFault(query.trim())}</p>}
+      {choices.length === 0 && <p className="px-5 pb-5 text-sm text-muted-foreground">{roomFault(roomMeant(query))}</p>}
     </Dialog>
   )
 }
@@ -110,8 +111,10 @@ function useChoices(query: string): Choice[] {
   const active = useSnapshot((snapshot) => snapshot.active?.name)
   const open = useOpenDialog()
   const [theme, turnTheme] = useTheme()
+  const [hasSingleKeys] = useSingleKeys()
+  const room = roomMeant(query)
   const found = rooms
-    .filter(({ name }) => name.includes(query.toLowerCase()))
+    .filter(({ name }) => name.includes(room.toLowerCase()))
     .toSorted((a, b) => Number(b.unread > 0) - Number(a.unread > 0))
     .map(
       ({ name, unread }): Choice => ({
@@ -125,13 +128,10 @@ function useChoices(query: string): Choice[] {
   const commands: Choice[] = [
     { key: 'name', label: 'Change your name', run: () => open('name') },
     { key: 'theme', label: 'Change the theme', note: theme, run: turnTheme },
-    { key: 'help', label: 'Show the keyboard map', note: '?', run: () => open('help') },
+    { key: 'help', label: 'Show the keyboard map', note: hasSingleKeys ? '?' : undefined, run: () => open('help') },
   ]
-  if (active !== undefined && navigator.clipboard) {
-    const address = new URL(roomPath(active), location.href).href
-    commands.push({ key: 'copy', label: 'Copy the address of this room', run: () => void navigator.clipboard.writeText(address) })
-  }
-  const isNew = roomFault(query) === undefined && !rooms.some(({ name }) => name === query)
-  const join = isNew ? [{ key: 'join', label: `Join #${query}`, run: () => goTo(query) }] : []
+  if (active !== undefined) commands.push({ key: 'copy', label: 'Copy the address of this room', run: () => open('address') })
+  const isNew = roomFault(room) === undefined && !rooms.some(({ name }) => name === room)
+  const join = isNew ? [{ key: 'join', label: `Join #${room}`, run: () => goTo(room) }] : []
   return [...found, ...join, ...commands.filter(({ label }) => label.toLowerCase().includes(query.toLowerCase()))]
 }

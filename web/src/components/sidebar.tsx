@@ -1,4 +1,5 @@
-import { memo, type MouseEvent } from 'react'
+import { memo, useRef, useState } from 'react'
+import { createPortal, flushSync } from 'react-dom'
 import { useChat, useSnapshot } from '@/app/chat'
 import { useOpenDialog } from '@/app/dialogs'
 import { roomPath } from '@/app/route'
@@ -7,6 +8,7 @@ import { Avatar } from './avatar'
 import { cn } from './cn'
 import { CloseIcon, KeyboardIcon, LeaveIcon, PenIcon, SearchIcon } from './icons'
 import { JoinForm } from './join-form'
+import { LeaveDialog } from './leave-dialog'
 import { Logo } from './logo'
 import { ThemeToggle } from './theme-toggle'
 import { Badge } from './ui/badge'
@@ -48,16 +50,19 @@ export function Sidebar({ onPick }: { onPick?: () => void }) {
 
 type RoomItemProps = { room: RoomView; isActive: boolean; onPick: (() => void) | undefined }
 
-const RoomItem = memo(function RoomItem({ room: { name, unread }, isActive, onPick }: RoomItemProps) {
+const RoomItem = memo(function RoomItem({ room: { name, unread, outgoing }, isActive, onPick }: RoomItemProps) {
   const { client } = useChat()
-  const leave = ({ currentTarget }: MouseEvent) => {
-    const item = currentTarget.closest('li')
-    const neighbour = item?.nextElementSibling ?? item?.previousElementSibling
+  const item = useRef<HTMLLIElement>(null)
+  const [isAsked, setAsked] = useState(false)
+  const leave = () => {
+    // the focus can go on when the dialog is closed, not before
+    flushSync(() => setAsked(false))
+    const neighbour = item.current?.nextElementSibling ?? item.current?.previousElementSibling
     neighbour?.querySelector('a')?.focus()
     client.leave(name)
   }
   return (
-    <li className="group relative">
+    <li ref={item} className="group relative">
       <a
         href={roomPath(name)}
         aria-current={isActive ? 'page' : undefined}
@@ -88,7 +93,7 @@ const RoomItem = memo(function RoomItem({ room: { name, unread }, isActive, onPi
         size="icon-sm"
         aria-label={`Leave ${name}`}
         title={`Leave ${name}`}
-        onClick={leave}
+        onClick={outgoing.length > 0 ? () => setAsked(true) : leave}
         className={cn(
           'absolute inset-y-0 right-1 my-auto hover:bg-transparent',
           'group-focus-within:visible group-hover:visible',
@@ -97,6 +102,8 @@ const RoomItem = memo(function RoomItem({ room: { name, unread }, isActive, onPi
       >
         <LeaveIcon className="size-4" />
       </Button>
+      {isAsked &&
+        createPortal(<LeaveDialog room={name} unsent={outgoing.length} onLeave={leave} onClose={() => setAsked(false)} />, document.body)}
     </li>
   )
 })
