@@ -2,13 +2,11 @@ import type { ReactNode } from 'react'
 import { useChat, useSnapshot } from '@/app/chat'
 import { useNow } from '@/app/clock'
 import { focusComposer } from '@/app/focus'
+import { useOutage } from '@/app/outage'
 import { closeText } from '@/lib/protocol'
 import { cn } from './cn'
 import { CloseIcon } from './icons'
 import { Button } from './ui/button'
-
-/** Shorter outages are not worth a word. */
-const CALM_MS = 1000
 
 /** What stands between the person and the conversation, if anything. */
 export function ConnectionBanner() {
@@ -25,8 +23,8 @@ export function ConnectionBanner() {
 function Outage() {
   const { client } = useChat()
   const link = useSnapshot((snapshot) => snapshot.link)
-  const outageSince = useSnapshot((snapshot) => snapshot.outageSince)
-  const now = useNow(250, outageSince !== undefined)
+  const outage = useOutage()
+  const now = useNow(250, outage !== 'none')
   if (link.state === 'stopped') {
     return (
       <Banner tone="alert" action={<BannerButton onClick={() => location.reload()}>Reload</BannerButton>}>
@@ -42,7 +40,7 @@ function Outage() {
       </Banner>
     )
   }
-  if (outageSince === undefined || now - outageSince < CALM_MS) return null
+  if (outage !== 'long') return null
   switch (link.state) {
     case 'waiting': {
       const seconds = Math.max(1, Math.ceil((link.until - now) / 1000))

@@ -1,5 +1,6 @@
 import { useId, useState, type ToggleEvent } from 'react'
 import { useSnapshot } from '@/app/chat'
+import { useOutage } from '@/app/outage'
 import type { Snapshot } from '@/lib/snapshot'
 import { cn } from './cn'
 
@@ -13,6 +14,7 @@ function plural(count: number, one: string): string {
 export function LiveCount() {
   const count = useSnapshot((snapshot) => snapshot.count)
   const isLive = useSnapshot(({ link }) => link.state === 'live')
+  const isShort = useOutage() === 'short'
   const isOnTheWay = useSnapshot(({ link }) => link.state === 'connecting' || link.state === 'replaying')
   const id = useId()
   return (
@@ -30,7 +32,7 @@ export function LiveCount() {
             isLive ? 'animate-breathe bg-primary forced-colors:bg-[CanvasText]' : 'border border-muted-foreground',
           )}
         />
-        {isLive && count ? (
+        {count && (isLive || isShort) ? (
           <span className="tabular-nums">
             <strong className="font-semibold text-foreground">
               {count.settling && '~'}
