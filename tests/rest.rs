@@ -7,7 +7,8 @@ use hubbub_testbed::memory::{Instance, until};
 use tokio::{task::yield_now, time::advance};
 
 const CONNECTIONS: usize = 100;
-const REST: Rest = Rest { per_write: Duration::from_secs(1), longest: Duration::from_secs(30) };
+/// Shorter than the interval of heartbeats, which are writes too.
+const REST: Rest = Rest { per_write: Duration::from_secs(1), longest: Duration::from_secs(5) };
 
 /// An instance whose workers rest, since everybody has just had a message; and how many writes that took.
 async fn resting() -> (Instance, u64) {
