@@ -43,7 +43,6 @@ export class Archive {
         if (room.olderThan === undefined) room.olderThan = page.next
         if (staleAbove === undefined) await this.#reachRead(room)
         else await this.#closeGap(room, staleAbove, page)
-        room.readSeq ??= room.timeline.newest?.seq ?? 0
       } catch (error) {
         if (staleAbove !== undefined) room.markStale(staleAbove)
         throw error

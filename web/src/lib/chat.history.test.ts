@@ -35,7 +35,18 @@ describe('history', () => {
     network.socket.say({ type: 'message', ...message(101) })
     await settle()
     expect(bodies(chat)).toEqual(['message 98', 'message 99', 'message 101'])
-    expect(lobby(chat)).toMatchObject({ history: 'loaded', hasOlder: true, unread: 0 })
+    expect(lobby(chat)).toMatchObject({ history: 'loaded', hasOlder: true, unread: 1 })
+  })
+
+  test('that is still loading does not make read what comes meanwhile', async () => {
+    const { chat, network, history } = enterLobby()
+    const answers = answerLater(history)
+    network.socket.live()
+    chat.enter('kitchen')
+    network.socket.say({ type: 'message', ...message(101) })
+    answers[0]?.({ messages: [message(98), message(99), message(101)], next: null })
+    await settle()
+    expect(lobby(chat)).toMatchObject({ history: 'loaded', unread: 1 })
   })
 
   test('of a room is loaded when its messages come, not before', async () => {

@@ -8,12 +8,18 @@ beforeEach(() => {
   vi.useFakeTimers({ now: 1_800_000_000_000 })
 })
 
+/** Lets what was read until now be stored, so that what is read next is stored at once. */
+function storeWhatIsRead() {
+  vi.advanceTimersByTime(1000)
+}
+
 /** Two tabs that share a storage, both connected, and what tells the second what the first changed. */
 function twoTabs() {
   const storage = memoryStorage()
   const locks = new FakeLocks()
   const [left, right] = [enterLobby({ storage, locks }), enterLobby({ storage, locks })]
   for (const { network } of [left, right]) network.socket.live()
+  storeWhatIsRead()
   return { left, right }
 }
 
@@ -121,6 +127,7 @@ describe('two tabs of one person', () => {
     const { chat, network } = enterLobby({ storage })
     network.socket.live()
     await settle()
+    storeWhatIsRead()
     const readSeq = () => new Profile(storage).room('lobby')?.readSeq
     network.socket.say({ type: 'message', ...message(105) })
     chat.setReading(true)

@@ -104,7 +104,7 @@ export class Chat {
     this.#touch(room)
     this.#connect()
     // the others may take long
-    if (this.#hears(room)) void this.#archive.loadDue([room])
+    if (this.#hears(room)) this.#load([room])
     return true
   }
 
@@ -256,7 +256,16 @@ export class Chat {
   /** Loads what is not loaded yet of the rooms whose new messages come, first of all the room in view. */
   #loadDue() {
     const rooms = [...this.#rooms.values()].filter((room) => this.#hears(room))
-    void this.#archive.loadDue(rooms.toSorted((a, b) => Number(b === this.#active) - Number(a === this.#active)))
+    this.#load(rooms.toSorted((a, b) => Number(b === this.#active) - Number(a === this.#active)))
+  }
+
+  /** What was said in a room before its messages come here is not new to the person, what is said from then on is. */
+  #load(rooms: readonly Room[]) {
+    for (const room of rooms.filter(({ readSeq }) => readSeq === undefined)) {
+      room.readTo(this.#client.cursor)
+      this.#profile.read(room.name, room.readSeq)
+    }
+    void this.#archive.loadDue(rooms)
   }
 
   #showLoading(room: Room) {

@@ -47,6 +47,7 @@ export class Room {
   /** After a reset: what is above this seq must be loaded. */
   staleAbove: number | undefined
   divider: number | undefined
+  /** Up to where it was read. `undefined` until its messages come for the first time. */
   readSeq: number | undefined
   readonly #speakers = new Speakers()
   readonly #typists = new Map<string, User>()
@@ -67,12 +68,14 @@ export class Room {
 
   /** Marks where the unread begins. Once all is read, the mark stays until there is more. */
   divide(me: User | undefined) {
-    if (this.unread(me) > 0) this.divider = this.readSeq
+    const { readSeq } = this
+    const newest = this.#newestOfOthers(me)
+    if (readSeq !== undefined && newest !== undefined && newest > readSeq) this.divider = readSeq
   }
 
   /** Up to the newest that others said: one's own has its place before all that is below it has come. */
   markRead(me: User | undefined) {
-    this.readTo(this.timeline.messages.findLast(({ from }) => from.id !== me?.id)?.seq)
+    this.readTo(this.#newestOfOthers(me))
   }
 
   readTo(seq: number | undefined) {
@@ -145,6 +148,10 @@ export class Room {
       if (message.from.id !== me?.id) count += 1
     }
     return count
+  }
+
+  #newestOfOthers(me: User | undefined): number | undefined {
+    return this.timeline.messages.findLast(({ from }) => from.id !== me?.id)?.seq
   }
 }
 
