@@ -23,8 +23,8 @@ use tracing::{error, info, warn};
 
 /// Where metrics are served unless something else is said.
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9091);
-/// Descriptors that are not for WebSocket connections: plain HTTP, Redis, files.
-const SPARE_DESCRIPTORS: u64 = 1280;
+/// Descriptors that are not for WebSocket connections: plain HTTP, those who wait for it, Redis, files.
+const SPARE_DESCRIPTORS: u64 = 9472;
 /// What the tasks may take to end, once the last connection is gone.
 const LAST_TASKS: Duration = Duration::from_secs(1);
 /// Exit code for wrong input, as the command line parser has it.
@@ -105,9 +105,10 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<ExitCode> {
     let address = public.local_addr()?;
     let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
     let routes = server::router(&node, config, settings.api_key, max_connections, &shutdown);
-    shutdown.spawn(listener::serve(public, routes, shutdown.clone()));
+    shutdown.spawn_until_started(listener::serve(public, routes, shutdown.clone()));
     if let Some(admin) = admin {
-        shutdown.spawn(listener::serve(admin, server::admin_router(&node, metrics.clone()), shutdown.clone()));
+        let routes = server::admin_router(&node, metrics.clone());
+        shutdown.spawn_until_started(listener::serve(admin, routes, shutdown.clone()));
     }
     shutdown.spawn_until_started(telemetry::keep_tidy(metrics));
     info!(

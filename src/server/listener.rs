@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
     time::{sleep, timeout},
 };
 use tower::ServiceExt;
@@ -24,6 +24,8 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
+/// Connections that may wait for their turn to speak HTTP.
+const WAITING: usize = 8192;
 /// Connections that speak HTTP at a time.
 const HTTP_CONNECTIONS: usize = 1024;
 /// How long a peer may leave what was sent to it unacknowledged, or take nothing at all.
@@ -44,33 +46,38 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `router` until shutdown begins; then lets the requests in progress end.
+/// Serves `router` until dropped. Once shutdown has begun, the requests in progress end.
 ///
-/// Connections that speak HTTP are bounded: above, they wait in the kernel's queue. What has been upgraded counts no more.
+/// Connections that speak HTTP are bounded, since they need memory. Above, they wait here, and above [`WAITING`] in the kernel's queue: a
+/// client that finds that one full is silent for a second before it tries again, and then for two.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
-    let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
-    loop {
-        // it is never closed
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            biased;
-            () = shutdown.started() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let conversation = talk(stream, peer, router.clone(), shutdown.clone());
-                shutdown.spawn_expendable(async move {
-                    conversation.await;
-                    drop(place);
-                });
-            }
+    let (entrance, waiting) = mpsc::channel(WAITING);
+    tokio::join!(accept(listener, entrance), converse(waiting, router, shutdown));
+}
+
+async fn accept(listener: TcpListener, entrance: mpsc::Sender<(TcpStream, SocketAddr)>) {
+    while let Ok(place) = entrance.reserve().await {
+        match listener.accept().await {
+            Ok(accepted) => place.send(accepted),
             Err(error) if is_about_one_peer(&error) => debug!(%error, "a peer left before it was accepted"),
             Err(error) => {
                 warn!(%error, "cannot accept connections; trying again");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+async fn converse(mut waiting: mpsc::Receiver<(TcpStream, SocketAddr)>, router: Router, shutdown: Shutdown) {
+    let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
+    // it is never closed
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let Some((stream, peer)) = waiting.recv().await else { return };
+        let conversation = talk(stream, peer, router.clone(), shutdown.clone());
+        shutdown.spawn_expendable(async move {
+            conversation.await;
+            drop(place);
+        });
     }
 }
 
@@ -114,4 +121,29 @@ fn tune(stream: &TcpStream) {
 fn is_about_one_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_before_there_is_room_waits_here_not_in_the_short_queue_of_the_kernel() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let listener = socket.listen(8).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (entrance, waiting) = mpsc::channel(100);
+        let shutdown = Shutdown::default();
+        shutdown.spawn_until_started(accept(listener, entrance));
+        let mut clients = Vec::new();
+        while waiting.len() < 100 {
+            let client = timeout(Duration::from_secs(30), TcpStream::connect(address)).await.unwrap();
+            clients.push(client.unwrap());
+            assert!(clients.len() <= 100 + 8 + 1, "more than there is room for: {}", waiting.len());
+        }
+        shutdown.start();
+    }
 }
