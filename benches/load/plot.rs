@@ -70,16 +70,11 @@ pub(crate) fn draw(path: &Path, outcomes: &[Outcome]) -> Result<()> {
         let points = all.distribution().into_iter().map(|(ms, part)| (ms.max(LEAST_MS), part * 100.0)).collect();
         distribution.push((subject.name(), Line { color: *color, points }));
     }
-    let times = || {
-        let delivered = distribution.iter().flat_map(|(_, line)| &line.points).map(|point| point.0);
-        over_time.iter().flat_map(|line: &Line| &line.points).map(|point| point.1).chain(delivered)
-    };
-    let range = times().fold(1.0, f64::min) / 1.5..times().fold(1.0, f64::max) * 1.5;
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let (upper, lower) = root.split_vertically(SIZE.1 / 2);
-    draw_over_time(&upper, caption, &over_time, range.clone())?;
-    draw_distribution(&lower, &distribution, range)?;
+    draw_over_time(&upper, caption, &over_time)?;
+    draw_distribution(&lower, &distribution)?;
     root.present()?;
     Ok(())
 }
@@ -94,7 +89,8 @@ fn seconds(outcomes: &[Outcome], subject: Subject) -> Vec<Times> {
     all
 }
 
-fn draw_over_time(area: &Area<'_>, caption: &str, lines: &[Line], range: Range<f64>) -> Result<()> {
+fn draw_over_time(area: &Area<'_>, caption: &str, lines: &[Line]) -> Result<()> {
+    let range = around(lines.iter().flat_map(|line| &line.points).map(|point| point.1));
     let last = lines.iter().flat_map(|line| &line.points).map(|point| point.0).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
         .caption(caption, FONT)
@@ -111,7 +107,8 @@ fn draw_over_time(area: &Area<'_>, caption: &str, lines: &[Line], range: Range<f
     Ok(())
 }
 
-fn draw_distribution(area: &Area<'_>, lines: &[(&str, Line)], range: Range<f64>) -> Result<()> {
+fn draw_distribution(area: &Area<'_>, lines: &[(&str, Line)]) -> Result<()> {
+    let range = around(lines.iter().flat_map(|(_, line)| &line.points).map(|point| point.0));
     let mut chart = ChartBuilder::on(area)
         .caption("so many of what was delivered took at most so long", FONT)
         .margin(10)
@@ -131,6 +128,12 @@ fn draw_distribution(area: &Area<'_>, lines: &[(&str, Line)], range: Range<f64>)
     let labels = &mut chart.configure_series_labels();
     labels.position(SeriesLabelPosition::UpperLeft).background_style(WHITE).margin(15).draw()?;
     Ok(())
+}
+
+/// From a little below the least to a little above the most.
+fn around(times: impl Iterator<Item = f64>) -> Range<f64> {
+    let (least, most) = times.fold((f64::MAX, LEAST_MS), |(least, most), ms| (least.min(ms), most.max(ms)));
+    least.min(most) / 1.5..most * 1.5
 }
 
 /// The color mixed with white.

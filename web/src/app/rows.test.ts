@@ -40,6 +40,16 @@ test('one’s own message has the same key before and after it was sent', () => 
   expect(rows([message(1, { at: NOON, from: ME, id: 'earlier' })])).toEqual(['day first earlier sent', 'mine pending'])
 })
 
+test('what changes no row leaves the very same list', () => {
+  const room = lobby([message(1, { at: NOON }), message(2, { at: NOON })])
+  const rows = new Rows()
+  const before = rows.of(room.view([], ME), ME, 'Ann')
+  room.addTypists([BOB])
+  expect(rows.of(room.view([], ME), ME, 'Ann')).toBe(before)
+  room.append(message(3, { at: NOON }))
+  expect(rows.of(room.view([], ME), ME, 'Ann')).not.toBe(before)
+})
+
 test('each day begins with its name', () => {
   const yesterday = NOON - 24 * 60 * MINUTE
   expect(rows([message(1, { at: yesterday }), message(2, { at: NOON })])).toEqual([

@@ -38,11 +38,12 @@ type Frame = Pick<RoomView, 'divider' | 'hasOlder'> & { me: User | undefined }
  * What the list of a room shows, from top to bottom.
  *
  * A row keeps the heading that it was shown with, so that older messages that come above it move nothing. Of ten thousand
- * rows only those that changed are looked at.
+ * rows only those that changed are looked at. As long as none does, the list is the very same.
  */
 export class Rows {
   #messages: readonly Traced[] = []
   #sent: Row[] = []
+  #rows: readonly Row[] = []
   #frame: Frame | undefined
   readonly #known = new WeakMap<Traced, Row>()
   readonly #own = new Map<string, Row>()
@@ -66,7 +67,8 @@ export class Rows {
     this.#sent = rows.slice()
     this.#frame = frame
     for (const entry of room.outgoing) add(saidSoon(entry, me ?? { id: '', name }))
-    return rows
+    if (rows.length !== this.#rows.length || commonStart(rows, this.#rows) < rows.length) this.#rows = rows
+    return this.#rows
   }
 
   #place(said: Said | Row, { previous, isDivided, isOldest }: Place): Row {
