@@ -42,12 +42,12 @@ test('one’s own message has the same key before and after it was sent', () => 
 
 test('what changes no row leaves the very same list', () => {
   const room = lobby([message(1, { at: NOON }), message(2, { at: NOON })])
-  const rows = new Rows()
-  const before = rows.of(room.view([], ME), ME, 'Ann')
+  const list = new Rows()
+  const before = list.of(room.view([], ME), ME, 'Ann')
   room.addTypists([BOB])
-  expect(rows.of(room.view([], ME), ME, 'Ann')).toBe(before)
+  expect(list.of(room.view([], ME), ME, 'Ann')).toBe(before)
   room.append(message(3, { at: NOON }))
-  expect(rows.of(room.view([], ME), ME, 'Ann')).not.toBe(before)
+  expect(list.of(room.view([], ME), ME, 'Ann')).not.toBe(before)
 })
 
 test('each day begins with its name', () => {
