@@ -39,7 +39,7 @@ async fn main() -> anyhow::Result<()> {
     let router = Router::new().route("/ws", get(accept)).with_state(app);
     let listener = TcpListener::bind(options.listen).await?;
     tokio::select! {
-        () = listener::serve(listener, router, shutdown) => Ok(()),
+        () = listener::serve(listener, 16, router, shutdown) => Ok(()),
         interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
     }
 }

@@ -13,6 +13,7 @@
 
 pub mod census;
 pub mod config;
+pub mod descriptors;
 pub mod drain;
 pub mod fanout;
 pub mod node;

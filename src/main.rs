@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use hubbub::{
     config::{AdminListen, Cli, Command, Config, LogFormat, Secret},
+    descriptors::Descriptors,
     drain::{DrainTimes, drain},
     node::Node,
     relay::{Local, Redis, RedisConfig, RedisError, Relay, RelayOptions},
@@ -23,8 +24,8 @@ use tracing::{error, info, warn};
 
 /// Where metrics are served unless something else is said.
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9091);
-/// Descriptors that are not for WebSocket connections: plain HTTP, those who wait for it, Redis, files.
-const SPARE_DESCRIPTORS: u64 = 9472;
+/// Connections to the admin listener.
+const ADMIN_CONNECTIONS: usize = 64;
 /// What the tasks may take to end, once the last connection is gone.
 const LAST_TASKS: Duration = Duration::from_secs(1);
 /// Exit code for wrong input, as the command line parser has it.
@@ -93,7 +94,8 @@ impl Settings {
 
 async fn run(config: &Config, settings: Settings) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install().context("cannot install signal handlers")?;
-    let max_connections = config.max_connections.unwrap_or_else(affordable_connections);
+    let descriptors = Descriptors::claim();
+    let max_connections = max_connections(config, descriptors);
     let metrics = telemetry::install_metrics().context("cannot install the metrics recorder")?;
     let public = listener::bind(config.listen).with_context(|| {
         format!("cannot listen on {}; is another instance running? --listen chooses another address", config.listen)
@@ -105,10 +107,10 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<ExitCode> {
     let address = public.local_addr()?;
     let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
     let routes = server::router(&node, config, settings.api_key, max_connections, &shutdown);
-    shutdown.spawn_until_started(listener::serve(public, routes, shutdown.clone()));
+    shutdown.spawn(listener::serve(public, descriptors.clients, routes, shutdown.clone()));
     if let Some(admin) = admin {
         let routes = server::admin_router(&node, metrics.clone());
-        shutdown.spawn_until_started(listener::serve(admin, routes, shutdown.clone()));
+        shutdown.spawn(listener::serve(admin, ADMIN_CONNECTIONS, routes, shutdown.clone()));
     }
     shutdown.spawn_until_started(telemetry::keep_tidy(metrics));
     info!(
@@ -157,11 +159,13 @@ async fn stop(node: &Node, config: &Config, shutdown: &Shutdown) -> ExitCode {
     }
 }
 
-/// What the descriptor limit allows, after it has been raised as far as it goes.
-fn affordable_connections() -> usize {
-    let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
-    let spare = SPARE_DESCRIPTORS.min(descriptors / 2);
-    usize::try_from(descriptors - spare).unwrap_or(usize::MAX)
+fn max_connections(config: &Config, descriptors: Descriptors) -> usize {
+    let affordable = descriptors.websockets;
+    let asked = config.max_connections.unwrap_or(affordable);
+    if asked > affordable {
+        warn!(asked, affordable, "the descriptor limit does not allow for --max-connections: raise it (ulimit -n)");
+    }
+    asked
 }
 
 /// The instance itself: the log, and everything that is served from it.

@@ -9,7 +9,7 @@ use std::{
 
 /// Module → the crate modules it may import. Everyone may import the [`LEAVES`].
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("main", &["config", "drain", "node", "relay", "ring", "server"]),
+    ("main", &["config", "descriptors", "drain", "node", "relay", "ring", "server"]),
     ("server", &["session", "node", "config", "quota", "socket", "protocol"]),
     ("session", &["node", "socket", "protocol"]),
     ("drain", &["node"]),
@@ -21,6 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("socket", &["protocol"]),
     ("protocol", &[]),
     ("config", &[]),
+    ("descriptors", &[]),
     ("quota", &[]),
     ("shutdown", &[]),
     ("telemetry", &[]),

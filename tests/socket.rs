@@ -48,7 +48,7 @@ async fn echo(shutdown: &Shutdown) -> WebSocketStream<TcpStream> {
         });
         response
     };
-    shutdown.spawn_until_started(listener::serve(listener, Router::new().route("/ws", get(accept)), shutdown.clone()));
+    shutdown.spawn(listener::serve(listener, 16, Router::new().route("/ws", get(accept)), shutdown.clone()));
     let stream = TcpStream::connect(address).await.unwrap();
     client_async("ws://localhost/ws", stream).await.unwrap().0
 }

@@ -130,10 +130,10 @@ fn draw_distribution(area: &Area<'_>, lines: &[(&str, Line)]) -> Result<()> {
     Ok(())
 }
 
-/// From a little below the least to a little above the most.
+/// The powers of ten around all.
 fn around(times: impl Iterator<Item = f64>) -> Range<f64> {
     let (least, most) = times.fold((f64::MAX, LEAST_MS), |(least, most), ms| (least.min(ms), most.max(ms)));
-    least.min(most) / 1.5..most * 1.5
+    10_f64.powf(least.min(most).log10().floor())..10_f64.powf(most.log10().floor() + 1.0)
 }
 
 /// The color mixed with white.

@@ -38,6 +38,8 @@ use tracing::info;
 
 use relay::{Listener, Relay, Said};
 
+/// Connections that may speak HTTP or wait for that.
+const CONNECTIONS: usize = 1024;
 /// How long the last connections may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -72,12 +74,12 @@ async fn main() -> anyhow::Result<()> {
         .with_state(app);
     let public = listener::bind(config.listen)?;
     let address = public.local_addr()?;
-    shutdown.spawn(listener::serve(public, routes.clone(), shutdown.clone()));
+    shutdown.spawn(listener::serve(public, CONNECTIONS, routes.clone(), shutdown.clone()));
     let mut admin_address = None;
     if let Some(AdminListen::At(address)) = config.admin_listen {
         let admin = listener::bind(address)?;
         admin_address = Some(tracing::field::display(admin.local_addr()?));
-        shutdown.spawn(listener::serve(admin, routes, shutdown.clone()));
+        shutdown.spawn(listener::serve(admin, CONNECTIONS, routes, shutdown.clone()));
     }
     info!(listen.address = %address, admin.address = admin_address, "listening");
     tokio::select! {

@@ -8,15 +8,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{Semaphore, mpsc},
-    time::{sleep, timeout},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{Instant, sleep, timeout},
 };
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use crate::shutdown::Shutdown;
 
-/// From the first moment of a connection, or the end of a response, to the end of the next request's headers.
+/// From a connection's turn, or the end of a response, to the end of the next request's headers. Nobody waits longer than that
+/// for that turn.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// What a request's headers may take, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -46,19 +47,44 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves `router` until dropped. Once shutdown has begun, the requests in progress end.
-///
-/// Connections that speak HTTP are bounded, since they need memory. Above, they wait here, and above [`WAITING`] in the kernel's queue: a
-/// client that finds that one full is silent for a second before it tries again, and then for two.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
-    let (entrance, waiting) = mpsc::channel(WAITING);
-    tokio::join!(accept(listener, entrance), converse(waiting, router, shutdown));
+/// What an open connection holds of the connections there may be. Each request has it among its extensions: who upgrades one keeps it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
 }
 
-async fn accept(listener: TcpListener, entrance: mpsc::Sender<(TcpStream, SocketAddr)>) {
-    while let Ok(place) = entrance.reserve().await {
+/// A connection that was accepted.
+struct Accepted {
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: Place,
+    at: Instant,
+}
+
+/// Serves `router` until shutdown begins; then lets the requests in progress end.
+///
+/// Those that speak HTTP are bounded, since they need memory: the others wait, without any. At most `connections` are open, upgraded
+/// ones among them as long as somebody keeps their [`Place`]. What comes then waits in the kernel's queue: a client that finds that one full
+/// is silent for a second before it tries again, and then for two.
+pub async fn serve(listener: TcpListener, connections: usize, router: Router, shutdown: Shutdown) {
+    let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
+    let (entrance, queue) = mpsc::channel(WAITING);
+    let serving = async { tokio::join!(accept(listener, places, entrance), converse(queue, router, shutdown.clone())) };
+    tokio::select! {
+        () = shutdown.started() => (),
+        _ended = serving => (),
+    }
+}
+
+async fn accept(listener: TcpListener, places: Arc<Semaphore>, entrance: mpsc::Sender<Accepted>) {
+    while let Ok(entry) = entrance.reserve().await {
+        // it is never closed
+        let Ok(permit) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok(accepted) => place.send(accepted),
+            Ok((stream, peer)) => {
+                let place = Place { _permit: Arc::new(permit) };
+                entry.send(Accepted { stream, peer, place, at: Instant::now() });
+            }
             Err(error) if is_about_one_peer(&error) => debug!(%error, "a peer left before it was accepted"),
             Err(error) => {
                 warn!(%error, "cannot accept connections; trying again");
@@ -68,23 +94,28 @@ async fn accept(listener: TcpListener, entrance: mpsc::Sender<(TcpStream, Socket
     }
 }
 
-async fn converse(mut waiting: mpsc::Receiver<(TcpStream, SocketAddr)>, router: Router, shutdown: Shutdown) {
-    let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
+async fn converse(mut queue: mpsc::Receiver<Accepted>, router: Router, shutdown: Shutdown) {
+    let turns = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
     // it is never closed
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let Some((stream, peer)) = waiting.recv().await else { return };
-        let conversation = talk(stream, peer, router.clone(), shutdown.clone());
+    while let Ok(turn) = Arc::clone(&turns).acquire_owned().await {
+        let Some(accepted) = queue.recv().await else { return };
+        if accepted.at.elapsed() > HEADER_DEADLINE {
+            debug!(net.peer = %accepted.peer, "a connection had to wait too long for its turn");
+            continue;
+        }
+        let conversation = talk(accepted, router.clone(), shutdown.clone());
         shutdown.spawn_expendable(async move {
             conversation.await;
-            drop(place);
+            drop(turn);
         });
     }
 }
 
-async fn talk(stream: TcpStream, peer: SocketAddr, router: Router, shutdown: Shutdown) {
+async fn talk(Accepted { stream, peer, place, .. }: Accepted, router: Router, shutdown: Shutdown) {
     tune(&stream);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(place.clone());
         let router = router.clone();
         async move {
             Ok::<_, Infallible>(router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {}))
@@ -127,6 +158,9 @@ fn is_about_one_peer(error: &io::Error) -> bool {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use axum::{Extension, routing::get};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[tokio::test]
@@ -135,15 +169,46 @@ mod tests {
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let listener = socket.listen(8).unwrap();
         let address = listener.local_addr().unwrap();
-        let (entrance, waiting) = mpsc::channel(100);
+        let (entrance, queue) = mpsc::channel(100);
         let shutdown = Shutdown::default();
-        shutdown.spawn_until_started(accept(listener, entrance));
+        shutdown.spawn_until_started(accept(listener, Arc::new(Semaphore::new(100)), entrance));
         let mut clients = Vec::new();
-        while waiting.len() < 100 {
+        while queue.len() < 100 {
             let client = timeout(Duration::from_secs(30), TcpStream::connect(address)).await.unwrap();
             clients.push(client.unwrap());
-            assert!(clients.len() <= 100 + 8 + 1, "more than there is room for: {}", waiting.len());
         }
         shutdown.start();
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_its_place_as_long_as_it_lasts_or_what_came_of_it() {
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (keep, mut kept) = mpsc::channel(4);
+        let route = get(async move |Extension(place): Extension<Place>| keep.send(place).await.unwrap());
+        let shutdown = Shutdown::default();
+        shutdown.spawn(serve(listener, 1, Router::new().route("/", route), shutdown.clone()));
+
+        let mut first = ask(address).await;
+        hear(&mut first).await;
+        let mut second = ask(address).await;
+        drop(first);
+        let place = kept.recv().await.unwrap();
+        assert_eq!(kept.try_recv().unwrap_err(), mpsc::error::TryRecvError::Empty, "the place is kept");
+        drop(place);
+        hear(&mut second).await;
+        shutdown.finish(Duration::from_secs(30)).await.unwrap();
+    }
+
+    async fn ask(address: SocketAddr) -> TcpStream {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+        client
+    }
+
+    async fn hear(client: &mut TcpStream) {
+        let mut status = [0; 12];
+        timeout(Duration::from_secs(30), client.read_exact(&mut status)).await.unwrap().unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
     }
 }

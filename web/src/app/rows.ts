@@ -38,7 +38,8 @@ type Frame = Pick<RoomView, 'divider' | 'hasOlder'> & { me: User | undefined }
  * What the list of a room shows, from top to bottom.
  *
  * A row keeps the heading that it was shown with, so that older messages that come above it move nothing. Of ten thousand
- * rows only those that changed are looked at. As long as none does, the list is the very same.
+ * rows only those that changed are looked at. As long as none does and nothing is
+ * unsent, the list is the very same.
  */
 export class Rows {
   #messages: readonly Traced[] = []
