@@ -19,7 +19,8 @@ pub struct Descriptors {
 impl Descriptors {
     /// Raises the limit of this process as far as it goes and shares it out.
     pub fn claim() -> Self {
-        let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(USUAL_LIMIT);
+        let limit = rlimit::increase_nofile_limit(u64::MAX).or_else(|_| rlimit::Resource::NOFILE.get_soft());
+        let limit = limit.unwrap_or(USUAL_LIMIT);
         Self::share(usize::try_from(limit).unwrap_or(usize::MAX))
     }
 

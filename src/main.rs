@@ -165,7 +165,7 @@ fn max_connections(config: &Config, descriptors: Descriptors) -> usize {
     if asked > affordable {
         warn!(asked, affordable, "the descriptor limit does not allow for --max-connections: raise it (ulimit -n)");
     }
-    asked
+    asked.min(affordable)
 }
 
 /// The instance itself: the log, and everything that is served from it.

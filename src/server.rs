@@ -39,7 +39,7 @@ use tracing::{Level, debug_span};
 
 use self::{
     address::{client_address, neighbourhood},
-    listener::Place,
+    listener::Slot,
     origin::AllowedOrigins,
     problem::Problem,
     upgrade::Upgrade,
@@ -78,7 +78,7 @@ struct App {
     api_key: Option<Secret>,
     origins: AllowedOrigins,
     trusted_proxies: Arc<[IpNet]>,
-    permits: Arc<Semaphore>,
+    websockets: Arc<Semaphore>,
     addresses: Quota<IpAddr>,
     rate: PublishRate,
     shutdown: Shutdown,
@@ -97,7 +97,7 @@ pub fn router(
         api_key,
         origins: AllowedOrigins::from_list(&config.allowed_origins),
         trusted_proxies: config.trusted_proxies.clone().into(),
-        permits: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
+        websockets: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
         addresses: Quota::new(config.max_per_address),
         rate: PublishRate { per_second: config.publish_rate, burst: f64::from(config.publish_burst) },
         shutdown: shutdown.clone(),
@@ -147,7 +147,7 @@ pub fn admin_router(node: &Node, metrics: PrometheusHandle) -> Router {
 /// `GET /ws`
 async fn accept(
     State(app): State<App>,
-    Extension(place): Extension<Place>,
+    Extension(slot): Extension<Slot>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     upgrade: Upgrade,
@@ -162,7 +162,7 @@ async fn accept(
         let detail = "this instance has not reached the log yet";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_ms(FULL_RETRY_MS));
     }
-    let Ok(permit) = Arc::clone(&app.permits).try_acquire_owned() else {
+    let Ok(websocket) = Arc::clone(&app.websockets).try_acquire_owned() else {
         let detail = "this instance has as many connections as it may: see --max-connections";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_ms(FULL_RETRY_MS));
     };
@@ -171,7 +171,7 @@ async fn accept(
     app.shutdown.clone().spawn_expendable(async move {
         let Some(socket) = upgrade.socket(MAX_FRAME_BYTES).await else { return };
         admit(app, socket, address).await;
-        drop((permit, place));
+        drop((websocket, slot));
     });
     Ok(response)
 }

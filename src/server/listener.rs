@@ -16,8 +16,8 @@ use tracing::{debug, warn};
 
 use crate::shutdown::Shutdown;
 
-/// From a connection's turn, or the end of a response, to the end of the next request's headers. Nobody waits longer than that
-/// for that turn.
+/// From a connection's turn, or the end of a response, to the end of the next request's headers. Who has
+/// waited longer than that when a turn comes has probably given up, and is let go of without an answer.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// What a request's headers may take, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -47,43 +47,41 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// What an open connection holds of the connections there may be. Each request has it among its extensions: who upgrades one keeps it.
+/// One of the connections there may be. Every request carries it as an extension; a handler that upgrades keeps it as long as the socket.
 #[derive(Clone, Debug)]
-pub struct Place {
-    _permit: Arc<OwnedSemaphorePermit>,
-}
+pub struct Slot(#[cfg_attr(not(test), expect(dead_code, reason = "it is held, not read"))] Arc<OwnedSemaphorePermit>);
 
 /// A connection that was accepted.
 struct Accepted {
     stream: TcpStream,
     peer: SocketAddr,
-    place: Place,
+    slot: Slot,
     at: Instant,
 }
 
-/// Serves `router` until shutdown begins; then lets the requests in progress end.
+/// Serves `router` until shutdown begins. Requests in progress then end in tasks of their own, which [`Shutdown::finish`] waits for.
 ///
 /// Those that speak HTTP are bounded, since they need memory: the others wait, without any. At most `connections` are open, upgraded
-/// ones among them as long as somebody keeps their [`Place`]. What comes then waits in the kernel's queue: a client that finds that one full
+/// ones among them as long as somebody keeps their [`Slot`]. What comes then waits in the kernel's queue: a client that finds that one full
 /// is silent for a second before it tries again, and then for two.
 pub async fn serve(listener: TcpListener, connections: usize, router: Router, shutdown: Shutdown) {
-    let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
+    let slots = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
     let (entrance, queue) = mpsc::channel(WAITING);
-    let serving = async { tokio::join!(accept(listener, places, entrance), converse(queue, router, shutdown.clone())) };
+    let serving = async { tokio::join!(accept(listener, slots, entrance), converse(queue, router, shutdown.clone())) };
     tokio::select! {
         () = shutdown.started() => (),
         _ended = serving => (),
     }
 }
 
-async fn accept(listener: TcpListener, places: Arc<Semaphore>, entrance: mpsc::Sender<Accepted>) {
+async fn accept(listener: TcpListener, slots: Arc<Semaphore>, entrance: mpsc::Sender<Accepted>) {
     while let Ok(entry) = entrance.reserve().await {
         // it is never closed
-        let Ok(permit) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&slots).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let place = Place { _permit: Arc::new(permit) };
-                entry.send(Accepted { stream, peer, place, at: Instant::now() });
+                let slot = Slot(Arc::new(permit));
+                entry.send(Accepted { stream, peer, slot, at: Instant::now() });
             }
             Err(error) if is_about_one_peer(&error) => debug!(%error, "a peer left before it was accepted"),
             Err(error) => {
@@ -111,11 +109,11 @@ async fn converse(mut queue: mpsc::Receiver<Accepted>, router: Router, shutdown:
     }
 }
 
-async fn talk(Accepted { stream, peer, place, .. }: Accepted, router: Router, shutdown: Shutdown) {
+async fn talk(Accepted { stream, peer, slot, .. }: Accepted, router: Router, shutdown: Shutdown) {
     tune(&stream);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        request.extensions_mut().insert(place.clone());
+        request.extensions_mut().insert(slot.clone());
         let router = router.clone();
         async move {
             Ok::<_, Infallible>(router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {}))
@@ -159,7 +157,11 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use axum::{Extension, routing::get};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::mpsc::error::TryRecvError,
+        task::yield_now,
+    };
 
     use super::*;
 
@@ -185,7 +187,7 @@ mod tests {
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let (keep, mut kept) = mpsc::channel(4);
-        let route = get(async move |Extension(place): Extension<Place>| keep.send(place).await.unwrap());
+        let route = get(async move |Extension(slot): Extension<Slot>| keep.send(slot).await.unwrap());
         let shutdown = Shutdown::default();
         shutdown.spawn(serve(listener, 1, Router::new().route("/", route), shutdown.clone()));
 
@@ -193,9 +195,15 @@ mod tests {
         hear(&mut first).await;
         let mut second = ask(address).await;
         drop(first);
-        let place = kept.recv().await.unwrap();
-        assert_eq!(kept.try_recv().unwrap_err(), mpsc::error::TryRecvError::Empty, "the place is kept");
-        drop(place);
+        let slot = kept.recv().await.unwrap();
+        let held = async {
+            while Arc::strong_count(&slot.0) > 1 {
+                yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(30), held).await.unwrap();
+        assert_eq!(kept.try_recv().unwrap_err(), TryRecvError::Empty, "the connection is gone, and its slot is not");
+        drop(slot);
         hear(&mut second).await;
         shutdown.finish(Duration::from_secs(30)).await.unwrap();
     }
