@@ -208,6 +208,22 @@ mod tests {
         shutdown.finish(Duration::from_secs(30)).await.unwrap();
     }
 
+    #[tokio::test]
+    async fn who_has_waited_too_long_for_a_turn_gets_no_answer() {
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let mut client = ask(listener.local_addr().unwrap()).await;
+        let (stream, peer) = listener.accept().await.unwrap();
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let at = Instant::now().checked_sub(HEADER_DEADLINE + Duration::from_secs(1)).unwrap();
+        let (entrance, queue) = mpsc::channel(1);
+        assert!(entrance.send(Accepted { stream, peer, slot: Slot(Arc::new(permit)), at }).await.is_ok());
+        let shutdown = Shutdown::default();
+        shutdown.spawn_until_started(converse(queue, Router::new(), shutdown.clone()));
+        let heard = timeout(Duration::from_secs(30), client.read(&mut [0; 12])).await.unwrap();
+        assert_eq!(heard.unwrap_or(0), 0, "the connection ends");
+        shutdown.start();
+    }
+
     async fn ask(address: SocketAddr) -> TcpStream {
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
