@@ -53,7 +53,7 @@ sdk: web/node_modules/.package-lock.json ## build the JavaScript SDK
 
 .PHONY: types
 types: ## write the TypeScript types of the protocol from the Rust types
-	WEB=skip WRITE_TYPES=1 cargo test --locked --lib -- protocol::typescript
+	WRITE_TYPES=1 cargo test --locked --package hubbub-protocol -- typescript
 
 .PHONY: doc
 doc: ## the Rust documentation, without a warning

@@ -10,15 +10,13 @@ use futures_util::{
     future::{BoxFuture, ready},
     stream::{self, BoxStream},
 };
-use hubbub::{
-    protocol::{ClientFrame, Frame, Message, Record, RoomId, Seq, ServerFrame, Session, User},
-    relay::{
-        Backend, BackendError, Event, Known, Local, Position, Receipt, Relay, RelayOptions, Report, Snapshot,
-        Submission, Tally,
-    },
+use hubbub_lifecycle::Shutdown;
+use hubbub_log::{
+    Backend, BackendError, Event, Known, Local, Position, Receipt, Relay, RelayOptions, Report, Snapshot, Submission,
+    Tally,
     ring::{Retention, Ring},
-    shutdown::Shutdown,
 };
+use hubbub_protocol::{ClientFrame, Frame, Message, Record, RoomId, Seq, ServerFrame, Session, User};
 use tokio::runtime::Builder;
 
 /// Lengths of the bodies, in bytes.

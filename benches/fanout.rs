@@ -6,8 +6,9 @@
 use std::cell::RefCell;
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
-use hubbub::fanout::Rest;
-use hubbub::{protocol::Frame, socket::Transport};
+use hubbub_edge::fanout::Rest;
+use hubbub_edge::socket::Transport;
+use hubbub_protocol::Frame;
 use hubbub_testbed::memory::{Instance, Socket};
 use tokio::runtime::Builder;
 

@@ -12,12 +12,12 @@ use std::{
 };
 
 use futures_util::future::join;
-use hubbub::{
-    protocol::{Record, RelayState, RoomId, Session, User},
-    relay::{Backend, Known, Position, Receipt, Redis, RedisConfig, Relay, RelayOptions, Submission},
+use hubbub_lifecycle::Shutdown;
+use hubbub_log::{
+    Backend, Known, Position, Receipt, Redis, RedisConfig, Relay, RelayOptions, Submission,
     ring::{Audience, Retention, Ring},
-    shutdown::Shutdown,
 };
+use hubbub_protocol::{Record, RelayState, RoomId, Session, User};
 use hubbub_testbed::{Redis as Server, unique, within};
 use tokio::sync::Semaphore;
 

@@ -5,12 +5,10 @@ use std::net::SocketAddr;
 
 use axum::{Router, extract::State, response::Response, routing::get};
 use clap::Parser;
-use hubbub::{
-    protocol::Frame,
-    server::{listener, upgrade::Upgrade},
-    shutdown::Shutdown,
-    socket::{Inbound, Socket},
-};
+use hubbub_edge::socket::{Inbound, Socket};
+use hubbub_http::{listener, upgrade::Upgrade};
+use hubbub_lifecycle::Shutdown;
+use hubbub_protocol::Frame;
 use tokio::net::TcpListener;
 
 /// A WebSocket echo server, at the path /ws.

@@ -1,19 +1,21 @@
 //! Entry point: read the configuration, listen, wait for a signal, drain.
 
+mod cli;
+
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use hubbub::{
-    config::{AdminListen, Cli, Command, Config, LogFormat, Secret},
-    descriptors::Descriptors,
+use hubbub_edge::{
+    conversation::PublishRate,
     drain::{DrainTimes, drain},
     node::Node,
-    relay::{Local, Redis, RedisConfig, RedisError, Relay, RelayOptions},
+};
+use hubbub_http::{health, listener};
+use hubbub_lifecycle::{Secret, Shutdown};
+use hubbub_log::{
+    Local, Redis, RedisConfig, RedisError, Relay, RelayOptions,
     ring::{Retention, Ring},
-    server::{self, health, listener},
-    shutdown::Shutdown,
-    telemetry,
 };
 use tokio::{
     net::TcpListener,
@@ -21,6 +23,12 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 use tracing::{error, info, warn};
+
+use crate::cli::{
+    config::{AdminListen, Cli, Command, Config, LogFormat},
+    descriptors::Descriptors,
+    telemetry,
+};
 
 /// Where metrics are served unless something else is said.
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9091);
@@ -106,10 +114,19 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<ExitCode> {
     let node = start(&settings, &shutdown).context("--redis-url")?;
     let address = public.local_addr()?;
     let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
-    let routes = server::router(&node, config, settings.api_key, max_connections, &shutdown);
+    let options = hubbub_http::Options {
+        api_key: settings.api_key,
+        allowed_origins: config.allowed_origins.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        max_connections,
+        max_per_address: config.max_per_address,
+        publish_rate: PublishRate { per_second: config.publish_rate, burst: f64::from(config.publish_burst) },
+    };
+    let routes = hubbub_http::router(&node, &options, &shutdown);
     shutdown.spawn(listener::serve(public, descriptors.clients, routes, shutdown.clone()));
     if let Some(admin) = admin {
-        let routes = server::admin_router(&node, metrics.clone());
+        let metrics = metrics.clone();
+        let routes = hubbub_http::admin_router(&node, move || metrics.render());
         shutdown.spawn(listener::serve(admin, ADMIN_CONNECTIONS, routes, shutdown.clone()));
     }
     shutdown.spawn_until_started(telemetry::keep_tidy(metrics));

@@ -1,7 +1,7 @@
 //! What the fan-out allocates depends on the messages, not on how many hear them.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement is printed")]
 
-use hubbub::fanout::Rest;
+use hubbub_edge::fanout::Rest;
 use hubbub_testbed::memory::Instance;
 use tokio::runtime::Builder;
 

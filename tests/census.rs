@@ -4,10 +4,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hubbub::{
-    protocol::Count,
-    relay::{Backend, Local, Redis, RedisConfig, Report, Tally},
-};
+use hubbub_log::{Backend, Local, Redis, RedisConfig, Report, Tally};
+use hubbub_protocol::Count;
 use hubbub_testbed::unique;
 use proptest::{
     prelude::*,

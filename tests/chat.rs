@@ -9,8 +9,8 @@ use common::{
     crowd::{Member, assert_complete},
     frames::{assert_pongs, enter, find, greet, message, open, publish, say, welcome},
 };
-use hubbub::protocol::{Ack, HistoryPage, MessageId, ResetReason, RoomId, Seq, ServerFrame, Session};
 use hubbub_client::{Config, Connection};
+use hubbub_protocol::{Ack, HistoryPage, MessageId, ResetReason, RoomId, Seq, ServerFrame, Session};
 use hubbub_testbed::{PATIENCE, Server, eventually, http, room, within};
 use hyper::Request;
 use serde_json::{Value, json};

@@ -12,8 +12,8 @@ use common::{
     crowd::{Member, assert_complete, chatter, gather},
     frames::{closed, enter, greet, message, open, publish, say},
 };
-use hubbub::protocol::{Count, MessageId, RelayState, RoomId};
 use hubbub_client::{Client, Config};
+use hubbub_protocol::{Count, MessageId, RelayState, RoomId};
 use hubbub_testbed::{Flow, PATIENCE, Proxy, Redis, Server, eventually, http, room, unique};
 use serde_json::json;
 use tokio::time::{Instant, interval};

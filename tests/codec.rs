@@ -1,7 +1,7 @@
 //! Every frame of the protocol reads back as what was written, whatever it carries.
 #![expect(clippy::unwrap_used, reason = "a value that cannot be made should fail the test")]
 
-use hubbub::protocol::{
+use hubbub_protocol::{
     Ack, ClientFrame, ConnectionId, Count, ErrorCode, Hello, Limits, MAX_BODY_BYTES, MAX_ROOMS, Message, MessageId,
     Publish, Record, Refusal, RelayState, ResetReason, Resume, RoomId, ServerFrame, Session, User, UserName, Welcome,
 };

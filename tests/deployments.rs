@@ -6,8 +6,8 @@ mod common;
 use std::{collections::HashMap, time::Duration};
 
 use common::crowd::{Member, assert_complete, chatter, gather};
-use hubbub::protocol::{RelayState, RoomId};
 use hubbub_client::Config;
+use hubbub_protocol::{RelayState, RoomId};
 use hubbub_testbed::{Cluster, PATIENCE, Redis, Sentinel, Server, command, eventually, room, within};
 
 /// What the load in these tests needs: no limit gets in its way.

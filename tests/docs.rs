@@ -3,13 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hubbub::{
-    protocol::{
-        Ack, ClientFrame, CloseReason, ConnectionId, Count, ErrorCode, Hello, Limits, MAX_ROOMS, Message, Publish,
-        Record, Refusal, RelayState, ResetReason, Resume, RoomId, ServerFrame, Session, User, Welcome,
-        is_reconnectable,
-    },
-    relay::RelayOptions,
+use hubbub_log::RelayOptions;
+use hubbub_protocol::{
+    Ack, ClientFrame, CloseReason, ConnectionId, Count, ErrorCode, Hello, Limits, MAX_ROOMS, Message, Publish, Record,
+    Refusal, RelayState, ResetReason, Resume, RoomId, ServerFrame, Session, User, Welcome, is_reconnectable,
 };
 use hubbub_testbed::{Server, http};
 use serde::Serialize;
@@ -292,7 +289,7 @@ async fn every_documented_route_is_served() {
     }
 }
 
-const TELEMETRY: &str = include_str!("../src/telemetry.rs");
+const TELEMETRY: &str = include_str!("../src/lifecycle/metric.rs");
 const OPERATIONS: &str = include_str!("../docs/operations.md");
 const ALERTS: &str = include_str!("../ops/prometheus/alerts.yml");
 

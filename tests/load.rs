@@ -135,7 +135,7 @@ fn nats_publishes_name_the_size_of_the_body() {
 mod run {
     use clap::Parser;
     use futures_util::{SinkExt, StreamExt};
-    use hubbub::protocol::ClientFrame;
+    use hubbub_protocol::ClientFrame;
     use hubbub_testbed::within;
     use tokio::{net::TcpListener, sync::broadcast};
     use tokio_tungstenite::{accept_async, tungstenite::Message};
@@ -237,7 +237,7 @@ mod run {
 }
 
 mod hubbub_dialect {
-    use hubbub::protocol::{Message, Record, ServerFrame, Session, User};
+    use hubbub_protocol::{Message, Record, ServerFrame, Session, User};
 
     use super::load::{
         dialect::{hubbub::message, room_name},

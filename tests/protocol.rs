@@ -10,10 +10,10 @@ use common::frames::{
     welcome, write_raw,
 };
 use futures_util::{SinkExt, StreamExt};
-use hubbub::protocol::{
+use hubbub_client::{Client, Closed, Config, ConnectError, Connection, Event, Upgrade};
+use hubbub_protocol::{
     ErrorCode, Limits, MAX_BODY_BYTES, MAX_FRAME_BYTES, MAX_ROOMS, RelayState, RoomId, ServerFrame, Session, VERSION,
 };
-use hubbub_client::{Client, Closed, Config, ConnectError, Connection, Event, Upgrade};
 use hubbub_testbed::{PATIENCE, Server, http, room, within};
 use hyper::Request;
 use serde_json::{Value, json};
@@ -609,7 +609,7 @@ async fn connections_beyond_those_of_one_session_are_closed_with_4501() {
     let server = Server::start(&[]).await;
     let hello = json!({"type": "hello", "name": "Ann", "session": Session::random()});
     let mut open_ones = Vec::new();
-    for _ in 0..hubbub::protocol::MAX_CONNECTIONS_PER_SESSION {
+    for _ in 0..hubbub_protocol::MAX_CONNECTIONS_PER_SESSION {
         open_ones.push(greet(server.address(), &hello).await);
     }
     let mut one_more = open(server.address()).await;

@@ -14,13 +14,13 @@ use std::{
     time::Duration,
 };
 
-use hubbub::{
+use hubbub_lifecycle::Shutdown;
+use hubbub_log::{
+    Announcement, Appended, Local, Redis, RedisConfig, RedisError, Relay, RelayOptions,
     census::Census,
-    protocol::{Count, Record, RelayState, RoomId, Seq, Session, User, UserId},
-    relay::{Announcement, Appended, Local, Redis, RedisConfig, RedisError, Relay, RelayOptions},
     ring::{Audience, Entry, Resume, Retention, Ring},
-    shutdown::Shutdown,
 };
+use hubbub_protocol::{Count, Record, RelayState, RoomId, Seq, Session, User, UserId};
 use hubbub_testbed::Redis as Server;
 use tokio::{
     sync::mpsc,

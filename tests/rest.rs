@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hubbub::fanout::Rest;
+use hubbub_edge::fanout::Rest;
 use hubbub_testbed::memory::{Instance, until};
 use tokio::{task::yield_now, time::advance};
 

@@ -9,8 +9,8 @@ use common::{
     crowd::{Member, gather},
     frames::{assert_pongs, closed, enter, find, message, publish},
 };
-use hubbub::protocol::{RelayState, ServerFrame};
 use hubbub_client::{Config, ConnectError, Connection, Upgrade};
+use hubbub_protocol::{RelayState, ServerFrame};
 use hubbub_testbed::{PATIENCE, Redis, Server, command, eventually, http, room, signal, within};
 use tokio::{
     net::TcpListener,

@@ -9,8 +9,8 @@ use common::{
     crowd::{Member, assert_complete, gather},
     frames::{closed, enter, greet, say},
 };
-use hubbub::protocol::{RoomId, Seq};
 use hubbub_client::{Config, Connection, Upgrade};
+use hubbub_protocol::{RoomId, Seq};
 use hubbub_testbed::{Flow, PATIENCE, Proxy, Server, eventually, room, within};
 use serde_json::json;
 use tokio::time::{Instant, interval};
@@ -24,7 +24,7 @@ async fn deaf(address: &str, room: &RoomId) -> Connection {
     let mut connection = within(Connection::open(address, &upgrade)).await.unwrap();
     say(&mut connection, &json!({"type": "hello", "name": "Deaf", "rooms": [room]})).await;
     common::frames::find(&mut connection, |frame| {
-        matches!(frame, hubbub::protocol::ServerFrame::Live { .. }).then_some(())
+        matches!(frame, hubbub_protocol::ServerFrame::Live { .. }).then_some(())
     })
     .await;
     connection
@@ -315,7 +315,7 @@ async fn a_heartbeat_tells_how_far_each_connection_has_been_served() {
     let top = ann.record().acked.values().map(|(seq, _)| *seq).max().unwrap();
 
     let beat = common::frames::find(&mut idle, |frame| match frame {
-        hubbub::protocol::ServerFrame::Heartbeat { seq } => Some(seq),
+        hubbub_protocol::ServerFrame::Heartbeat { seq } => Some(seq),
         _ => None,
     });
     let seq = beat.await;

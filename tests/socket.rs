@@ -5,12 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::{Router, response::Response, routing::get};
 use futures_util::{SinkExt, StreamExt};
-use hubbub::{
-    protocol::Frame,
-    server::{listener, upgrade::Upgrade},
-    shutdown::Shutdown,
-    socket::Inbound,
-};
+use hubbub_edge::socket::Inbound;
+use hubbub_http::{listener, upgrade::Upgrade};
+use hubbub_lifecycle::Shutdown;
+use hubbub_protocol::Frame;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     WebSocketStream, client_async,

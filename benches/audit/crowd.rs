@@ -10,8 +10,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use hubbub::protocol::{DEDUPE_WINDOW, Message, MessageId, Publish, RoomId, Seq};
 use hubbub_client::{Client, Config, Event, Violations};
+use hubbub_protocol::{DEDUPE_WINDOW, Message, MessageId, Publish, RoomId, Seq};
 use hubbub_testbed::ledger::{Breach, Delivery, Fate, Mark, Reading, Sent, Verdict};
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::StdRng};

@@ -16,7 +16,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use clap::{Parser, ValueEnum};
-use hubbub::ring::Retention;
+use hubbub_log::ring::Retention;
 use hubbub_testbed::ledger::Breach;
 use tokio::signal::unix::{SignalKind, signal};
 

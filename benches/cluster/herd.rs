@@ -11,7 +11,8 @@ mod meter;
 use std::time::Duration;
 
 use clap::Args;
-use hubbub::{protocol::RoomId, telemetry::RESUMES};
+use hubbub_lifecycle::metric::RESUMES;
+use hubbub_protocol::RoomId;
 use hubbub_testbed::{PATIENCE, Redis, Server, eventually, signal};
 use tokio::time::{Instant, sleep};
 

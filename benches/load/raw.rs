@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use hubbub::protocol::{Frame, Message, Record, ServerFrame, Session, User};
+use hubbub_protocol::{Frame, Message, Record, ServerFrame, Session, User};
 use socket2::SockRef;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 

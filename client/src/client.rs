@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use hubbub::protocol::{
+use hubbub_protocol::{
     ClientFrame, HEARTBEAT_INTERVAL, Hello, MessageId, Publish, Refusal, Resume, RoomId, Seq, ServerFrame, Session,
     UserName, is_reconnectable,
 };
@@ -137,7 +137,7 @@ impl Client {
             events: VecDeque::new(),
             live: false,
             pause: None,
-            dedupe_window: hubbub::protocol::DEDUPE_WINDOW,
+            dedupe_window: hubbub_protocol::DEDUPE_WINDOW,
             silence_limit: HEARTBEAT_INTERVAL * 2,
             heard_at: now,
             ids: (rand::random(), 0),

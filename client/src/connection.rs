@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::{Sink, SinkExt, Stream};
-use hubbub::protocol::{ClientFrame, SUBPROTOCOL, ServerFrame};
+use hubbub_protocol::{ClientFrame, SUBPROTOCOL, ServerFrame};
 use tokio::{
     net::{TcpSocket, TcpStream, lookup_host},
     time::timeout,

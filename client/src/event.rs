@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use hubbub::protocol::{
-    Ack, Count, ErrorCode, Message, MessageId, Refusal, RelayState, ResetReason, RoomId, Seq, User,
-};
+use hubbub_protocol::{Ack, Count, ErrorCode, Message, MessageId, Refusal, RelayState, ResetReason, RoomId, Seq, User};
 
 /// Something happened to a [`Client`](crate::Client).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use hubbub::protocol::{MessageId, Publish, Seq};
+use hubbub_protocol::{MessageId, Publish, Seq};
 use tokio::time::Instant;
 
 /// Unconfirmed messages by id, and the order in which they want to be sent.

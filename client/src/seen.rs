@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
 };
 
-use hubbub::protocol::{Message, Seq};
+use hubbub_protocol::{Message, Seq};
 
 /// Bounded memory of messages, by sender and id and by place.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use hubbub::protocol::{Record, RoomId, Session, User};
+    use hubbub_protocol::{Record, RoomId, Session, User};
 
     use super::*;
 

@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use hubbub::protocol::{MessageId, RoomId};
 use hubbub_client::{Backoff, Client, Config, Event, FailReason, Violations};
+use hubbub_protocol::{MessageId, RoomId};
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},

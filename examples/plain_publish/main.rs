@@ -4,6 +4,9 @@
 //!
 //! It takes the server's flags, and heeds those of addresses, Redis, prefix, instance and log filter.
 
+#[path = "../../src/cli/config.rs"]
+#[expect(dead_code, reason = "it heeds some of the flags only")]
+mod config;
 mod relay;
 
 use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
@@ -17,17 +20,13 @@ use axum::{
     routing::get,
 };
 use clap::Parser;
-use hubbub::{
-    config::{AdminListen, Config},
-    protocol::{
-        Ack, ClientFrame, CloseReason, ConnectionId, DEDUPE_WINDOW, ErrorCode, Frame, HEARTBEAT_INTERVAL,
-        HELLO_TIMEOUT, Hello, Limits, MAX_FRAME_BYTES, Publish, Record, Refusal, RelayState, ResetReason, RoomId, Seq,
-        ServerFrame, Session, User, VERSION, Welcome,
-    },
-    server::{listener, upgrade::Upgrade},
-    shutdown::Shutdown,
-    socket::{Ending, Inbound, Socket},
-    telemetry,
+use hubbub_edge::socket::{Ending, Inbound, Socket};
+use hubbub_http::{listener, upgrade::Upgrade};
+use hubbub_lifecycle::Shutdown;
+use hubbub_protocol::{
+    Ack, ClientFrame, CloseReason, ConnectionId, DEDUPE_WINDOW, ErrorCode, Frame, HEARTBEAT_INTERVAL, HELLO_TIMEOUT,
+    Hello, Limits, MAX_FRAME_BYTES, Publish, Record, Refusal, RelayState, ResetReason, RoomId, Seq, ServerFrame,
+    Session, User, VERSION, Welcome,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -36,6 +35,7 @@ use tokio::{
 };
 use tracing::info;
 
+use config::{AdminListen, Config};
 use relay::{Listener, Relay, Said};
 
 /// Connections that may speak HTTP or wait for that.
@@ -61,7 +61,7 @@ struct App {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let Cli { config } = Cli::parse();
-    telemetry::log_json(&config.log)?;
+    tracing_subscriber::fmt().with_env_filter(&config.log).with_writer(std::io::stderr).json().init();
     let url = config.redis_url()?.context("a relay needs --redis-url")?;
     let mut terminated = signal(SignalKind::terminate())?;
     let shutdown = Shutdown::default();

@@ -11,11 +11,8 @@ use fred::{
         config::{Config, ReconnectPolicy, UnresponsiveConfig},
     },
 };
-use hubbub::{
-    protocol::{Count, Frame, Message, Record, RoomId, Seq, ServerFrame},
-    shutdown::Shutdown,
-    telemetry,
-};
+use hubbub_lifecycle::{Shutdown, metric};
+use hubbub_protocol::{Count, Frame, Message, Record, RoomId, Seq, ServerFrame};
 use parking_lot::Mutex;
 use tokio::{
     sync::broadcast::{self, error::RecvError},
@@ -83,7 +80,7 @@ impl Relay {
         let mut heard = self.heard.lock();
         heard.connections += 1;
         let said = heard.said.subscribe();
-        let connections = telemetry::count(heard.said.receiver_count());
+        let connections = metric::count(heard.said.receiver_count());
         let count = Count { connections, instances: 1, settling: false };
         Listener { said, seq: heard.seq, number: heard.connections, count }
     }

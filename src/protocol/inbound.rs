@@ -171,7 +171,7 @@ fn bad_frame(error: &serde_json::Error) -> Refusal {
 }
 
 /// The refusal of a room above the limit.
-pub(crate) fn too_many_rooms() -> Refusal {
+pub fn too_many_rooms() -> Refusal {
     Refusal::new(ErrorCode::TooManyRooms, format!("a connection may be in {MAX_ROOMS} rooms"))
 }
 

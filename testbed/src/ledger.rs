@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use hubbub::protocol::Seq;
+use hubbub_protocol::Seq;
 
 /// Breaches that are kept with their circumstances; the others are only counted.
 const KEPT: usize = 20;

@@ -29,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-use hubbub::protocol::RoomId;
+use hubbub_protocol::RoomId;
 use tokio::{
     process::Command,
     time::{Instant, MissedTickBehavior, interval, timeout},

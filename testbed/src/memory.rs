@@ -9,14 +9,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use hubbub::{
+use hubbub_edge::{
     fanout::{Fanout, Rest, Seat},
-    protocol::{Frame, Record, RelayState, RoomId, Seq, Session, User},
-    relay::{Backend, Known, Local, Position, Receipt, Relay, RelayOptions, Submission},
-    ring::{Retention, Ring},
-    shutdown::Shutdown,
     socket::{Link, Transport},
 };
+use hubbub_lifecycle::Shutdown;
+use hubbub_log::{
+    Backend, Known, Local, Position, Receipt, Relay, RelayOptions, Submission,
+    ring::{Retention, Ring},
+};
+use hubbub_protocol::{Frame, Record, RelayState, RoomId, Seq, Session, User};
 use tokio::task::yield_now;
 
 use crate::within;

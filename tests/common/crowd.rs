@@ -5,8 +5,8 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use hubbub::protocol::{Ack, Count, Message, MessageId, Refusal, RelayState, RoomId, Seq};
 use hubbub_client::{Client, Config, Event, FailReason, Violations};
+use hubbub_protocol::{Ack, Count, Message, MessageId, Refusal, RelayState, RoomId, Seq};
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, watch},

@@ -1,7 +1,7 @@
 //! One connection, frame by frame.
 
-use hubbub::protocol::{ErrorCode, Message, Refusal, RoomId, ServerFrame, Welcome};
 use hubbub_client::{Closed, Connection, Upgrade};
+use hubbub_protocol::{ErrorCode, Message, Refusal, RoomId, ServerFrame, Welcome};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use hubbub::protocol::{ClientFrame, Count, Hello, RoomId, ServerFrame, Session};
 use hubbub_client::{Closed, Connection, Upgrade};
+use hubbub_protocol::{ClientFrame, Count, Hello, RoomId, ServerFrame, Session};
 use hubbub_testbed::within;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hubbub::{protocol::Count, telemetry};
+use hubbub_lifecycle::metric;
+use hubbub_protocol::Count;
 use hubbub_testbed::{Redis, Server, http};
 use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -55,7 +56,7 @@ impl Stage {
 
     /// What everyone should tell.
     pub(super) fn truth(&self) -> u64 {
-        telemetry::count(self.clients())
+        metric::count(self.clients())
     }
 
     fn present(&self) -> impl Iterator<Item = &Place> {
@@ -68,7 +69,7 @@ impl Stage {
 
     /// So many clients connect.
     pub(super) async fn connect(&mut self, index: usize, party: usize) -> Instant {
-        self.bounds.lock().high += telemetry::count(party);
+        self.bounds.lock().high += metric::count(party);
         let bounds = Arc::clone(&self.bounds);
         let place = self.place(index);
         let address = place.server.address().to_owned();
@@ -95,7 +96,7 @@ impl Stage {
     fn part_with(&mut self, index: usize, party: usize) -> Vec<Guest> {
         let guests = &mut self.place(index).guests;
         let going: Vec<Guest> = guests.drain(1..guests.len().min(party + 1)).collect();
-        self.bounds.lock().allow_fewer(telemetry::count(going.len()));
+        self.bounds.lock().allow_fewer(metric::count(going.len()));
         going
     }
 
@@ -123,7 +124,7 @@ impl Stage {
 
     fn remove(&mut self, index: usize) -> Place {
         let place = self.places[index].take().unwrap();
-        self.bounds.lock().allow_fewer(telemetry::count(place.guests.len()));
+        self.bounds.lock().allow_fewer(metric::count(place.guests.len()));
         place
     }
 
@@ -171,7 +172,7 @@ impl Stage {
 
     /// The first one who does not tell the truth.
     async fn told_wrong(&self) -> Option<String> {
-        let instances = telemetry::count(self.running().len());
+        let instances = metric::count(self.running().len());
         let truth = Count { connections: self.truth(), instances, settling: false };
         for place in self.present() {
             for guest in &place.guests {
@@ -183,7 +184,7 @@ impl Stage {
             let all = stats["connections"]["all"].as_u64();
             self.bounds.lock().check("GET /v1/stats", all.unwrap_or(u64::MAX));
             let here = (stats["connections"]["instance"].as_u64(), all, stats["instances"].as_u64());
-            let guests = telemetry::count(place.guests.len());
+            let guests = metric::count(place.guests.len());
             if here != (Some(guests), Some(truth.connections), Some(truth.instances)) {
                 return Some(format!("an instance with {guests} of {} clients told {stats}", truth.connections));
             }

@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use hubbub::protocol::{MessageId, RoomId, Seq};
 use hubbub_client::{Client, Config, Event};
+use hubbub_protocol::{MessageId, RoomId, Seq};
 use hubbub_testbed::within;
 use tokio::{
     task::JoinHandle,

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use hubbub::protocol::{MessageId, RoomId, Seq};
 use hubbub_client::{Backoff, Client, Config, Event, Violations};
+use hubbub_protocol::{MessageId, RoomId, Seq};
 use hubbub_testbed::within;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;

@@ -1,8 +1,8 @@
 //! The protocol of this project.
 
 use anyhow::{Result, bail};
-use hubbub::protocol::{ClientFrame, Hello, Publish, Resume, ServerFrame};
 use hubbub_client::{Connection, Upgrade};
+use hubbub_protocol::{ClientFrame, Hello, Publish, Resume, ServerFrame};
 
 use super::{Entry, Heard, Peer, Stamp, room_name};
 

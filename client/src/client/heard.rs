@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use hubbub::protocol::{ErrorCode, Message, MessageId, Refusal, Seq, ServerFrame, Welcome};
-
+use hubbub_protocol::{ErrorCode, Message, MessageId, Refusal, Seq, ServerFrame, Welcome};
 use tokio::time::Instant;
 
 use super::{Client, DEFAULT_RETRY};

@@ -1,0 +1,227 @@
+//! One upgraded TCP stream: a WebSocket whose reading is a library's and whose writing is ours.
+//!
+//! A task wake-up and a codec run per client and message would cost more than the kernel's send (`docs/performance.md`).
+//! So frames are encoded once and written by whoever has them, through the [`Link`]; the codec (tungstenite) only reads:
+//! masks, fragments, UTF-8, control frames. What it wants to say (pongs) goes into the same outbox as whole frames, so
+//! that nothing tears a frame apart.
+
+#[cfg(test)]
+mod hostile;
+mod link;
+#[cfg(test)]
+mod peer;
+
+use std::{
+    future::poll_fn,
+    io,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hubbub_protocol::{CloseReason, Frame};
+use socket2::SockRef;
+use tokio::{net::TcpStream, task::coop, time::timeout};
+use tokio_tungstenite::tungstenite::{
+    self,
+    protocol::{Role, WebSocketConfig, WebSocketContext},
+};
+
+pub use link::{Ending, Link, Sent, Transport};
+pub use tungstenite::Utf8Bytes;
+
+/// The codec's read buffer, in bytes: what an idle connection costs.
+const READ_BUFFER: usize = 1024;
+/// Kernel buffer for what a client has not read yet, in bytes. The memory of a deaf client is there.
+const SEND_BUFFER: usize = 64 * 1024;
+/// How long the last frames may take to reach the kernel, and then how long the peer may take to hang up.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A message from the peer. Pings are answered before they are seen here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// Text, valid UTF-8.
+    Text(Utf8Bytes),
+    /// Bytes.
+    Binary(Bytes),
+    /// A ping or a pong: the peer is alive.
+    Control,
+}
+
+/// A WebSocket of the server side.
+#[derive(Debug)]
+pub struct Socket {
+    codec: WebSocketContext,
+    link: Arc<Link>,
+}
+
+impl Socket {
+    /// Takes over a stream behind its upgrade. `read_ahead` is what the HTTP server had read beyond the request.
+    ///
+    /// Messages above `max_message` bytes, whole or in fragments, end the connection with 1009.
+    pub fn new(stream: TcpStream, read_ahead: &Bytes, max_message: usize) -> Self {
+        let socket = SockRef::from(&stream);
+        // without it the socket works, with memory that is the system's choice
+        let _refused = socket.set_send_buffer_size(SEND_BUFFER);
+        Self { codec: codec(read_ahead, max_message), link: Arc::new(Link::new(stream)) }
+    }
+
+    /// The write side, for those who write beside this task.
+    pub fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// The next message. Meanwhile flushes what waits to be written. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// How the connection ends; then call [`finish`](Self::finish).
+    pub async fn next(&mut self) -> Result<Inbound, Ending> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The same, to be joined with other things that this task waits for.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Inbound, Ending>> {
+        self.link.register(cx);
+        if let Some(ending) = self.link.ending() {
+            return Poll::Ready(Err(ending));
+        }
+        loop {
+            let choked = self.link.is_choked();
+            if !choked && let Poll::Ready(outcome) = self.poll_read(cx) {
+                return Poll::Ready(outcome);
+            }
+            ready!(self.poll_flush(cx))?;
+            if !choked {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Writes what waits, for a connection that is to be read no more. Ready once nothing waits.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        self.link.register(cx);
+        if let Some(ending) = self.link.ending() {
+            return Poll::Ready(Err(ending));
+        }
+        ready!(self.link.poll_flush(cx)).map_err(|_| self.end(Ending::Lost)).into()
+    }
+
+    /// Queues a frame from the connection's own task, which flushes when it has nothing more to read.
+    pub fn say(&self, frame: &Frame) {
+        self.link.queue(frame.bytes());
+    }
+
+    /// Sends a frame behind what waits, and waits itself while the peer does not read. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// How the connection ended.
+    pub async fn send(&mut self, frame: &Frame) -> Result<(), Ending> {
+        poll_fn(|cx| if self.link.is_choked() { self.poll_flush(cx) } else { Poll::Ready(Ok(())) }).await?;
+        self.say(frame);
+        Ok(())
+    }
+
+    /// Carries out the ending: what waits is written, the write side shut, and the peer read until it hangs up, since a
+    /// reset would eat the close code. Takes at most two seconds.
+    pub async fn finish(self) {
+        let link = self.link;
+        if link.ending() == Some(Ending::Lost) {
+            return;
+        }
+        link.make_room_for_last_words();
+        if let Ok(Ok(())) = timeout(LINGER, poll_fn(|cx| link.poll_flush(cx))).await {
+            link.shut_down_write();
+            // a peer that does not hang up is dropped
+            let _hung_up = timeout(LINGER, poll_fn(|cx| link.poll_hang_up(cx))).await;
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Inbound, Ending>> {
+        let budget = ready!(coop::poll_proceed(cx));
+        loop {
+            let ending = match read(&mut self.codec, &mut Wire(&self.link)) {
+                Some(Ok(message)) => {
+                    budget.made_progress();
+                    return Poll::Ready(Ok(message));
+                }
+                Some(Err(ending)) => ending,
+                None => match ready!(self.link.poll_read_ready(cx)) {
+                    Ok(()) => continue,
+                    Err(_) => Ending::Lost,
+                },
+            };
+            return Poll::Ready(Err(self.end(ending)));
+        }
+    }
+
+    /// Ends the connection like this, unless somebody was first.
+    fn end(&self, ending: Ending) -> Ending {
+        self.link.close(ending);
+        self.link.ending().unwrap_or(ending)
+    }
+}
+
+fn codec(read_ahead: &[u8], max_message: usize) -> WebSocketContext {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(Some(max_message))
+        .max_frame_size(Some(max_message));
+    WebSocketContext::from_partially_read(read_ahead.to_vec(), Role::Server, Some(config))
+}
+
+/// The next message, or how the connection ends; None when the wire has nothing more for now.
+fn read(codec: &mut WebSocketContext, wire: &mut (impl io::Read + io::Write)) -> Option<Result<Inbound, Ending>> {
+    match codec.read(wire) {
+        Ok(tungstenite::Message::Close(frame)) => Some(Err(Ending::Theirs(frame.map(|frame| frame.code.into())))),
+        Ok(message) => Some(Ok(message.into())),
+        Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) => Some(Err(error.into())),
+    }
+}
+
+impl From<tungstenite::Message> for Inbound {
+    fn from(message: tungstenite::Message) -> Self {
+        match message {
+            tungstenite::Message::Text(text) => Self::Text(text),
+            tungstenite::Message::Binary(bytes) => Self::Binary(bytes),
+            _ => Self::Control,
+        }
+    }
+}
+
+impl From<tungstenite::Error> for Ending {
+    fn from(error: tungstenite::Error) -> Self {
+        use tungstenite::error::{Error, ProtocolError};
+        match error {
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Lost,
+            Error::Protocol(_) => Self::Ours(CloseReason::ProtocolError),
+            Error::Utf8(_) => Self::Ours(CloseReason::InvalidUtf8),
+            Error::Capacity(_) => Self::Ours(CloseReason::FrameTooLarge),
+            _ => Self::Lost,
+        }
+    }
+}
+
+/// What the codec reads from and writes to: it never blocks, and its frames join the outbox whole.
+struct Wire<'a>(&'a Link);
+
+impl io::Read for Wire<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buffer)
+    }
+}
+
+impl io::Write for Wire<'_> {
+    fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
+        self.0.queue(frames);
+        Ok(frames.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Errors over HTTP: `application/problem+json` (RFC 9457) with the codes of the WebSocket protocol.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use hubbub_protocol::{ErrorCode, InvalidId, Refusal};
+use serde::Serialize;
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// A refused request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    code: Option<ErrorCode>,
+    detail: String,
+    retry_after_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<ErrorCode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+}
+
+impl Problem {
+    /// A problem that has no code of its own in the protocol.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, code: None, detail: detail.into(), retry_after_ms: None }
+    }
+
+    /// This instance stops; another one takes over.
+    pub fn draining() -> Self {
+        let detail = "this instance is stopping; connect again to reach another one";
+        Self { code: Some(ErrorCode::Draining), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+            .retry_after_ms(1000)
+    }
+
+    /// Puts what a layer refused in a few words, or in none, into the form of all errors.
+    pub fn speak_for(response: Response) -> Response {
+        let status = response.status();
+        let detail = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => "the body of the request is too large",
+            StatusCode::SERVICE_UNAVAILABLE => "the request took too long",
+            _ => return response,
+        };
+        let spoken = response.headers().get(header::CONTENT_TYPE).is_some_and(|form| form == PROBLEM_JSON);
+        if spoken { response } else { Self::new(status, detail).into_response() }
+    }
+
+    /// The same, with a hint when to try again.
+    #[must_use]
+    pub fn retry_after_ms(mut self, milliseconds: u64) -> Self {
+        self.retry_after_ms = Some(milliseconds);
+        self
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.code {
+            ErrorCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::Overloaded | ErrorCode::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self { status, code: Some(refusal.code), detail: refusal.detail, retry_after_ms: refusal.retry_after_ms }
+    }
+}
+
+impl From<InvalidId> for Problem {
+    fn from(invalid: InvalidId) -> Self {
+        Refusal::from(invalid).into()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Body {
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code,
+            retry_after_ms: self.retry_after_ms,
+        };
+        let mut response = (self.status, serde_json::to_string(&body).unwrap_or_default()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+        if let Some(milliseconds) = self.retry_after_ms {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response
+    }
+}

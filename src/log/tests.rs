@@ -1,0 +1,4 @@
+//! The algorithm as a whole, driven at random without tasks.
+
+mod interleaving;
+mod model;
