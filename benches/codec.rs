@@ -16,7 +16,7 @@ use hubbub_log::{
     Tally,
     ring::{Retention, Ring},
 };
-use hubbub_protocol::{ClientFrame, Frame, Message, Record, RoomId, Seq, ServerFrame, Session, User};
+use hubbub_protocol::{ClientFrame, Frame, GuestSecret, Message, Record, RoomId, Seq, ServerFrame, User};
 use tokio::runtime::Builder;
 
 /// Lengths of the bodies, in bytes.
@@ -32,7 +32,7 @@ fn main() {
 }
 
 fn record(body: usize) -> Record {
-    let from = User { id: Session::random().user_id(), name: "Ann".parse().expect("a name") };
+    let from = User { id: GuestSecret::random().user_id(), name: "Ann".parse().expect("a name") };
     let id = "01J9ZK4Q".parse().expect("an id");
     Record { room: RoomId::lobby(), id, from, body: "x".repeat(body), at: 1_795_000_000_000 }
 }

@@ -17,7 +17,7 @@ use hubbub_log::{
     Backend, Known, Position, Receipt, Redis, RedisConfig, Relay, RelayOptions, Submission,
     ring::{Audience, Retention, Ring},
 };
-use hubbub_protocol::{Record, RelayState, RoomId, Session, User};
+use hubbub_protocol::{GuestSecret, Record, RelayState, RoomId, User};
 use hubbub_testbed::{Redis as Server, unique, within};
 use tokio::sync::Semaphore;
 
@@ -140,7 +140,7 @@ impl Instance {
         let relay =
             Relay::start(Redis::connect(config).unwrap(), Arc::clone(&ring), RelayOptions::default(), &shutdown);
         within(relay.state().wait_for(|state| *state == RelayState::Live)).await.unwrap();
-        let user = User { id: Session::random().user_id(), name: "Ann".parse().unwrap() };
+        let user = User { id: GuestSecret::random().user_id(), name: "Ann".parse().unwrap() };
         Self { log, relay, ring, shutdown, room: RoomId::lobby(), user }
     }
 

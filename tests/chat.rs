@@ -10,7 +10,7 @@ use common::{
     frames::{assert_pongs, enter, find, greet, message, open, publish, say, welcome},
 };
 use hubbub_client::{Config, Connection};
-use hubbub_protocol::{Ack, HistoryPage, MessageId, ResetReason, RoomId, Seq, ServerFrame, Session};
+use hubbub_protocol::{Ack, GuestSecret, HistoryPage, MessageId, ResetReason, RoomId, Seq, ServerFrame};
 use hubbub_testbed::{PATIENCE, Server, eventually, http, room, within};
 use hyper::Request;
 use serde_json::{Value, json};
@@ -92,7 +92,7 @@ async fn the_sender_receives_its_own_message_once() {
 async fn the_same_message_twice_is_acked_with_its_first_place_and_delivered_once() {
     let server = Server::start(&[]).await;
     let room = room();
-    let session = Session::random();
+    let session = GuestSecret::random();
     let hello = json!({"type": "hello", "name": "Ann", "session": session, "rooms": [room]});
     let (mut ann, _) = greet(server.address(), &hello).await;
     let (mut again, _) = greet(server.address(), &hello).await;

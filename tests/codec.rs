@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a value that cannot be made should fail the test")]
 
 use hubbub_protocol::{
-    Ack, ClientFrame, ConnectionId, Count, ErrorCode, Hello, Limits, MAX_BODY_BYTES, MAX_ROOMS, Message, MessageId,
-    Publish, Record, Refusal, RelayState, ResetReason, Resume, RoomId, ServerFrame, Session, User, UserName, Welcome,
+    Ack, ClientFrame, ConnectionId, Count, ErrorCode, GuestSecret, Hello, Limits, MAX_BODY_BYTES, MAX_ROOMS, Message,
+    MessageId, Publish, Record, Refusal, RelayState, ResetReason, Resume, RoomId, ServerFrame, User, UserName, Welcome,
 };
 use proptest::prelude::*;
 
@@ -20,8 +20,8 @@ fn name() -> impl Strategy<Value = UserName> {
         .prop_filter_map("no name", |letters| String::from_iter(letters).parse().ok())
 }
 
-fn session() -> impl Strategy<Value = Session> {
-    any::<()>().prop_map(|()| Session::random())
+fn session() -> impl Strategy<Value = GuestSecret> {
+    any::<()>().prop_map(|()| GuestSecret::random())
 }
 
 fn user() -> impl Strategy<Value = User> {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hubbub_log::RelayOptions;
 use hubbub_protocol::{
-    Ack, ClientFrame, CloseReason, ConnectionId, Count, ErrorCode, Hello, Limits, MAX_ROOMS, Message, Publish, Record,
-    Refusal, RelayState, ResetReason, Resume, RoomId, ServerFrame, Session, User, Welcome, is_reconnectable,
+    Ack, ClientFrame, CloseReason, ConnectionId, Count, ErrorCode, GuestSecret, Hello, Limits, MAX_ROOMS, Message,
+    Publish, Record, Refusal, RelayState, ResetReason, Resume, RoomId, ServerFrame, User, Welcome, is_reconnectable,
 };
 use hubbub_testbed::{Server, http};
 use serde::Serialize;
@@ -44,15 +44,19 @@ fn examples(kind: &str) -> Vec<&'static str> {
 }
 
 fn user() -> User {
-    User { id: Session::random().user_id(), name: "Ann".parse().unwrap() }
+    User { id: GuestSecret::random().user_id(), name: "Ann".parse().unwrap() }
 }
 
 /// Each frame of a client twice: with everything in it, and with as little as it may have.
 fn client_frames() -> Vec<(ClientFrame, Value)> {
     let room = RoomId::lobby();
     let name = "Ann".parse().unwrap();
-    let hello =
-        Hello { name, session: Some(Session::random()), rooms: vec![room.clone()], resume: Some(Resume { seq: 1 }) };
+    let hello = Hello {
+        name,
+        session: Some(GuestSecret::random()),
+        rooms: vec![room.clone()],
+        resume: Some(Resume { seq: 1 }),
+    };
     let minimal = [
         r#"{"type":"hello","name":"Ann"}"#,
         r#"{"type":"publish","id":"m","room":"lobby","body":"x"}"#,
@@ -99,7 +103,7 @@ fn full_server_frames() -> Vec<ServerFrame> {
         connection: ConnectionId::new(1),
         instance: "a".into(),
         user: user(),
-        session: Some(Session::random()),
+        session: Some(GuestSecret::random()),
         seq,
         resumed: true,
         heartbeat_ms: 1,

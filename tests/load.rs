@@ -237,7 +237,7 @@ mod run {
 }
 
 mod hubbub_dialect {
-    use hubbub_protocol::{Message, Record, ServerFrame, Session, User};
+    use hubbub_protocol::{GuestSecret, Message, Record, ServerFrame, User};
 
     use super::load::{
         dialect::{hubbub::message, room_name},
@@ -247,7 +247,7 @@ mod hubbub_dialect {
     #[test]
     fn a_message_is_recognised_without_parsing() {
         let stamp = Stamp { sender: 3, number: 9, due: 77 };
-        let from = User { id: Session::random().user_id(), name: "Load".parse().unwrap() };
+        let from = User { id: GuestSecret::random().user_id(), name: "Load".parse().unwrap() };
         let (room, id) = (room_name(1).parse().unwrap(), "3-9".parse().unwrap());
         let record = Record { room, id, from, body: stamp.body(200), at: 1 };
         let frame = ServerFrame::Message(Message { seq: 1_764_000_000_000_001, record, was: None });

@@ -12,7 +12,8 @@ use common::frames::{
 use futures_util::{SinkExt, StreamExt};
 use hubbub_client::{Client, Closed, Config, ConnectError, Connection, Event, Upgrade};
 use hubbub_protocol::{
-    ErrorCode, Limits, MAX_BODY_BYTES, MAX_FRAME_BYTES, MAX_ROOMS, RelayState, RoomId, ServerFrame, Session, VERSION,
+    ErrorCode, GuestSecret, Limits, MAX_BODY_BYTES, MAX_FRAME_BYTES, MAX_ROOMS, RelayState, RoomId, ServerFrame,
+    VERSION,
 };
 use hubbub_testbed::{PATIENCE, Server, http, room, within};
 use hyper::Request;
@@ -44,7 +45,7 @@ async fn assert_closes(bytes: &[u8], code: u16, name: &str) {
 #[tokio::test]
 async fn welcome_tells_who_where_and_by_which_limits() {
     let server = Server::start(&["--instance", "alpha"]).await;
-    let session = Session::random();
+    let session = GuestSecret::random();
     let hello = json!({"type": "hello", "name": "  Ann ", "session": session, "rooms": ["a", "b", "a"]});
 
     let (mut ann, welcome) = greet(server.address(), &hello).await;
@@ -607,7 +608,7 @@ async fn connections_beyond_those_of_the_instance_are_refused_with_503() {
 #[tokio::test]
 async fn connections_beyond_those_of_one_session_are_closed_with_4501() {
     let server = Server::start(&[]).await;
-    let hello = json!({"type": "hello", "name": "Ann", "session": Session::random()});
+    let hello = json!({"type": "hello", "name": "Ann", "session": GuestSecret::random()});
     let mut open_ones = Vec::new();
     for _ in 0..hubbub_protocol::MAX_CONNECTIONS_PER_SESSION {
         open_ones.push(greet(server.address(), &hello).await);

@@ -20,7 +20,7 @@ use hubbub_log::{
     census::Census,
     ring::{Audience, Entry, Resume, Retention, Ring},
 };
-use hubbub_protocol::{Count, Record, RelayState, RoomId, Seq, Session, User, UserId};
+use hubbub_protocol::{Count, GuestSecret, Record, RelayState, RoomId, Seq, User, UserId};
 use hubbub_testbed::Redis as Server;
 use tokio::{
     sync::mpsc,
@@ -175,7 +175,7 @@ fn record(sender: &UserId, id: &str) -> Record {
 }
 
 fn someone() -> UserId {
-    Session::random().user_id()
+    GuestSecret::random().user_id()
 }
 
 /// Senders that go on while something happens to the log.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use hubbub_protocol::{Frame, Message, Record, ServerFrame, Session, User};
+use hubbub_protocol::{Frame, GuestSecret, Message, Record, ServerFrame, User};
 use socket2::SockRef;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -36,7 +36,7 @@ pub(crate) fn serve(bare: &Bare) -> Result<()> {
     let mut lines = stdin().lines();
     let Some(line) = lines.next() else { return Ok(()) };
     let schedule: Schedule = serde_json::from_str(&line?)?;
-    let from = User { id: Session::random().user_id(), name: "Load".parse()? };
+    let from = User { id: GuestSecret::random().user_id(), name: "Load".parse()? };
     for stamp in schedule.stamps() {
         let frame = frame(stamp, bare, &from)?;
         let room = usize::try_from(stamp.sender % bare.rooms)?;

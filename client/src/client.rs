@@ -12,7 +12,7 @@ use std::{
 };
 
 use hubbub_protocol::{
-    ClientFrame, HEARTBEAT_INTERVAL, Hello, MessageId, Publish, Refusal, Resume, RoomId, Seq, ServerFrame, Session,
+    ClientFrame, GuestSecret, HEARTBEAT_INTERVAL, Hello, MessageId, Publish, Refusal, Resume, RoomId, Seq, ServerFrame,
     UserName, is_reconnectable,
 };
 use tokio::time::{Instant, timeout, timeout_at};
@@ -34,7 +34,7 @@ pub struct Config {
     /// What the person is called.
     pub name: UserName,
     /// The secret that makes it the same sender on every connection.
-    pub session: Session,
+    pub session: GuestSecret,
     /// The rooms to hear.
     pub rooms: Vec<RoomId>,
     /// Where an earlier client stopped.
@@ -55,7 +55,7 @@ impl Config {
         Self {
             addresses,
             name,
-            session: Session::random(),
+            session: GuestSecret::random(),
             rooms,
             resume: None,
             upgrade,

@@ -45,13 +45,13 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use hubbub_protocol::{Record, RoomId, Session, User};
+    use hubbub_protocol::{GuestSecret, Record, RoomId, User};
 
     use super::*;
 
     fn message(id: &str, seq: Seq, was: Option<Seq>) -> Message {
         let from =
-            User { id: "AAAAAAAAAAAAAAAAAAAAAA".parse::<Session>().unwrap().user_id(), name: "a".parse().unwrap() };
+            User { id: "AAAAAAAAAAAAAAAAAAAAAA".parse::<GuestSecret>().unwrap().user_id(), name: "a".parse().unwrap() };
         let record = Record { room: RoomId::lobby(), id: id.parse().unwrap(), from, body: "b".into(), at: 0 };
         Message { seq, record, was }
     }

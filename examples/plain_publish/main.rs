@@ -24,9 +24,9 @@ use hubbub_edge::socket::{Ending, Inbound, Socket};
 use hubbub_http::{listener, upgrade::Upgrade};
 use hubbub_lifecycle::Shutdown;
 use hubbub_protocol::{
-    Ack, ClientFrame, CloseReason, ConnectionId, DEDUPE_WINDOW, ErrorCode, Frame, HEARTBEAT_INTERVAL, HELLO_TIMEOUT,
-    Hello, Limits, MAX_FRAME_BYTES, Publish, Record, Refusal, RelayState, ResetReason, RoomId, Seq, ServerFrame,
-    Session, User, VERSION, Welcome,
+    Ack, ClientFrame, CloseReason, ConnectionId, DEDUPE_WINDOW, ErrorCode, Frame, GuestSecret, HEARTBEAT_INTERVAL,
+    HELLO_TIMEOUT, Hello, Limits, MAX_FRAME_BYTES, Publish, Record, Refusal, RelayState, ResetReason, RoomId, Seq,
+    ServerFrame, User, VERSION, Welcome,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -120,7 +120,7 @@ async fn accept(State(app): State<App>, upgrade: Upgrade) -> Response {
 async fn converse(socket: &mut Socket, app: &App) -> Result<Infallible, Ending> {
     let hello = timeout(HELLO_TIMEOUT, hear_hello(socket)).await;
     let Hello { name, session, rooms, resume } = hello.map_err(|_| Ending::Ours(CloseReason::HelloTimeout))??;
-    let (given, session) = (session.is_none(), session.unwrap_or_else(Session::random));
+    let (given, session) = (session.is_none(), session.unwrap_or_else(GuestSecret::random));
     let user = User { id: session.user_id(), name };
     let Listener { said, seq, number, count } = app.relay.listen();
     tell(

@@ -21,9 +21,9 @@ use hubbub_log::{
     ring::{History, Resume, Ring},
 };
 use hubbub_protocol::{
-    Ack, CloseReason, ConnectionId, Count, DEDUPE_WINDOW, ErrorCode, Frame, HEARTBEAT_INTERVAL, Hello, Limits,
-    MAX_CONNECTIONS_PER_SESSION, Publish, Record, Refusal, RelayState, ResetReason, Resume as ResumeFrom, RoomId, Seq,
-    ServerFrame, Session, User, UserId, VERSION, Welcome,
+    Ack, CloseReason, ConnectionId, Count, DEDUPE_WINDOW, ErrorCode, Frame, GuestSecret, HEARTBEAT_INTERVAL, Hello,
+    Limits, MAX_CONNECTIONS_PER_SESSION, Publish, Record, Refusal, RelayState, ResetReason, Resume as ResumeFrom,
+    RoomId, Seq, ServerFrame, User, UserId, VERSION, Welcome,
 };
 use metrics::Histogram;
 use parking_lot::Mutex;
@@ -137,7 +137,7 @@ impl Node {
     ///
     /// Why it has to go: its session holds as many connections as it may, or its cursor cannot be judged here.
     pub async fn admit(&self, id: ConnectionId, hello: Hello, link: &Arc<Link>) -> Result<Guest, CloseReason> {
-        let session = hello.session.unwrap_or_else(Session::random);
+        let session = hello.session.unwrap_or_else(GuestSecret::random);
         let fresh = hello.session.is_none().then_some(session);
         let user_id = session.user_id();
         let permit = self.shared.sessions.take(user_id.clone()).ok_or(CloseReason::TooManyConnections)?;

@@ -35,13 +35,22 @@ impl Default for Retention {
     }
 }
 
-/// A room that a reader hears, and from where on.
-#[derive(Clone, Debug)]
-pub struct Membership {
+/// The interval of places in which a reader gets the messages of a room: above `since`, up to `until`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
     /// The room.
     pub room: RoomId,
-    /// Only messages above this.
+    /// The place above which the seat begins.
     pub since: Seq,
+    /// The last place of the seat; none while it is open.
+    pub until: Option<Seq>,
+}
+
+impl Seat {
+    /// A seat in this room from `since` on.
+    pub const fn open(room: RoomId, since: Seq) -> Self {
+        Self { room, since, until: None }
+    }
 }
 
 /// What one call of [`Ring::read`] found.
@@ -114,7 +123,7 @@ impl Ring {
         self.window.read().run(after, max)
     }
 
-    /// What concerns one connection above `after` and up to `upto`: messages of its rooms, holes and markers, in order
+    /// What concerns one connection above `after` and up to `upto`: messages within its seats, holes and markers, in order
     /// of `seq`; at least one if there is any, then at most `max_bytes` of frames. Entries of other rooms cost nothing.
     ///
     /// The page ends before what a marker above `upto` took: the reader goes on there when it may cross that marker.
@@ -124,8 +133,8 @@ impl Ring {
     /// # Errors
     ///
     /// [`Fallen`] if entries above `after` have been evicted, or are known to be lost for good.
-    pub fn read(&self, after: Seq, upto: Seq, rooms: &[Membership], max_bytes: usize) -> Result<Page, Fallen> {
-        self.window.read().read(after, upto, rooms, max_bytes)
+    pub fn read(&self, after: Seq, upto: Seq, seats: &[Seat], max_bytes: usize) -> Result<Page, Fallen> {
+        self.window.read().read(after, upto, seats, max_bytes)
     }
 
     /// Whether a client with this cursor can be given exactly what it missed. Costs O(log n + markers).
@@ -265,8 +274,8 @@ mod tests {
         entries.iter().map(|entry| entry.seq).collect()
     }
 
-    fn member(room: &str, since: Seq) -> Membership {
-        Membership { room: room.parse().unwrap(), since }
+    fn seat(room: &str, since: Seq) -> Seat {
+        Seat::open(room.parse().unwrap(), since)
     }
 
     #[test]
@@ -286,14 +295,25 @@ mod tests {
         for (seq, room) in (101..).zip(["a", "b", "c", "a", "b", "a"]) {
             say(&ring, seq, room);
         }
-        let page = ring.read(100, 106, &[member("a", 0), member("b", 102)], ALL).unwrap();
+        let page = ring.read(100, 106, &[seat("a", 0), seat("b", 102)], ALL).unwrap();
         assert_eq!((seqs(&page.entries), page.cursor), (vec![101, 104, 105, 106], 106));
-        let page = ring.read(101, 105, &[member("a", 0), member("x", 0)], ALL).unwrap();
+        let page = ring.read(101, 105, &[seat("a", 0), seat("x", 0)], ALL).unwrap();
         assert_eq!((seqs(&page.entries), page.cursor), (vec![104], 105));
-        let page = ring.read(100, 106, &[member("a", 0)], 1).unwrap();
+        let page = ring.read(100, 106, &[seat("a", 0)], 1).unwrap();
         assert_eq!((seqs(&page.entries), page.cursor), (vec![101], 101));
-        let page = ring.read(106, 106, &[member("a", 0)], 1).unwrap();
+        let page = ring.read(106, 106, &[seat("a", 0)], 1).unwrap();
         assert_eq!((seqs(&page.entries), page.cursor), (vec![], 106));
+    }
+
+    #[test]
+    fn a_seat_ends_at_its_last_place() {
+        let ring = ring(ALL);
+        (101..=106).for_each(|seq| say(&ring, seq, "a"));
+        let closed = |since, until| Seat { until: Some(until), ..seat("a", since) };
+        let read = |seats: &[Seat]| seqs(&ring.read(100, 106, seats, ALL).unwrap().entries);
+        assert_eq!(read(&[closed(101, 103)]), [102, 103]);
+        assert_eq!(read(&[closed(101, 103), seat("a", 105)]), [102, 103, 106]);
+        assert_eq!(read(&[closed(0, 100), closed(103, 103), closed(106, 200)]), [0; 0]);
     }
 
     #[test]
@@ -349,7 +369,7 @@ mod tests {
         let ring = ring(ALL);
         (101..=103).for_each(|seq| say(&ring, seq, "a"));
         drop(ring.write(0).push_marker(Marker { base: 200, cut: 101, low: 100 }, 103));
-        let rooms = [member("a", 0)];
+        let rooms = [seat("a", 0)];
         for (after, upto, seqs_read, cursor) in
             [(100, 103, vec![101], 101), (101, 103, vec![], 101), (102, 103, vec![], 102), (102, 200, vec![200], 200)]
         {

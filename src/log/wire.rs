@@ -176,7 +176,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use hubbub_protocol::{RoomId, Session, User};
+    use hubbub_protocol::{GuestSecret, RoomId, User};
 
     fn submission(record: &'static str, was: Seq) -> Submission {
         Submission { key: "u:m".into(), record: Bytes::from_static(record.as_bytes()), was }
@@ -201,7 +201,7 @@ mod tests {
         assert!(matches!(parse(&probe("a", 9)), Some(Push::Probe { instance: "a", number: 9 })));
         let tally = Tally { version: 3, count: Count { connections: 2, instances: 1, settling: true } };
         assert!(matches!(parse(&count(tally)), Some(Push::Count(read)) if read == tally));
-        let from = vec![User { id: Session::random().user_id(), name: "Ann".parse().unwrap() }];
+        let from = vec![User { id: GuestSecret::random().user_id(), name: "Ann".parse().unwrap() }];
         let typing = Announcement::Typing { room: RoomId::lobby(), from };
         assert!(matches!(parse(&announcement(&typing)), Some(Push::Announcement(read)) if read == typing));
     }
@@ -255,7 +255,7 @@ mod tests {
             prop_assert!(heard);
             let tally = Tally { version: number, count: Count { connections, instances, settling } };
             prop_assert!(matches!(parse(&count(tally)), Some(Push::Count(read)) if read == tally));
-            let from = names.iter().map(|name| User { id: Session::random().user_id(), name: name.parse().unwrap() });
+            let from = names.iter().map(|name| User { id: GuestSecret::random().user_id(), name: name.parse().unwrap() });
             let typing = Announcement::Typing { room: RoomId::lobby(), from: from.collect() };
             prop_assert!(matches!(parse(&announcement(&typing)), Some(Push::Announcement(read)) if read == typing));
         }

@@ -20,9 +20,9 @@ pub enum InvalidId {
     /// Not a name.
     #[error("a name is 1 to {MAX_NAME_CHARS} characters without control or text direction override characters")]
     Name,
-    /// Not a session secret.
+    /// Not a secret of a guest.
     #[error("a session is 128 bits in base64url: 22 characters")]
-    Session,
+    GuestSecret,
 }
 
 /// Declares a validated, cheaply cloned text.
@@ -152,9 +152,9 @@ impl fmt::Debug for UserId {
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
 #[serde(try_from = "String", into = "String")]
-pub struct Session([u8; 16]);
+pub struct GuestSecret([u8; 16]);
 
-impl Session {
+impl GuestSecret {
     /// A new secret from the thread's cryptographic generator.
     pub fn random() -> Self {
         Self(rand::random())
@@ -168,16 +168,16 @@ impl Session {
     }
 }
 
-impl FromStr for Session {
+impl FromStr for GuestSecret {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidId::Session)?;
-        bytes.try_into().map(Self).map_err(|_| InvalidId::Session)
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidId::GuestSecret)?;
+        bytes.try_into().map(Self).map_err(|_| InvalidId::GuestSecret)
     }
 }
 
-impl TryFrom<String> for Session {
+impl TryFrom<String> for GuestSecret {
     type Error = InvalidId;
 
     fn try_from(text: String) -> Result<Self, InvalidId> {
@@ -185,15 +185,15 @@ impl TryFrom<String> for Session {
     }
 }
 
-impl From<Session> for String {
-    fn from(session: Session) -> Self {
+impl From<GuestSecret> for String {
+    fn from(session: GuestSecret) -> Self {
         URL_SAFE_NO_PAD.encode(session.0)
     }
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for GuestSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Session(secret)")
+        f.write_str("GuestSecret(hidden)")
     }
 }
 
@@ -262,21 +262,21 @@ mod tests {
 
     #[test]
     fn a_session_is_22_characters_and_proves_a_user_without_telling_it() {
-        let session = Session::random();
+        let session = GuestSecret::random();
         let text = String::from(session);
         assert_eq!(text.len(), 22);
-        assert_eq!(text.parse::<Session>().unwrap(), session);
+        assert_eq!(text.parse::<GuestSecret>().unwrap(), session);
         assert_eq!(session.user_id().as_str().len(), 22);
         assert_ne!(session.user_id().as_str(), text);
         assert!(!format!("{session:?}").contains(&text));
         for bad in ["", "AAAA", "AAAAAAAAAAAAAAAAAAAAA!", "AAAAAAAAAAAAAAAAAAAAAB", &"A".repeat(23)] {
-            assert_eq!(bad.parse::<Session>(), Err(InvalidId::Session), "{bad}");
+            assert_eq!(bad.parse::<GuestSecret>(), Err(InvalidId::GuestSecret), "{bad}");
         }
     }
 
     #[test]
     fn a_user_id_is_half_a_sha_256() {
-        let zero: Session = "AAAAAAAAAAAAAAAAAAAAAA".parse().unwrap();
+        let zero: GuestSecret = "AAAAAAAAAAAAAAAAAAAAAA".parse().unwrap();
         // SHA-256 of sixteen zero bytes begins 374708fff7719dd5979ec875d56cd228
         assert_eq!(zero.user_id().as_str(), "N0cI__dxndWXnsh11WzSKA");
     }

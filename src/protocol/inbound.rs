@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorCode, MAX_BODY_BYTES, MAX_ROOMS, MessageId, Refusal, RoomId, Seq, Session, UserName};
+use super::{ErrorCode, GuestSecret, MAX_BODY_BYTES, MAX_ROOMS, MessageId, Refusal, RoomId, Seq, UserName};
 
 /// A frame from client to server. Its `type` is the `snake_case` name of the variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,7 +47,7 @@ pub struct Hello {
     pub name: UserName,
     /// The secret that makes it the same sender as before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub session: Option<Session>,
+    pub session: Option<GuestSecret>,
     /// The rooms to hear; `lobby` when the client names none.
     pub rooms: Vec<RoomId>,
     /// Where an earlier connection stopped.
@@ -125,7 +125,7 @@ impl Fields<'_> {
 impl Hello {
     fn from_fields(fields: &Fields<'_>) -> Result<Self, Refusal> {
         let name = fields.name.as_deref().unwrap_or_default().parse::<UserName>()?;
-        let session = fields.session.as_deref().map(str::parse::<Session>).transpose()?;
+        let session = fields.session.as_deref().map(str::parse::<GuestSecret>).transpose()?;
         let mut rooms = match &fields.rooms {
             None => vec![RoomId::lobby()],
             Some(names) => names.iter().map(|name| Ok(name.parse()?)).collect::<Result<Vec<_>, Refusal>>()?,

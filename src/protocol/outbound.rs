@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionId, InvalidId, Limits, MessageId, RoomId, Seq, Session, UnixMillis, UserId, UserName};
+use super::{ConnectionId, GuestSecret, InvalidId, Limits, MessageId, RoomId, Seq, UnixMillis, UserId, UserName};
 
 /// A frame from server to client. Its `type` is the `snake_case` name of the variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +90,7 @@ pub struct Welcome {
     pub user: User,
     /// The secret the server made because the client sent none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session: Option<Session>,
+    pub session: Option<GuestSecret>,
     /// The point from which this connection is served.
     pub seq: Seq,
     /// Whether the cursor of the client was taken up.
@@ -348,7 +348,7 @@ impl From<InvalidId> for ErrorCode {
             InvalidId::Room => Self::InvalidRoom,
             InvalidId::Message => Self::InvalidId,
             InvalidId::Name => Self::InvalidName,
-            InvalidId::Session => Self::InvalidSession,
+            InvalidId::GuestSecret => Self::InvalidSession,
         }
     }
 }
@@ -366,7 +366,7 @@ mod tests {
     use super::*;
 
     fn user() -> User {
-        let session: Session = "AAAAAAAAAAAAAAAAAAAAAA".parse().unwrap();
+        let session: GuestSecret = "AAAAAAAAAAAAAAAAAAAAAA".parse().unwrap();
         User { id: session.user_id(), name: "Ann".parse().unwrap() }
     }
 

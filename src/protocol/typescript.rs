@@ -7,8 +7,8 @@ use std::{env, fmt::Write, fs, path::Path};
 use ts_rs::{Config, TS};
 
 use super::{
-    Ack, ClientFrame, CloseReason, ConnectionId, Count, ErrorCode, Hello, HistoryPage, Limits, Message, MessageId,
-    Publish, Refusal, RelayState, ResetReason, Resume, RoomId, SUBPROTOCOL, ServerFrame, Session, User, UserId,
+    Ack, ClientFrame, CloseReason, ConnectionId, Count, ErrorCode, GuestSecret, Hello, HistoryPage, Limits, Message,
+    MessageId, Publish, Refusal, RelayState, ResetReason, Resume, RoomId, SUBPROTOCOL, ServerFrame, User, UserId,
     UserName, VERSION, Welcome, is_reconnectable,
 };
 
@@ -32,7 +32,7 @@ fn declarations() -> String {
         MessageId,
         UserName,
         UserId,
-        Session,
+        GuestSecret,
         ConnectionId,
         User,
         Limits,

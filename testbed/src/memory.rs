@@ -18,7 +18,7 @@ use hubbub_log::{
     Backend, Known, Local, Position, Receipt, Relay, RelayOptions, Submission,
     ring::{Retention, Ring},
 };
-use hubbub_protocol::{Frame, Record, RelayState, RoomId, Seq, Session, User};
+use hubbub_protocol::{Frame, GuestSecret, Record, RelayState, RoomId, Seq, User};
 use tokio::task::yield_now;
 
 use crate::within;
@@ -98,7 +98,7 @@ impl Instance {
             seats: Vec::with_capacity(rooms * members),
             sockets: Socket::default(),
             ring: Arc::clone(&ring),
-            user: User { id: Session::random().user_id(), name: "Ann".parse().unwrap() },
+            user: User { id: GuestSecret::random().user_id(), name: "Ann".parse().unwrap() },
             said: 0,
             _relay: relay,
             _shutdown: shutdown.clone(),

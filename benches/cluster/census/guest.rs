@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hubbub_client::{Closed, Connection, Upgrade};
-use hubbub_protocol::{ClientFrame, Count, Hello, RoomId, ServerFrame, Session};
+use hubbub_protocol::{ClientFrame, Count, GuestSecret, Hello, RoomId, ServerFrame};
 use hubbub_testbed::within;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
@@ -44,7 +44,7 @@ impl Guest {
     /// Connects, and is counted when this returns.
     pub(super) async fn enter(address: &str, bounds: Arc<Mutex<Bounds>>) -> Self {
         let mut connection = within(Connection::open(address, &Upgrade::default())).await.unwrap();
-        let (name, session) = ("Guest".parse().unwrap(), Some(Session::random()));
+        let (name, session) = ("Guest".parse().unwrap(), Some(GuestSecret::random()));
         let hello = Hello { name, session, rooms: vec![RoomId::lobby()], resume: None };
         connection.send(&ClientFrame::Hello(hello)).await.unwrap();
         let ServerFrame::Welcome(welcome) = within(connection.next()).await.unwrap() else { panic!("no welcome") };

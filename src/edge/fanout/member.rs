@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use hubbub_log::ring::{Audience, Entry, Membership, Ring};
+use hubbub_log::ring::{Audience, Entry, Ring, Seat};
 use hubbub_protocol::{CloseReason, ConnectionId, Frame, MAX_UNACKED_PUBLISHES, RoomId, Seq, ServerFrame, User};
 use metrics::Gauge;
 use parking_lot::Mutex;
@@ -40,7 +40,7 @@ pub struct Member<T = TcpStream> {
 #[derive(Debug)]
 pub(super) struct Feed {
     stage: Stage,
-    rooms: Vec<Membership>,
+    seats: Vec<Seat>,
     /// The cursor with which it crossed the last epoch marker: returned messages up to here it has had.
     pub(super) crossed_at: Seq,
     /// `live` is still to be said.
@@ -82,8 +82,8 @@ impl<T: Transport> Member<T> {
         catching_up: Gauge,
     ) -> Self {
         catching_up.increment(1);
-        let rooms = rooms.iter().map(|room| Membership { room: room.clone(), since: cursor }).collect();
-        let feed = Feed { stage: Stage::CatchingUp(cursor), rooms, crossed_at: 0, announce_live: true, catching_up };
+        let seats = rooms.iter().map(|room| Seat::open(room.clone(), cursor)).collect();
+        let feed = Feed { stage: Stage::CatchingUp(cursor), seats, crossed_at: 0, announce_live: true, catching_up };
         let (unacked, leaving) = (AtomicUsize::new(0), OnceLock::new());
         Self { id, user, link, feed: Mutex::new(feed), unacked, leaving }
     }
@@ -198,18 +198,18 @@ impl Feed {
     }
 
     pub(super) fn rooms(&self) -> impl Iterator<Item = &RoomId> {
-        self.rooms.iter().map(|membership| &membership.room)
+        self.seats.iter().map(|seat| &seat.room)
     }
 
     /// Adds a room, from `since` on.
     pub(super) fn join(&mut self, room: RoomId, since: Seq) {
         if self.rooms().all(|known| *known != room) {
-            self.rooms.push(Membership { room, since });
+            self.seats.push(Seat::open(room, since));
         }
     }
 
     pub(super) fn leave(&mut self, room: &RoomId) {
-        self.rooms.retain(|membership| membership.room != *room);
+        self.seats.retain(|seat| seat.room != *room);
     }
 
     /// From live to catching up: everything up to `cursor` is sent.
@@ -241,7 +241,7 @@ impl Feed {
         if before >= upto {
             return Progress::Reached;
         }
-        let Ok(page) = ring.read(before, upto, &self.rooms, STEP_BYTES) else {
+        let Ok(page) = ring.read(before, upto, &self.seats, STEP_BYTES) else {
             link.close(Ending::Ours(CloseReason::SlowConsumer));
             return Progress::Ended;
         };

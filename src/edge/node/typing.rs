@@ -65,10 +65,10 @@ impl Coalescer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hubbub_protocol::Session;
+    use hubbub_protocol::GuestSecret;
 
     fn person() -> User {
-        User { id: Session::random().user_id(), name: "Ann".parse().unwrap() }
+        User { id: GuestSecret::random().user_id(), name: "Ann".parse().unwrap() }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use hubbub_protocol::{ResetReason, RoomId, Seq, UnixMillis};
 
-use super::{Draft, Entry, Fallen, History, Marker, Membership, Page, Resume, Retention, entry::Span};
+use super::{Draft, Entry, Fallen, History, Marker, Page, Resume, Retention, Seat, entry::Span};
 
 /// Entries in ascending order of `seq`.
 type Run = VecDeque<Arc<Entry>>;
@@ -101,13 +101,17 @@ impl Window {
         Ok(self.entries.range(position(&self.entries, after)..).take(max).cloned().collect())
     }
 
-    pub(super) fn read(&self, after: Seq, upto: Seq, rooms: &[Membership], max_bytes: usize) -> Result<Page, Fallen> {
+    pub(super) fn read(&self, after: Seq, upto: Seq, seats: &[Seat], max_bytes: usize) -> Result<Page, Fallen> {
         let after = self.admit(after)?;
         let upto = self.readable(upto).min(self.last).max(after);
-        let joined = rooms.iter().filter_map(|m| Some((self.rooms.get(&m.room)?, m.since.max(after))));
-        let mut sources: Vec<_> = joined
-            .chain([(&self.shared, after)])
-            .map(|(run, since)| run.range(position(run, since)..).take_while(|entry| entry.seq <= upto).peekable())
+        let seated = seats.iter().filter_map(|seat| {
+            Some((self.rooms.get(&seat.room)?, seat.since.max(after), seat.until.map_or(upto, |until| until.min(upto))))
+        });
+        let mut sources: Vec<_> = seated
+            .chain([(&self.shared, after, upto)])
+            .map(|(run, since, until)| {
+                run.range(position(run, since)..).take_while(move |entry| entry.seq <= until).peekable()
+            })
             .collect();
         let mut heads: BinaryHeap<Reverse<(Seq, usize)>> =
             sources.iter_mut().enumerate().filter_map(|(n, run)| Some(Reverse((run.peek()?.seq, n)))).collect();

@@ -17,7 +17,7 @@ export type UserId = string;
 /** A guest's secret of 128 random bits, which makes it the same sender on every connection and instance.
  *
  * Its `Debug` hides it: it must never reach a log. */
-export type Session = string;
+export type GuestSecret = string;
 
 /** A connection, unique on its instance for the life of the process. */
 export type ConnectionId = number;
@@ -130,7 +130,7 @@ export type Welcome = {
   /** Who the client is. */
   user: User,
   /** The secret the server made because the client sent none. */
-  session?: Session,
+  session?: GuestSecret,
   /** The point from which this connection is served. */
   seq: number,
   /** Whether the cursor of the client was taken up. */
@@ -188,7 +188,7 @@ export type Hello = {
   /** What the person is called. */
   name: UserName,
   /** The secret that makes it the same sender as before. */
-  session?: Session,
+  session?: GuestSecret,
   /** The rooms to hear; `lobby` when the client names none. */
   rooms: Array<RoomId>,
   /** Where an earlier connection stopped. */
