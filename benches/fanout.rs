@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
-use hubbub_edge::fanout::Rest;
+use hubbub_edge::fanout::Coalescing;
 use hubbub_edge::socket::Transport;
 use hubbub_protocol::Frame;
 use hubbub_testbed::memory::{Instance, Socket};
@@ -55,7 +55,7 @@ fn bare_loop(bencher: Bencher<'_, '_>, connections: usize) {
 
 fn deliver(bencher: Bencher<'_, '_>, rooms: usize, members: usize, messages: usize) {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let instance = RefCell::new(runtime.block_on(Instance::start(rooms, members, Rest::NONE)));
+    let instance = RefCell::new(runtime.block_on(Instance::start(rooms, members, Coalescing::OFF)));
     bencher
         .counter(ItemsCount::new(members * messages))
         .with_inputs(|| instance.borrow_mut().compose(messages, BODY))

@@ -7,9 +7,10 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context;
 use clap::Parser;
 use hubbub_edge::{
-    conversation::PublishRate,
+    conversation::Rate,
     drain::{DrainTimes, drain},
     node::Node,
+    ports::Ports,
 };
 use hubbub_http::{health, listener};
 use hubbub_lifecycle::{Secret, Shutdown};
@@ -120,7 +121,7 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<ExitCode> {
         trusted_proxies: config.trusted_proxies.clone(),
         max_connections,
         max_per_address: config.max_per_address,
-        publish_rate: PublishRate { per_second: config.publish_rate, burst: f64::from(config.publish_burst) },
+        publish_rate: Rate { per_second: config.publish_rate, burst: f64::from(config.publish_burst) },
     };
     let routes = hubbub_http::router(&node, &options, &shutdown);
     shutdown.spawn(listener::serve(public, descriptors.clients, routes, shutdown.clone()));
@@ -151,7 +152,7 @@ async fn run(config: &Config, settings: Settings) -> anyhow::Result<ExitCode> {
     tokio::select! {
         code = stop(&node, config, &shutdown) => Ok(if cause == ExitCode::SUCCESS { code } else { cause }),
         signal = signals.next() => {
-            warn!(signal, connections = node.members().len(), "a second signal: ending at once");
+            warn!(signal, connections = node.fanout().connections().len(), "a second signal: ending at once");
             Ok(ExitCode::FAILURE)
         }
     }
@@ -194,7 +195,7 @@ fn start(settings: &Settings, shutdown: &Shutdown) -> Result<Node, RedisError> {
         Some(redis) => Relay::start(Redis::connect(redis)?, Arc::clone(&ring), options, shutdown),
         None => Relay::start(Local::new(), Arc::clone(&ring), options, shutdown),
     };
-    Ok(Node::start(&settings.instance, ring, relay, shutdown))
+    Ok(hubbub_edge::start(&settings.instance, ring, relay, Ports::default(), shutdown))
 }
 
 /// A taken port is an error only if somebody asked for it.

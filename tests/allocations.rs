@@ -1,7 +1,7 @@
 //! What the fan-out allocates depends on the messages, not on how many hear them.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement is printed")]
 
-use hubbub_edge::fanout::Rest;
+use hubbub_edge::fanout::Coalescing;
 use hubbub_testbed::memory::Instance;
 use tokio::runtime::Builder;
 
@@ -11,7 +11,7 @@ const MESSAGES: usize = 1_000;
 fn allocations(connections: usize, together: usize) -> u64 {
     // one thread: the counter counts its own only
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-    let mut instance = runtime.block_on(Instance::start(1, connections, Rest::NONE));
+    let mut instance = runtime.block_on(Instance::start(1, connections, Coalescing::OFF));
     let batches: Vec<_> = (0..MESSAGES / together).map(|_| instance.compose(together, 200)).collect();
     let counted = allocation_counter::measure(|| {
         for batch in &batches {

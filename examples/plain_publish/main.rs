@@ -169,7 +169,7 @@ fn hear(inbound: Inbound) -> Result<Option<Result<ClientFrame, Refusal>>, Ending
 }
 
 fn tell(socket: &Socket, frame: &ServerFrame) {
-    socket.say(&Frame::json(frame));
+    socket.reply(&Frame::json(frame));
 }
 
 /// A client that has said hello.

@@ -1,69 +1,63 @@
-//! One client's conversation, from its hello to its goodbye. One task, which reads, catches up and says goodbye; what is
-//! live is written by the fan-out.
+//! One client's conversation, from its hello to its close. One task reads the socket, catches up and closes; the
+//! fan-out's worker writes what is live.
 
-mod pace;
+mod frames;
+mod rate;
+#[cfg(test)]
+mod tests;
 
 use std::{
+    collections::BTreeSet,
     future::poll_fn,
     ops::ControlFlow,
+    panic::AssertUnwindSafe,
     sync::{Arc, LazyLock},
     task::Poll,
     time::{Duration, Instant},
 };
 
-use hubbub_lifecycle::metric;
+use futures_util::FutureExt;
+use hubbub_lifecycle::{Permit, clock::millis, metric};
 use hubbub_protocol::{
-    ClientFrame, CloseReason, ErrorCode, Frame, HELLO_TIMEOUT, Hello, MAX_ROOMS, Publish, Refusal, RoomId, ServerFrame,
+    ClientFrame, CloseReason, ErrorCode, HELLO_TIMEOUT, Hello, MAX_ROOMS, Publish, Refusal, RoomId, UserId,
     too_many_rooms,
 };
 use metrics::Counter;
 use tokio::time::timeout;
 use tracing::debug;
 
-pub use pace::PublishRate;
-
-use self::pace::{Pace, TooFast};
+pub(crate) use self::frames::notice as notice_frame;
+pub use self::rate::Rate;
+use self::rate::{TokenBucket, TooFast};
 use crate::{
-    node::{Guest, Node},
-    socket::{Ending, Inbound, Link, Socket},
+    connection::Connection,
+    node::{Admission, Node},
+    person::Person,
+    socket::{Ending, Inbound, Socket},
 };
 
-/// Frames in a row that are no frames of this protocol, after which the connection ends.
+/// Malformed frames in a row after which the connection is closed.
 const MAX_MALFORMED: u32 = 3;
-/// How long a client that is to leave may take to be served what is due to it.
-const GOODBYE: Duration = Duration::from_secs(5);
-
+/// How long each of the two steps of closing may take: sending what is due, and sending the last frame.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 /// How often a connection may join, leave and type.
-const ASIDES: PublishRate = PublishRate { per_second: 20.0, burst: 100.0 };
+const CONTROL_RATE: Rate = Rate { per_second: 20.0, burst: 100.0 };
 
 static FRAMES_IN: LazyLock<Counter> = LazyLock::new(|| metrics::counter!(metric::FRAMES_IN));
 
-/// Converses until the connection ends, and ends it properly.
-pub async fn run(mut socket: Socket, node: Node, rate: PublishRate) {
-    let apology = Apology(Arc::clone(socket.link()));
-    let ending = converse(&mut socket, &node, rate).await;
-    drop(apology);
+/// Serves a client until the connection ends, and ends it properly. `rate` bounds its publishes.
+pub async fn run(mut socket: Socket, node: Node, rate: Rate) {
+    // a defect of ours ends this connection only, with a code that says so
+    let conversation = AssertUnwindSafe(converse(&mut socket, &node, rate)).catch_unwind().await;
+    let ending = conversation.unwrap_or_else(|_| close(&socket, CloseReason::Internal));
     debug!(?ending, "a connection ended");
     count_close(ending);
     socket.finish().await;
 }
 
-/// Says 1011 to the client if the conversation ends by a defect of ours.
-struct Apology(Arc<Link>);
-
-impl Drop for Apology {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            count_close(Ending::Ours(CloseReason::Internal));
-            self.0.close(Ending::Ours(CloseReason::Internal));
-            self.0.flush();
-        }
-    }
-}
-
-/// Turns a client away with this reason, before any conversation.
-pub async fn turn_away(socket: Socket, reason: CloseReason) {
-    count_close(end(&socket, reason));
+/// Closes a socket for this reason, before any conversation.
+pub async fn reject(socket: Socket, reason: CloseReason) {
+    count_close(close(&socket, reason));
     socket.finish().await;
 }
 
@@ -79,85 +73,131 @@ fn count_close(ending: Ending) {
     metrics::counter!(metric::CLOSES, "code" => code).increment(1);
 }
 
-/// The conversation. The guest's place is given up the moment the ending is decided.
-async fn converse(socket: &mut Socket, node: &Node, rate: PublishRate) -> Ending {
-    let mut malformed = 0;
-    let heard = tokio::select! {
+async fn converse(socket: &mut Socket, node: &Node, rate: Rate) -> Ending {
+    let received = tokio::select! {
         biased;
-        () = node.closed() => return end(socket, CloseReason::Drain),
-        heard = timeout(HELLO_TIMEOUT, hear_hello(socket, &mut malformed)) => heard,
+        () = node.closed() => return close(socket, CloseReason::Drain),
+        received = timeout(HELLO_TIMEOUT, receive_hello(socket, node)) => received,
     };
-    let hello = match heard {
-        Ok(Ok(hello)) => hello,
+    let (person, hello) = match received {
+        Ok(Ok(received)) => received,
         Ok(Err(ending)) => return ending,
-        Err(_) => return end(socket, CloseReason::HelloTimeout),
+        Err(_) => return close(socket, CloseReason::HelloTimeout),
     };
-    match node.admit(node.next_id(), hello, socket.link()).await {
-        Ok(guest) => {
-            let now = Instant::now();
-            let (pace, asides) = (Pace::new(rate, now), Pace::new(ASIDES, now));
-            Conversation { socket, node, guest, pace, asides, malformed }.run().await
-        }
-        Err(reason) => end(socket, reason),
+    match node.admit(&person, hello.resume.map(|resume| resume.seq)).await {
+        Ok(admission) => Conversation::begin(socket, node, person, hello, admission, rate).await.run().await,
+        Err(reason) => close(socket, reason),
     }
 }
 
-async fn hear_hello(socket: &mut Socket, malformed: &mut u32) -> Result<Hello, Ending> {
+/// The first hello that is let in, and who it is from.
+async fn receive_hello(socket: &mut Socket, node: &Node) -> Result<(Person, Hello), Ending> {
+    let mut malformed = Malformed::default();
     loop {
-        let refusal = match hear(socket.next().await?) {
-            Heard::Frame(ClientFrame::Hello(hello)) => return Ok(hello),
-            Heard::Frame(_) => Refusal::new(ErrorCode::HelloRequired, "say hello first"),
-            Heard::Nothing => continue,
-            Heard::Nonsense(refusal) => refusal,
-            Heard::Binary => return Err(end(socket, CloseReason::BinaryFrame)),
+        let refusal = match decode(socket.next().await?) {
+            Decoded::Frame(ClientFrame::Hello(hello)) => {
+                let person = Person::guest(hello.name.clone(), hello.session);
+                match hello.rooms.iter().try_for_each(|room| node.ports().gate.may_enter(&person, room)) {
+                    Ok(()) => return Ok((person, hello)),
+                    Err(refusal) => refusal,
+                }
+            }
+            Decoded::Frame(_) => Refusal::new(ErrorCode::HelloRequired, "send hello first"),
+            Decoded::Control => continue,
+            Decoded::Malformed(refusal) => refusal,
+            Decoded::Binary => return Err(close(socket, CloseReason::BinaryFrame)),
         };
-        refuse(socket, &refusal);
-        if is_enough(malformed, &refusal) {
-            return Err(end(socket, CloseReason::BadFrame));
+        let is_too_often = malformed.is_too_often(&refusal);
+        refuse(socket, refusal);
+        if is_too_often {
+            return Err(close(socket, CloseReason::BadFrame));
         }
     }
 }
 
+/// A conversation behind its hello. Dropping it takes the connection out of the registry.
 struct Conversation<'a> {
     socket: &'a mut Socket,
     node: &'a Node,
-    guest: Guest,
-    pace: Pace,
+    person: Person,
+    connection: Arc<Connection>,
+    publishes: TokenBucket,
     /// For joining, leaving and typing.
-    asides: Pace,
-    malformed: u32,
+    controls: TokenBucket,
+    malformed: Malformed,
+    _permit: Permit<UserId>,
 }
 
-enum Turn {
+impl Drop for Conversation<'_> {
+    fn drop(&mut self) {
+        self.node.fanout().detach(&self.connection);
+    }
+}
+
+/// What a conversation does next.
+enum Event {
     Inbound(Inbound),
-    Leave(Duration),
+    /// This instance stops: close, and let the client come back after this pause.
+    Close(Duration),
 }
 
-impl Conversation<'_> {
+impl<'a> Conversation<'a> {
+    /// Welcomes the client and serves it from its cursor or from now on.
+    async fn begin(
+        socket: &'a mut Socket,
+        node: &'a Node,
+        person: Person,
+        hello: Hello,
+        admission: Admission,
+        rate: Rate,
+    ) -> Self {
+        let Admission { seq, reset, rooms, permit } = admission;
+        let id = node.fanout().next_id();
+        let resumed = hello.resume.is_some() && reset.is_none();
+        socket.reply(&frames::welcome(node, id, &person, seq, resumed));
+        if let Some(reason) = reset {
+            socket.reply(&frames::reset(seq, reason));
+        }
+        let rooms: BTreeSet<RoomId> = hello.rooms.into_iter().chain(rooms).collect();
+        let connection = Connection::new(id, person.user.clone(), Arc::clone(socket.link()), rooms, seq);
+        let now = Instant::now();
+        let conversation = Self {
+            socket,
+            node,
+            person,
+            connection: Arc::new(connection),
+            publishes: TokenBucket::new(rate, now),
+            controls: TokenBucket::new(CONTROL_RATE, now),
+            malformed: Malformed::default(),
+            _permit: permit,
+        };
+        node.fanout().attach(&conversation.connection).await;
+        conversation
+    }
+
     async fn run(mut self) -> Ending {
         loop {
-            match self.turn().await {
-                Ok(Turn::Inbound(inbound)) => {
+            match self.next().await {
+                Ok(Event::Inbound(inbound)) => {
                     if let ControlFlow::Break(reason) = self.on_inbound(inbound).await {
-                        return end(self.socket, reason);
+                        return close(self.socket, reason);
                     }
                 }
-                Ok(Turn::Leave(pause)) => return self.say_goodbye(pause).await,
+                Ok(Event::Close(pause)) => return self.close_for_drain(pause).await,
                 Err(ending) => return ending,
             }
         }
     }
 
-    /// What happens next. One poll serves reading, flushing, catching up and the wish that it leave.
-    async fn turn(&mut self) -> Result<Turn, Ending> {
+    /// One poll serves reading, flushing, catching up and the request to close.
+    async fn next(&mut self) -> Result<Event, Ending> {
         poll_fn(|cx| {
-            let member = self.guest.seat.member();
-            self.guest.seat.poll_catch_up(cx);
-            if let Some(pause) = member.leave_pause() {
-                return Poll::Ready(Ok(Turn::Leave(pause)));
+            self.node.fanout().poll_catch_up(&self.connection, cx);
+            if let Some(pause) = self.connection.closing() {
+                return Poll::Ready(Ok(Event::Close(pause)));
             }
-            if member.is_read() {
-                return self.socket.poll_next(cx).map_ok(Turn::Inbound);
+            if self.connection.is_read() {
+                return self.socket.poll_next(cx).map_ok(Event::Inbound);
             }
             match self.socket.poll_flush(cx) {
                 Poll::Ready(Err(ending)) => Poll::Ready(Err(ending)),
@@ -168,156 +208,163 @@ impl Conversation<'_> {
     }
 
     async fn on_inbound(&mut self, inbound: Inbound) -> ControlFlow<CloseReason> {
-        let outcome = match hear(inbound) {
-            Heard::Frame(frame) => {
-                self.malformed = 0;
+        let outcome = match decode(inbound) {
+            Decoded::Frame(frame) => {
+                self.malformed = Malformed::default();
                 self.on_frame(frame).await
             }
-            Heard::Nothing => return ControlFlow::Continue(()),
-            Heard::Nonsense(refusal) => Err(refusal),
-            Heard::Binary => return ControlFlow::Break(CloseReason::BinaryFrame),
+            Decoded::Control => return ControlFlow::Continue(()),
+            Decoded::Malformed(refusal) => Err(refusal),
+            Decoded::Binary => return ControlFlow::Break(CloseReason::BinaryFrame),
         };
         match outcome {
             Ok(flow) => flow,
             Err(refusal) => {
-                refuse(self.socket, &refusal);
-                if is_enough(&mut self.malformed, &refusal) {
-                    return ControlFlow::Break(CloseReason::BadFrame);
-                }
-                ControlFlow::Continue(())
+                let is_too_often = self.malformed.is_too_often(&refusal);
+                refuse(self.socket, refusal);
+                if is_too_often { ControlFlow::Break(CloseReason::BadFrame) } else { ControlFlow::Continue(()) }
             }
         }
     }
 
     async fn on_frame(&mut self, frame: ClientFrame) -> Result<ControlFlow<CloseReason>, Refusal> {
         if matches!(frame, ClientFrame::Join { .. } | ClientFrame::Leave { .. } | ClientFrame::Typing { .. })
-            && let Err(refused) = self.asides.take(Instant::now())
+            && let Err(too_fast) = self.controls.take(Instant::now())
         {
-            return slow_down(refused);
+            return throttle(too_fast);
         }
-        let seat = &mut self.guest.seat;
         match frame {
-            ClientFrame::Hello(_) => return Err(Refusal::new(ErrorCode::HelloRepeated, "hello has been said")),
+            ClientFrame::Hello(_) => return Err(Refusal::new(ErrorCode::HelloRepeated, "hello was sent already")),
             ClientFrame::Publish(publish) => return self.on_publish(publish),
-            ClientFrame::Join { room } if seat.is_in(&room) || seat.rooms() < MAX_ROOMS => seat.join(room).await,
-            ClientFrame::Join { .. } => return Err(too_many_rooms()),
-            ClientFrame::Leave { room } => seat.leave(room).await,
+            ClientFrame::Join { room } => self.on_join(room).await?,
+            ClientFrame::Leave { room } => self.node.fanout().leave(&self.connection, room).await,
             ClientFrame::Typing { room } => {
-                require_joined(&self.guest, &room)?;
-                self.node.type_in(room, self.guest.seat.member().user().clone());
+                self.require_joined(&room)?;
+                self.node.ports().gate.may_type(&self.person, &room)?;
+                self.node.type_in(room, self.person.user.clone());
             }
-            ClientFrame::Ping { n } => self.socket.say(&Frame::json(&ServerFrame::Pong { n })),
+            ClientFrame::Ping { n } => self.socket.reply(&frames::pong(n)),
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    async fn on_join(&self, room: RoomId) -> Result<(), Refusal> {
+        let rooms = self.connection.rooms();
+        if rooms.len() >= MAX_ROOMS && !rooms.contains(&room) {
+            return Err(too_many_rooms());
+        }
+        self.node.ports().gate.may_enter(&self.person, &room)?;
+        self.node.fanout().join(&self.connection, room).await;
+        Ok(())
     }
 
     fn on_publish(&mut self, publish: Publish) -> Result<ControlFlow<CloseReason>, Refusal> {
         let id = publish.id.clone();
         let about = |refusal: Refusal| refusal.about(Some(id.as_str()));
-        if let Err(refused) = self.pace.take(Instant::now()) {
-            return slow_down(refused).map_err(about);
+        if let Err(too_fast) = self.publishes.take(Instant::now()) {
+            return throttle(too_fast).map_err(about);
         }
-        require_joined(&self.guest, &publish.room).map_err(about)?;
-        let member = Arc::clone(self.guest.seat.member());
-        member.expect_answer();
-        // weak: who has left by then must not keep its descriptor until the log is back
-        let asked = Arc::downgrade(&member);
-        let queued = self.node.publish(member.user().clone(), publish, move |ack| {
-            if let Some(member) = asked.upgrade() {
-                member.answer(&Frame::json(&ServerFrame::Ack(ack)));
+        self.require_joined(&publish.room).map_err(about)?;
+        self.node.ports().gate.may_publish(&self.person, &publish.room).map_err(about)?;
+        self.connection.expect_answer();
+        // weak: a connection that has ended by then must not keep its descriptor until the log is back
+        let connection = Arc::downgrade(&self.connection);
+        let queued = self.node.publish(self.person.user.clone(), publish, move |ack| {
+            if let Some(connection) = connection.upgrade() {
+                connection.answer(&frames::ack(ack));
             }
         });
         if let Err(refusal) = queued {
             // this is its answer
             count_refusal(&refusal);
-            member.answer(&Frame::json(&ServerFrame::Error(about(refusal))));
+            self.connection.answer(&frames::error(about(refusal)));
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    /// This instance stops: what the client published is acked, what is due to it is sent, then it is told to come back.
-    /// What does not get done in time it finds at another instance, with its cursor.
-    async fn say_goodbye(self, pause: Duration) -> Ending {
-        let Self { socket, guest, .. } = self;
-        let seat = &guest.seat;
+    fn require_joined(&self, room: &RoomId) -> Result<(), Refusal> {
+        if self.connection.is_in(room) {
+            return Ok(());
+        }
+        Err(Refusal::new(ErrorCode::NotJoined, format!("join the room {room} first")))
+    }
+
+    /// This instance stops: the client's publishes are acked, what is due to it is sent, then it is told to come back. What
+    /// is not done in time the client gets from another instance, with its cursor.
+    async fn close_for_drain(self, pause: Duration) -> Ending {
+        let (fanout, connection) = (self.node.fanout(), &self.connection);
         let settled = poll_fn(|cx| {
-            seat.poll_catch_up(cx);
-            match socket.poll_flush(cx) {
+            fanout.poll_catch_up(connection, cx);
+            match self.socket.poll_flush(cx) {
                 Poll::Ready(Err(ending)) => Poll::Ready(Err(ending)),
-                _ if seat.member().unacked() == 0 && seat.member().is_live() => Poll::Ready(Ok(())),
+                _ if connection.unacked() == 0 && connection.is_live() => Poll::Ready(Ok(())),
                 _ => Poll::Pending,
             }
         });
-        if let Ok(Err(ending)) = timeout(GOODBYE, settled).await {
+        if let Ok(Err(ending)) = timeout(CLOSE_DEADLINE, settled).await {
             return ending;
         }
-        let reconnect_after_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        seat.dismiss(Frame::json(&ServerFrame::Drain { reconnect_after_ms }), CloseReason::Drain).await;
-        let dismissed = poll_fn(|cx| match socket.poll_flush(cx) {
+        fanout.close_after(connection, frames::drain(millis(pause)), CloseReason::Drain).await;
+        let closed = poll_fn(|cx| match self.socket.poll_flush(cx) {
             Poll::Ready(Err(ending)) => Poll::Ready(ending),
             _ => Poll::Pending,
         });
-        timeout(GOODBYE, dismissed).await.unwrap_or_else(|_| end(socket, CloseReason::Drain))
+        timeout(CLOSE_DEADLINE, closed).await.unwrap_or_else(|_| close(self.socket, CloseReason::Drain))
     }
 }
 
-/// What an inbound message says.
-enum Heard {
+/// What a message from the socket holds.
+enum Decoded {
     Frame(ClientFrame),
-    Nonsense(Refusal),
-    Nothing,
+    Malformed(Refusal),
+    /// A ping or a pong of the WebSocket.
+    Control,
     Binary,
 }
 
-fn hear(inbound: Inbound) -> Heard {
+fn decode(inbound: Inbound) -> Decoded {
     match inbound {
         Inbound::Text(text) => {
             FRAMES_IN.increment(1);
-            ClientFrame::decode(&text).map_or_else(Heard::Nonsense, Heard::Frame)
+            ClientFrame::decode(&text).map_or_else(Decoded::Malformed, Decoded::Frame)
         }
-        Inbound::Binary(_) => Heard::Binary,
-        Inbound::Control => Heard::Nothing,
+        Inbound::Binary(_) => Decoded::Binary,
+        Inbound::Control => Decoded::Control,
     }
 }
 
-fn require_joined(guest: &Guest, room: &RoomId) -> Result<(), Refusal> {
-    if guest.seat.is_in(room) {
-        return Ok(());
-    }
-    Err(Refusal::new(ErrorCode::NotJoined, format!("join the room {room} first")))
-}
-
-/// What a client that is too fast is told, or that it has been told for too long.
-fn slow_down(refused: TooFast) -> Result<ControlFlow<CloseReason>, Refusal> {
-    if refused.is_hopeless {
+/// The answer to a client that is too fast, or its close if it went on for too long.
+fn throttle(too_fast: TooFast) -> Result<ControlFlow<CloseReason>, Refusal> {
+    if too_fast.should_close {
         return Ok(ControlFlow::Break(CloseReason::RateLimited));
     }
-    let wait = u64::try_from(refused.wait.as_millis()).unwrap_or(u64::MAX);
-    let refusal = Refusal::new(ErrorCode::RateLimited, "too many at once: this one was refused");
-    Err(refusal.retry_after_ms(wait.saturating_add(1)))
+    let refusal = Refusal::new(ErrorCode::RateLimited, "too many frames in too short a time: this one was refused");
+    Err(refusal.retry_after_ms(millis(too_fast.wait).saturating_add(1)))
 }
 
-fn refuse(socket: &Socket, refusal: &Refusal) {
-    count_refusal(refusal);
-    socket.say(&Frame::json(&ServerFrame::Error(refusal.clone())));
+fn refuse(socket: &Socket, refusal: Refusal) {
+    count_refusal(&refusal);
+    socket.reply(&frames::error(refusal));
 }
 
 fn count_refusal(refusal: &Refusal) {
     metrics::counter!(metric::REFUSALS, "code" => refusal.code.name()).increment(1);
 }
 
-/// Counts frames that were no frames of this protocol; only these count, and only in a row.
-const fn is_enough(malformed: &mut u32, refusal: &Refusal) -> bool {
-    if refusal.code.is_malformed() {
-        *malformed += 1;
-    } else {
-        *malformed = 0;
+/// Malformed frames in a row.
+#[derive(Debug, Default)]
+struct Malformed(u32);
+
+impl Malformed {
+    /// Counts a refused frame. Says whether the connection is to be closed.
+    const fn is_too_often(&mut self, refusal: &Refusal) -> bool {
+        self.0 = if refusal.code.is_malformed() { self.0 + 1 } else { 0 };
+        self.0 >= MAX_MALFORMED
     }
-    *malformed >= MAX_MALFORMED
 }
 
 /// Ends the connection for this reason, unless it ends for another one already.
-fn end(socket: &Socket, reason: CloseReason) -> Ending {
+fn close(socket: &Socket, reason: CloseReason) -> Ending {
     let ending = Ending::Ours(reason);
     socket.link().close(ending);
     socket.link().ending().unwrap_or(ending)

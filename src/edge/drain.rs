@@ -1,4 +1,5 @@
-//! The paced goodbye: a deploy must not strand clients, nor throw all of them at the next instance at once.
+//! The drain: it closes connections at a pace, so that a deploy neither strands clients nor sends all of them to the next
+//! instance at once.
 
 use std::time::Duration;
 
@@ -10,17 +11,17 @@ use crate::node::{Node, Phase};
 
 /// The longest pause that a client is asked to make before it connects again.
 const MAX_RECONNECT_PAUSE_MS: u64 = 1000;
-/// What leaving the census and the channel may take after the last connection.
+/// How long leaving the census and the channel may take after the last connection.
 const LEAVE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long the parts of a drain take.
 #[derive(Clone, Copy, Debug)]
 pub struct DrainTimes {
-    /// From not being ready to letting nobody in, so that load balancers notice.
+    /// From not being ready to refusing new connections, so that load balancers notice.
     pub delay: Duration,
-    /// Over which the connections are closed, each in its slot.
+    /// The time over which the connections are closed, each in its slot.
     pub window: Duration,
-    /// After which it ends all the same, counted from its beginning.
+    /// The time after which the drain ends in any case, counted from its beginning.
     pub timeout: Duration,
 }
 
@@ -29,8 +30,8 @@ pub struct DrainTimes {
 #[error("the drain timeout passed with {0} connections left; they were cut")]
 pub struct ConnectionsCut(pub usize);
 
-/// Brings the instance to its end: not ready, nobody new, every client dismissed in its slot, out of the census and off the
-/// channel.
+/// Brings the instance to its end: it is not ready, refuses new connections, closes every connection in its slot, and leaves
+/// the census and the channel.
 ///
 /// # Errors
 ///
@@ -43,14 +44,14 @@ pub async fn drain(node: &Node, times: DrainTimes) -> Result<(), ConnectionsCut>
     if times.delay + times.window >= times.timeout {
         warn!("the drain timeout is not above delay and window together: connections may be cut");
     }
-    info!(connections = node.members().len(), window = ?times.window, "draining");
+    info!(connections = node.fanout().connections().len(), window = ?times.window, "draining");
 
-    let mut connections = node.connections();
+    let mut connections = node.fanout().count();
     let emptied = async {
-        dismiss_all(node, times.window).await;
-        // who was on its way in when the doors closed
+        close_all(node, times.window).await;
+        // connections that were being admitted meanwhile
         while *connections.borrow_and_update() > 0 {
-            dismiss_all(node, Duration::ZERO).await;
+            close_all(node, Duration::ZERO).await;
             if connections.changed().await.is_err() {
                 return;
             }
@@ -61,14 +62,14 @@ pub async fn drain(node: &Node, times: DrainTimes) -> Result<(), ConnectionsCut>
     outcome
 }
 
-/// Asks every connection to leave, each at its slot in the window. Until then it is served as ever.
-async fn dismiss_all(node: &Node, window: Duration) {
-    let mut members = node.members();
-    members.shuffle(&mut rand::rng());
-    let (start, slots) = (Instant::now(), u32::try_from(members.len()).unwrap_or(u32::MAX));
-    for (slot, member) in (0_u32..).zip(members) {
+/// Asks every connection to close, each at its slot in the window. Until then it is served as before.
+async fn close_all(node: &Node, window: Duration) {
+    let mut connections = node.fanout().connections();
+    connections.shuffle(&mut rand::rng());
+    let (start, slots) = (Instant::now(), u32::try_from(connections.len()).unwrap_or(u32::MAX));
+    for (slot, connection) in (0_u32..).zip(connections) {
         sleep_until(start + window * slot / slots).await;
         let pause = rand::rng().random_range(0..=MAX_RECONNECT_PAUSE_MS);
-        member.ask_to_leave(Duration::from_millis(pause));
+        connection.ask_to_close(Duration::from_millis(pause));
     }
 }

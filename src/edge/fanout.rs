@@ -1,13 +1,10 @@
 //! From the ring to the sockets of this instance.
 //!
-//! [`Fanout`] knows who is connected here: a map from connection id to its handle, whose length is this instance's count.
-//! The rest is done by a few workers (see [`worker`]), each with a fixed share of the connections.
+//! [`Fanout`] knows who is connected here: a map from connection id to connection, whose length is this instance's
+//! count. A few workers do the rest (see [`worker`]), each with a fixed share of the connections.
 
-mod batch;
-mod member;
-mod rest;
+mod coalescing;
 mod roster;
-mod served;
 mod worker;
 
 use std::{
@@ -23,19 +20,20 @@ use std::{
 use dashmap::DashMap;
 use hubbub_lifecycle::{Shutdown, metric};
 use hubbub_log::ring::Ring;
-use hubbub_protocol::{CloseReason, ConnectionId, Frame, MAX_TYPING_AUDIENCE, RoomId, Seq, User};
+use hubbub_protocol::{CloseReason, ConnectionId, Frame, MAX_TYPING_AUDIENCE, RoomId};
 use metrics::Gauge;
 use tokio::{
     net::TcpStream,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
 };
 
-pub use member::Member;
-pub use rest::Rest;
-pub use worker::Notice;
-
+pub use self::coalescing::Coalescing;
 use self::worker::{Command, Worker};
-use crate::socket::{Link, Transport};
+use crate::{
+    connection::Connection,
+    notice::{Encode, Notice},
+    socket::Transport,
+};
 
 /// Commands that may wait for a worker.
 const QUEUE: usize = 4096;
@@ -43,224 +41,169 @@ const QUEUE: usize = 4096;
 /// The registry of this instance's connections, and the way to the workers that serve them. Cloning shares it.
 #[derive(Debug)]
 pub struct Fanout<T = TcpStream> {
-    shared: Arc<Shared<T>>,
+    registry: Arc<Registry<T>>,
 }
 
 #[derive(Debug)]
-struct Shared<T> {
+struct Registry<T> {
     ring: Arc<Ring>,
-    registry: DashMap<ConnectionId, Arc<Member<T>>>,
-    rooms: DashMap<RoomId, usize>,
-    workers: Vec<Queue<T>>,
-    connections: watch::Sender<usize>,
+    connections: DashMap<ConnectionId, Arc<Connection<T>>>,
+    /// Open seats of each room, kept by the workers.
+    rooms: Arc<DashMap<RoomId, usize>>,
+    workers: Vec<WorkerHandle<T>>,
+    count: watch::Sender<usize>,
     gauge: Gauge,
-    catching_up: Gauge,
     next_id: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Queue<T> {
+struct WorkerHandle<T> {
     commands: mpsc::Sender<Command<T>>,
+    /// The last place that the worker has fanned out.
     position: Arc<AtomicU64>,
 }
 
 impl<T> Clone for Fanout<T> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self { registry: Arc::clone(&self.registry) }
     }
 }
 
 impl<T: Transport> Fanout<T> {
-    /// Starts one worker per processor.
-    pub fn start(ring: &Arc<Ring>, rest: Rest, shutdown: &Shutdown) -> Self {
+    /// Starts one worker for each processor. `encode` builds the frames of notices.
+    pub fn start(ring: &Arc<Ring>, coalescing: Coalescing, encode: Encode, shutdown: &Shutdown) -> Self {
         let processors = available_parallelism().map_or(1, NonZeroUsize::get);
-        let workers = (0..processors).map(|_| start_worker(ring, rest, shutdown));
-        let shared = Shared {
+        let rooms = Arc::new(DashMap::new());
+        let start_worker = |_| {
+            let (commands, queue) = mpsc::channel(QUEUE);
+            let worker = Worker::new(Arc::clone(ring), Arc::clone(&rooms), coalescing, encode);
+            let position = worker.shared_position();
+            shutdown.spawn_until_started(worker.run(queue, ring.watch()));
+            WorkerHandle { commands, position }
+        };
+        let workers = (0..processors).map(start_worker).collect();
+        let registry = Registry {
             ring: Arc::clone(ring),
-            registry: DashMap::new(),
-            rooms: DashMap::new(),
-            workers: workers.collect(),
-            connections: watch::Sender::new(0),
+            connections: DashMap::new(),
+            rooms,
+            workers,
+            count: watch::Sender::new(0),
             gauge: metrics::gauge!(metric::CONNECTIONS),
-            catching_up: metrics::gauge!(metric::CATCHING_UP),
             next_id: AtomicU64::new(1),
         };
-        Self { shared: Arc::new(shared) }
+        Self { registry: Arc::new(registry) }
     }
 
-    /// A number for a new connection.
+    /// An id for a new connection.
     pub fn next_id(&self) -> ConnectionId {
-        ConnectionId::new(self.shared.next_id.fetch_add(1, Ordering::Relaxed))
+        ConnectionId::new(self.registry.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Connections of this instance.
-    pub fn connections(&self) -> watch::Receiver<usize> {
-        self.shared.connections.subscribe()
+    /// Number of connections of this instance.
+    pub fn count(&self) -> watch::Receiver<usize> {
+        self.registry.count.subscribe()
     }
 
-    /// Rooms with a connection on this instance.
+    /// Number of rooms in which somebody has a seat on this instance.
     pub fn rooms(&self) -> usize {
-        self.shared.rooms.len()
+        self.registry.rooms.len()
     }
 
-    /// The handles of all connections of this instance, in no particular order.
-    pub fn members(&self) -> Vec<Arc<Member<T>>> {
-        self.shared.registry.iter().map(|entry| Arc::clone(entry.value())).collect()
+    /// All connections of this instance, in no particular order.
+    pub fn connections(&self) -> Vec<Arc<Connection<T>>> {
+        self.registry.connections.iter().map(|entry| Arc::clone(entry.value())).collect()
     }
 
-    /// Registers a connection that has had everything up to `cursor`, and serves it from there on until the returned
-    /// seat is dropped. `live` is said once it has caught up. Cancel safe: nothing stays registered.
-    pub async fn attach(
-        &self,
-        id: ConnectionId,
-        user: User,
-        link: &Arc<Link<T>>,
-        rooms: &[RoomId],
-        cursor: Seq,
-    ) -> Seat<T> {
-        let catching_up = self.shared.catching_up.clone();
-        let member = Arc::new(Member::new(id, user, Arc::clone(link), rooms, cursor, catching_up));
-        let seat = Seat { fanout: self.clone(), member, rooms: rooms.to_vec() };
-        self.shared.registry.insert(id, Arc::clone(&seat.member));
-        for room in rooms {
-            self.shared.enter_room(room);
+    /// Registers a connection and serves it from its cursor on, until [`detach`](Self::detach). A call that is dropped
+    /// leaves it registered: detach it then, too.
+    pub async fn attach(&self, connection: &Arc<Connection<T>>) {
+        self.registry.connections.insert(connection.id(), Arc::clone(connection));
+        self.registry.recount();
+        self.command(connection.id(), Command::Attach(Arc::clone(connection))).await;
+    }
+
+    /// Ends the service of a connection, whatever the reason.
+    pub fn detach(&self, connection: &Connection<T>) {
+        self.registry.connections.remove(&connection.id());
+        self.registry.recount();
+        if let Some(worker) = self.registry.worker(connection.id()) {
+            // a full queue is no loss: the worker's sweep finds connections that have ended
+            let _full = worker.commands.try_send(Command::Detach(connection.id()));
         }
-        self.shared.count();
-        self.command(id, Command::Attach(Arc::clone(&seat.member))).await;
-        seat
     }
 
-    /// Tells every connection. Waits while the workers' queues are full.
+    /// Goes on with catching up, if the connection is behind. To be polled by the connection's task.
+    pub fn poll_catch_up(&self, connection: &Connection<T>, cx: &mut Context<'_>) {
+        let Some(worker) = self.registry.worker(connection.id()) else { return };
+        let position = worker.position.load(Ordering::Acquire);
+        if let Poll::Ready(true) = connection.poll_catch_up(cx, &self.registry.ring, position) {
+            // a full queue is no loss: the worker's sweep finds connections that wait
+            let _full = worker.commands.try_send(Command::TakeOver(connection.id()));
+        }
+    }
+
+    /// Opens a seat in a room. Returns when the connection has it; `joined` is queued by then. A seat that is open
+    /// already is confirmed again.
+    pub async fn join(&self, connection: &Connection<T>, room: RoomId) {
+        let (done, seated) = oneshot::channel();
+        self.command(connection.id(), Command::Join(connection.id(), room, done)).await;
+        // fails only after shutdown
+        let _stopped = seated.await;
+    }
+
+    /// Closes the seat in a room. Returns when the connection has none there; `left` is queued by then. No seat is no
+    /// error.
+    pub async fn leave(&self, connection: &Connection<T>, room: RoomId) {
+        let (done, unseated) = oneshot::channel();
+        self.command(connection.id(), Command::Leave(connection.id(), room, done)).await;
+        // fails only after shutdown
+        let _stopped = unseated.await;
+    }
+
+    /// Sends a last frame behind everything that is due, and closes.
+    pub async fn close_after(&self, connection: &Connection<T>, last: Frame, reason: CloseReason) {
+        self.command(connection.id(), Command::CloseAfter(connection.id(), last, reason)).await;
+    }
+
+    /// Sends the newest state of its kind to every connection. Waits while the workers' queues are full.
     pub async fn notify(&self, notice: Notice) {
-        for queue in &self.shared.workers {
+        for worker in &self.registry.workers {
             // fails only after shutdown
-            let _stopped = queue.commands.send(Command::Notify(notice.clone())).await;
+            let _stopped = worker.commands.send(Command::Notify(notice.clone())).await;
         }
     }
 
-    /// Lets those in a room hear something that may be missed, unless the room is so large that it would be noise.
-    pub fn whisper(&self, room: &RoomId, frame: &Frame) {
-        if self.shared.rooms.get(room).is_none_or(|members| *members > MAX_TYPING_AUDIENCE) {
+    /// Sends something that may be lost to the connections of a room, unless they are more than
+    /// [`MAX_TYPING_AUDIENCE`].
+    pub fn send_ephemeral(&self, room: &RoomId, notice: &Notice) {
+        if self.registry.rooms.get(room).is_none_or(|seats| *seats > MAX_TYPING_AUDIENCE) {
             return;
         }
-        for queue in &self.shared.workers {
-            // what finds a full queue may be missed
-            let _missed = queue.commands.try_send(Command::Whisper(room.clone(), frame.clone()));
+        for worker in &self.registry.workers {
+            // a worker with a full queue leaves it out
+            let _full = worker.commands.try_send(Command::SendEphemeral(room.clone(), notice.clone()));
         }
     }
 
     async fn command(&self, id: ConnectionId, command: Command<T>) {
-        if let Some(queue) = self.shared.queue(id) {
+        if let Some(worker) = self.registry.worker(id) {
             // fails only after shutdown
-            let _stopped = queue.commands.send(command).await;
+            let _stopped = worker.commands.send(command).await;
         }
     }
 }
 
-impl<T> Shared<T> {
-    fn queue(&self, id: ConnectionId) -> Option<&Queue<T>> {
+impl<T> Registry<T> {
+    fn worker(&self, id: ConnectionId) -> Option<&WorkerHandle<T>> {
         let index = usize::try_from(id.number()).unwrap_or_default().checked_rem(self.workers.len())?;
         self.workers.get(index)
     }
 
-    fn count(&self) {
+    fn recount(&self) {
         // under the watch's lock, or an older count could overtake a newer one
-        self.connections.send_modify(|connections| {
-            *connections = self.registry.len();
-            self.gauge.set(f64::from(u32::try_from(*connections).unwrap_or(u32::MAX)));
+        self.count.send_modify(|count| {
+            *count = self.connections.len();
+            self.gauge.set(f64::from(u32::try_from(*count).unwrap_or(u32::MAX)));
         });
-    }
-
-    fn enter_room(&self, room: &RoomId) {
-        *self.rooms.entry(room.clone()).or_default() += 1;
-    }
-
-    fn leave_room(&self, room: &RoomId) {
-        if let Some(mut members) = self.rooms.get_mut(room) {
-            *members -= 1;
-        }
-        self.rooms.remove_if(room, |_, members| *members == 0);
-    }
-}
-
-fn start_worker<T: Transport>(ring: &Arc<Ring>, rest: Rest, shutdown: &Shutdown) -> Queue<T> {
-    let (commands, queue) = mpsc::channel(QUEUE);
-    let position = Arc::new(AtomicU64::new(ring.last()));
-    let worker = Worker::new(Arc::clone(ring), Arc::clone(&position), rest);
-    shutdown.spawn_until_started(worker.run(queue, ring.watch()));
-    Queue { commands, position }
-}
-
-/// A connection's place here. Dropping it is leaving, whatever the reason.
-#[derive(Debug)]
-pub struct Seat<T: Transport = TcpStream> {
-    fanout: Fanout<T>,
-    member: Arc<Member<T>>,
-    rooms: Vec<RoomId>,
-}
-
-impl<T: Transport> Seat<T> {
-    /// The connection.
-    pub const fn member(&self) -> &Arc<Member<T>> {
-        &self.member
-    }
-
-    /// Goes on with catching up, if the connection is behind. To be polled by the connection's task.
-    pub fn poll_catch_up(&self, cx: &mut Context<'_>) {
-        let shared = &self.fanout.shared;
-        let Some(queue) = shared.queue(self.member.id()) else { return };
-        let position = queue.position.load(Ordering::Acquire);
-        if let Poll::Ready(true) = self.member.poll_catch_up(cx, &shared.ring, position) {
-            // a full queue is no loss: the worker's sweep finds those who wait
-            let _full = queue.commands.try_send(Command::TakeOver(self.member.id()));
-        }
-    }
-
-    /// Whether the connection is in this room.
-    pub fn is_in(&self, room: &RoomId) -> bool {
-        self.rooms.contains(room)
-    }
-
-    /// Rooms it is in.
-    pub const fn rooms(&self) -> usize {
-        self.rooms.len()
-    }
-
-    /// Enters a room; `joined` is said once it is heard. Being there already is no error.
-    pub async fn join(&mut self, room: RoomId) {
-        if !self.is_in(&room) {
-            self.fanout.shared.enter_room(&room);
-            self.rooms.push(room.clone());
-        }
-        self.fanout.command(self.member.id(), Command::Join(self.member.id(), room)).await;
-    }
-
-    /// Leaves a room; `left` is said once it is no longer heard. Not being there is no error.
-    pub async fn leave(&mut self, room: RoomId) {
-        if let Some(index) = self.rooms.iter().position(|known| *known == room) {
-            self.rooms.swap_remove(index);
-            self.fanout.shared.leave_room(&room);
-        }
-        self.fanout.command(self.member.id(), Command::Leave(self.member.id(), room)).await;
-    }
-
-    /// Says a last frame, behind everything that is due, and closes.
-    pub async fn dismiss(&self, last: Frame, reason: CloseReason) {
-        self.fanout.command(self.member.id(), Command::Dismiss(self.member.id(), last, reason)).await;
-    }
-}
-
-impl<T: Transport> Drop for Seat<T> {
-    fn drop(&mut self) {
-        let shared = &self.fanout.shared;
-        shared.registry.remove(&self.member.id());
-        for room in &self.rooms {
-            shared.leave_room(room);
-        }
-        shared.count();
-        if let Some(queue) = shared.queue(self.member.id()) {
-            // a full queue is no loss: the worker's sweep finds those who have ended
-            let _full = queue.commands.try_send(Command::Detach(self.member.id()));
-        }
     }
 }

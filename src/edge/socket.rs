@@ -2,7 +2,7 @@
 //!
 //! A task wake-up and a codec run per client and message would cost more than the kernel's send (`docs/performance.md`).
 //! So frames are encoded once and written by whoever has them, through the [`Link`]; the codec (tungstenite) only reads:
-//! masks, fragments, UTF-8, control frames. What it wants to say (pongs) goes into the same outbox as whole frames, so
+//! masks, fragments, UTF-8, control frames. What it wants to say (pongs) goes into the same write buffer as whole frames, so
 //! that nothing tears a frame apart.
 
 #[cfg(test)]
@@ -10,6 +10,7 @@ mod hostile;
 mod link;
 #[cfg(test)]
 mod peer;
+mod write_buffer;
 
 use std::{
     future::poll_fn,
@@ -28,7 +29,10 @@ use tokio_tungstenite::tungstenite::{
     protocol::{Role, WebSocketConfig, WebSocketContext},
 };
 
-pub use link::{Ending, Link, Sent, Transport};
+pub use self::{
+    link::{Link, Transport},
+    write_buffer::{Ending, Sent},
+};
 pub use tungstenite::Utf8Bytes;
 
 /// The codec's read buffer, in bytes: what an idle connection costs.
@@ -109,7 +113,7 @@ impl Socket {
     }
 
     /// Queues a frame from the connection's own task, which flushes when it has nothing more to read.
-    pub fn say(&self, frame: &Frame) {
+    pub fn reply(&self, frame: &Frame) {
         self.link.queue(frame.bytes());
     }
 
@@ -120,7 +124,7 @@ impl Socket {
     /// How the connection ended.
     pub async fn send(&mut self, frame: &Frame) -> Result<(), Ending> {
         poll_fn(|cx| if self.link.is_choked() { self.poll_flush(cx) } else { Poll::Ready(Ok(())) }).await?;
-        self.say(frame);
+        self.reply(frame);
         Ok(())
     }
 
@@ -131,7 +135,7 @@ impl Socket {
         if link.ending() == Some(Ending::Lost) {
             return;
         }
-        link.make_room_for_last_words();
+        link.make_room_to_close();
         if let Ok(Ok(())) = timeout(LINGER, poll_fn(|cx| link.poll_flush(cx))).await {
             link.shut_down_write();
             // a peer that does not hang up is dropped
@@ -206,7 +210,7 @@ impl From<tungstenite::Error> for Ending {
     }
 }
 
-/// What the codec reads from and writes to: it never blocks, and its frames join the outbox whole.
+/// What the codec reads from and writes to: it never blocks, and its frames join the write buffer whole.
 struct Wire<'a>(&'a Link);
 
 impl io::Read for Wire<'_> {

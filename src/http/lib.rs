@@ -24,7 +24,7 @@ use axum::{
     routing::get,
 };
 use hubbub_edge::{
-    conversation::{self, PublishRate},
+    conversation::{self, Rate},
     node::{Node, Phase, Readiness},
     socket::Socket,
 };
@@ -81,7 +81,7 @@ pub struct Options {
     /// WebSockets of one address.
     pub max_per_address: usize,
     /// Publishes of one connection.
-    pub publish_rate: PublishRate,
+    pub publish_rate: Rate,
 }
 
 /// What the routes share.
@@ -93,7 +93,7 @@ struct App {
     trusted_proxies: Arc<[IpNet]>,
     websockets: Arc<Semaphore>,
     addresses: Quota<IpAddr>,
-    rate: PublishRate,
+    rate: Rate,
     shutdown: Shutdown,
 }
 
@@ -186,7 +186,7 @@ async fn accept(
 async fn admit(app: App, socket: Socket, address: IpAddr) {
     match app.addresses.take(neighbourhood(address)) {
         Some(_permit) => conversation::run(socket, app.node, app.rate).await,
-        None => conversation::turn_away(socket, CloseReason::TooManyConnections).await,
+        None => conversation::reject(socket, CloseReason::TooManyConnections).await,
     }
 }
 

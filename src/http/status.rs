@@ -28,8 +28,8 @@ struct Connections {
 
 pub(super) async fn stats(State(app): State<App>) -> Json<Stats> {
     let (node, count) = (&app.node, app.node.count());
-    let connections = Connections { instance: metric::count(*node.connections().borrow()), all: count.connections };
-    let (rooms, relay, seq) = (node.rooms(), node.relay_state(), node.seq());
+    let connections = Connections { instance: metric::count(*node.fanout().count().borrow()), all: count.connections };
+    let (rooms, relay, seq) = (node.fanout().rooms(), node.relay_state(), node.seq());
     Json(Stats { connections, instances: count.instances, rooms, relay, seq })
 }
 

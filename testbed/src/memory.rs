@@ -10,7 +10,9 @@ use std::{
 };
 
 use hubbub_edge::{
-    fanout::{Fanout, Rest, Seat},
+    connection::Connection,
+    fanout::{Coalescing, Fanout},
+    notice::Notice,
     socket::{Link, Transport},
 };
 use hubbub_lifecycle::Shutdown;
@@ -74,7 +76,8 @@ pub struct Instance {
     known: Known,
     rooms: Vec<RoomId>,
     members: usize,
-    seats: Vec<Seat<Socket>>,
+    fanout: Fanout<Socket>,
+    connections: Vec<Arc<Connection<Socket>>>,
     sockets: Socket,
     ring: Arc<Ring>,
     user: User,
@@ -85,7 +88,7 @@ pub struct Instance {
 
 impl Instance {
     /// Starts it, and seats `members` connections in each of so many rooms.
-    pub async fn start(rooms: usize, members: usize, rest: Rest) -> Self {
+    pub async fn start(rooms: usize, members: usize, coalescing: Coalescing) -> Self {
         let (log, ring, shutdown) = (Local::new(), Arc::new(Ring::new(Retention::default())), Shutdown::default());
         let relay = Relay::start(log.clone(), Arc::clone(&ring), RelayOptions::default(), &shutdown);
         within(relay.state().wait_for(|state| *state == RelayState::Live)).await.unwrap();
@@ -95,7 +98,8 @@ impl Instance {
             known: Known { epoch: snapshot.base, last: snapshot.seq },
             rooms: (0..rooms).map(|room| format!("room-{room}").parse().unwrap()).collect(),
             members,
-            seats: Vec::with_capacity(rooms * members),
+            fanout: Fanout::start(&ring, coalescing, encode, &shutdown),
+            connections: Vec::with_capacity(rooms * members),
             sockets: Socket::default(),
             ring: Arc::clone(&ring),
             user: User { id: GuestSecret::random().user_id(), name: "Ann".parse().unwrap() },
@@ -103,22 +107,23 @@ impl Instance {
             _relay: relay,
             _shutdown: shutdown.clone(),
         };
-        instance.seat(&Fanout::start(&ring, rest, &shutdown), ring.last()).await;
+        instance.attach(ring.last()).await;
         instance
     }
 
-    async fn seat(&mut self, fanout: &Fanout<Socket>, cursor: Seq) {
+    async fn attach(&mut self, cursor: Seq) {
         for _ in 0..self.members {
             for room in &self.rooms {
-                let link = Arc::new(Link::new(self.sockets.clone()));
-                let room = std::slice::from_ref(room);
-                self.seats.push(fanout.attach(fanout.next_id(), self.user.clone(), &link, room, cursor).await);
+                let (id, link) = (self.fanout.next_id(), Arc::new(Link::new(self.sockets.clone())));
+                let connection = Arc::new(Connection::new(id, self.user.clone(), link, [room.clone()], cursor));
+                self.fanout.attach(&connection).await;
+                self.connections.push(connection);
             }
         }
-        for seat in &self.seats {
-            within(until(|| seat.member().is_live())).await;
-            // nobody else writes that the connection is live
-            seat.member().link().flush();
+        for connection in &self.connections {
+            within(until(|| connection.is_live())).await;
+            // no task of the connection writes that it is live
+            connection.link().flush();
         }
     }
 
@@ -145,8 +150,13 @@ impl Instance {
     }
 
     /// The connections, one after the other in each room.
-    pub fn seats(&mut self) -> &mut [Seat<Socket>] {
-        &mut self.seats
+    pub fn connections(&self) -> &[Arc<Connection<Socket>>] {
+        &self.connections
+    }
+
+    /// Their fan-out.
+    pub const fn fanout(&self) -> &Fanout<Socket> {
+        &self.fanout
     }
 
     /// What the connections were given.
@@ -171,6 +181,11 @@ impl Instance {
         self.known.last = places.last().unwrap().seq;
         within(until(|| self.ring.last() >= self.known.last)).await;
     }
+}
+
+/// Frames of notices; what they say does not matter here.
+fn encode(_: &Notice) -> Frame {
+    Frame::text("{}")
 }
 
 /// Lets others run until it is so.

@@ -1,4 +1,4 @@
-//! Who of a worker's connections is in which room: plain collections, changed in constant time.
+//! Which of a worker's connections have a seat in which room: plain collections, changed in constant time.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ pub(super) type Slot = usize;
 /// A room's place in the roster.
 pub(super) type RoomKey = usize;
 
-/// Connections of type `T` and the rooms they sit in.
+/// Connections of type `T` and their rooms.
 #[derive(Debug)]
 pub(super) struct Roster<T> {
     slots: Slab<Occupant<T>>,
@@ -21,12 +21,12 @@ pub(super) struct Roster<T> {
 #[derive(Debug)]
 struct Occupant<T> {
     value: T,
-    chairs: Vec<Chair>,
+    seats: Vec<SeatIndex>,
 }
 
 /// Where a connection stands in a room's list, so that leaving needs no search.
 #[derive(Debug)]
-struct Chair {
+struct SeatIndex {
     room: RoomKey,
     index: usize,
 }
@@ -34,7 +34,7 @@ struct Chair {
 #[derive(Debug)]
 struct Room {
     id: RoomId,
-    members: Vec<Slot>,
+    slots: Vec<Slot>,
 }
 
 impl<T> Default for Roster<T> {
@@ -45,13 +45,13 @@ impl<T> Default for Roster<T> {
 
 impl<T> Roster<T> {
     pub(super) fn insert(&mut self, value: T) -> Slot {
-        self.slots.insert(Occupant { value, chairs: Vec::new() })
+        self.slots.insert(Occupant { value, seats: Vec::new() })
     }
 
     /// Removes a connection from all its rooms and from the roster.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<T> {
-        while let Some(chair) = self.slots.get_mut(slot).and_then(|occupant| occupant.chairs.pop()) {
-            self.vacate(&chair);
+        while let Some(seat) = self.slots.get_mut(slot).and_then(|occupant| occupant.seats.pop()) {
+            self.vacate(&seat);
         }
         self.slots.try_remove(slot).map(|occupant| occupant.value)
     }
@@ -60,16 +60,8 @@ impl<T> Roster<T> {
         self.slots.get(slot).map(|occupant| &occupant.value)
     }
 
-    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
-        self.slots.get_mut(slot).map(|occupant| &mut occupant.value)
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
         self.slots.iter().map(|(slot, occupant)| (slot, &occupant.value))
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut T)> {
-        self.slots.iter_mut().map(|(slot, occupant)| (slot, &mut occupant.value))
     }
 
     /// Seats a connection in a room. Sitting there already changes nothing.
@@ -77,11 +69,11 @@ impl<T> Roster<T> {
         let room = *self
             .keys
             .entry(id.clone())
-            .or_insert_with(|| self.rooms.insert(Room { id: id.clone(), members: Vec::new() }));
+            .or_insert_with(|| self.rooms.insert(Room { id: id.clone(), slots: Vec::new() }));
         let (Some(occupant), Some(room_state)) = (self.slots.get_mut(slot), self.rooms.get_mut(room)) else { return };
-        if occupant.chairs.iter().all(|chair| chair.room != room) {
-            occupant.chairs.push(Chair { room, index: room_state.members.len() });
-            room_state.members.push(slot);
+        if occupant.seats.iter().all(|seat| seat.room != room) {
+            occupant.seats.push(SeatIndex { room, index: room_state.slots.len() });
+            room_state.slots.push(slot);
         }
     }
 
@@ -89,9 +81,9 @@ impl<T> Roster<T> {
     pub(super) fn leave(&mut self, slot: Slot, id: &RoomId) {
         let Some(&room) = self.keys.get(id) else { return };
         let Some(occupant) = self.slots.get_mut(slot) else { return };
-        if let Some(position) = occupant.chairs.iter().position(|chair| chair.room == room) {
-            let chair = occupant.chairs.swap_remove(position);
-            self.vacate(&chair);
+        if let Some(position) = occupant.seats.iter().position(|seat| seat.room == room) {
+            let seat = occupant.seats.swap_remove(position);
+            self.vacate(&seat);
         }
     }
 
@@ -99,28 +91,33 @@ impl<T> Roster<T> {
         self.keys.get(id).copied()
     }
 
-    /// The connections in a room, in no particular order.
-    pub(super) fn members(&self, room: RoomKey) -> &[Slot] {
-        self.rooms.get(room).map_or(&[], |room| &room.members)
+    /// The slots of a room, in no particular order.
+    pub(super) fn slots(&self, room: RoomKey) -> &[Slot] {
+        self.rooms.get(room).map_or(&[], |room| &room.slots)
     }
 
-    /// Whether a connection sits in one room only.
-    pub(super) fn sits_alone(&self, slot: Slot) -> bool {
-        self.slots.get(slot).is_some_and(|occupant| occupant.chairs.len() == 1)
+    /// The connections of a room, in no particular order.
+    pub(super) fn members(&self, id: &RoomId) -> impl Iterator<Item = &T> {
+        self.room(id).into_iter().flat_map(|room| self.slots(room)).filter_map(|slot| self.get(*slot))
     }
 
-    /// Frees a chair; the last member of the room takes its index.
-    fn vacate(&mut self, chair: &Chair) {
-        let Some(room) = self.rooms.get_mut(chair.room) else { return };
-        room.members.swap_remove(chair.index);
-        if let Some(&moved) = room.members.get(chair.index)
+    /// Every slot is below this.
+    pub(super) fn capacity(&self) -> usize {
+        self.slots.capacity()
+    }
+
+    /// Removes a connection from a room's list; the last member of the room takes its index.
+    fn vacate(&mut self, seat: &SeatIndex) {
+        let Some(room) = self.rooms.get_mut(seat.room) else { return };
+        room.slots.swap_remove(seat.index);
+        if let Some(&moved) = room.slots.get(seat.index)
             && let Some(occupant) = self.slots.get_mut(moved)
-            && let Some(other) = occupant.chairs.iter_mut().find(|other| other.room == chair.room)
+            && let Some(other) = occupant.seats.iter_mut().find(|other| other.room == seat.room)
         {
-            other.index = chair.index;
+            other.index = seat.index;
         }
-        if room.members.is_empty() {
-            let room = self.rooms.remove(chair.room);
+        if room.slots.is_empty() {
+            let room = self.rooms.remove(seat.room);
             self.keys.remove(&room.id);
         }
     }
@@ -166,11 +163,8 @@ mod tests {
                 }
                 for n in 0..5 {
                     let expected: BTreeSet<Slot> = model.iter().filter(|(_, rooms)| rooms.contains(&n)).map(|(slot, _)| *slot).collect();
-                    let actual: BTreeSet<Slot> = roster.room(&room(n)).map(|key| roster.members(key).to_vec()).unwrap_or_default().into_iter().collect();
+                    let actual: BTreeSet<Slot> = roster.room(&room(n)).map(|key| roster.slots(key).to_vec()).unwrap_or_default().into_iter().collect();
                     prop_assert_eq!(actual, expected);
-                }
-                for (slot, rooms) in &model {
-                    prop_assert_eq!(roster.sits_alone(*slot), rooms.len() == 1);
                 }
             }
         }

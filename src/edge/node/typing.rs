@@ -1,4 +1,4 @@
-//! Who types: at most one event a second and room, however many people hit however many keys.
+//! Coalesces typing events: at most one event a second for each room, however many people type.
 
 use std::{
     collections::HashMap,
@@ -11,15 +11,15 @@ use hubbub_protocol::{RoomId, User};
 const PAUSE: Duration = Duration::from_secs(1);
 /// People named in one event.
 const MAX_PEOPLE: usize = 20;
-/// Rooms that are kept in mind at a time.
+/// Rooms that are kept at a time.
 const MAX_ROOMS: usize = 10_000;
 
-/// Collected twice: what is typed here, before it goes to the channel, and what is typed everywhere, before it goes to the
-/// clients.
+/// Typing is coalesced twice: events of local clients before they go to the channel, and events from the channel before
+/// they go to the clients.
 #[derive(Debug, Default)]
 pub(super) struct Typing {
-    pub(super) here: Coalescer,
-    pub(super) everywhere: Coalescer,
+    pub(super) local: Coalescer,
+    pub(super) remote: Coalescer,
 }
 
 /// Lets the first event of a room through at once and collects what follows within a second.

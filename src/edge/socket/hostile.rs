@@ -1,16 +1,12 @@
 //! Everything that untrusted bytes pass, from the wire to the frame of the protocol, under a million mutations of what
 //! clients say. Each case is made from its number alone: a failure names it.
 
-use std::{
-    collections::BTreeSet,
-    io,
-    sync::atomic::{AtomicU64, Ordering},
-    thread,
-};
+use std::{collections::BTreeSet, io};
 
 use hubbub_protocol::{ClientFrame, CloseReason, ErrorCode, Frame, MAX_FRAME_BYTES, ServerFrame};
 
 use super::{Ending, Inbound, codec, peer, read};
+use crate::dice::{Dice, run_cases};
 
 const CASES: u64 = 1_000_000;
 
@@ -59,29 +55,8 @@ const CODES: [ErrorCode; 9] = [
     ErrorCode::TooManyRooms,
 ];
 
-/// Sebastiano Vigna's splitmix64: every number begins a stream of its own.
-struct Dice(u64);
-
+/// What a client may say, damaged.
 impl Dice {
-    const fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, sides: usize) -> usize {
-        usize::try_from(self.roll() % u64::try_from(sides.max(1)).unwrap()).unwrap()
-    }
-
-    fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-
-    fn pick<T: Copy>(&mut self, things: &[T]) -> T {
-        things[self.below(things.len())]
-    }
-
     fn byte(&mut self) -> u8 {
         self.roll().to_le_bytes()[0]
     }
@@ -263,20 +238,7 @@ impl Reached {
 
 #[test]
 fn a_million_mutations_neither_break_the_server_nor_pass_as_something_else() {
-    let next = AtomicU64::new(0);
-    let work = || {
-        let mut reached = Reached::default();
-        while let number @ 0..CASES = next.fetch_add(1, Ordering::Relaxed) {
-            let case = std::panic::AssertUnwindSafe(|| reached.case(number));
-            assert!(std::panic::catch_unwind(case).is_ok(), "case {number}");
-        }
-        reached
-    };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let all: Vec<_> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
-    });
+    let all = run_cases(CASES, Reached::default, Reached::case);
     let frames: u64 = all.iter().map(|reached| reached.frames).sum();
     assert!(frames > CASES / 3, "only {frames} frames got through");
     for (n, code) in CODES.iter().enumerate() {

@@ -1,0 +1,56 @@
+//! Random choices for tests that name their case by a number.
+
+/// Sebastiano Vigna's splitmix64: every number begins a sequence of its own.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) const fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, sides: usize) -> usize {
+        usize::try_from(self.roll() % u64::try_from(sides.max(1)).unwrap()).unwrap()
+    }
+
+    pub(crate) fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, things: &[T]) -> T {
+        things[self.below(things.len())]
+    }
+}
+
+/// Runs the cases `0..count` on all processors. A case that panics fails the test, which names it. Returns what each
+/// thread has collected.
+pub(crate) fn run_cases<T: Send>(
+    count: u64,
+    start: impl Fn() -> T + Sync,
+    case: impl Fn(&mut T, u64) + Sync,
+) -> Vec<T> {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::atomic::{AtomicU64, Ordering},
+        thread,
+    };
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut collected = start();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return collected;
+            }
+            let outcome = catch_unwind(AssertUnwindSafe(|| case(&mut collected, number)));
+            assert!(outcome.is_ok(), "case {number}");
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    })
+}

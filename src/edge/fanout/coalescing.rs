@@ -1,0 +1,49 @@
+//! How long a worker pauses after a pass.
+//!
+//! Under load the cost of a delivery is the write. While a worker pauses, messages gather in the ring, and the next pass
+//! sends all of them in as many writes.
+
+use std::time::Duration;
+
+/// The timer's resolution: a shorter pause is none.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// A pause in proportion to the writes of the pass before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coalescing {
+    /// For each write. By default 40 µs, a few times what the kernel takes for one.
+    pub per_write: Duration,
+    /// What it adds to the latency at most, beside the timer's resolution. By default 10 ms.
+    pub longest: Duration,
+}
+
+impl Coalescing {
+    /// No pause.
+    pub const OFF: Self = Self { per_write: Duration::ZERO, longest: Duration::ZERO };
+
+    /// The pause after so many writes. None after a short pass: messages of small rooms do not wait.
+    pub(super) fn pause_after(self, writes: u32) -> Option<Duration> {
+        let pause = self.per_write.saturating_mul(writes).min(self.longest);
+        (pause >= SHORTEST).then_some(pause)
+    }
+}
+
+impl Default for Coalescing {
+    fn default() -> Self {
+        Self { per_write: Duration::from_micros(40), longest: Duration::from_millis(10) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_pass_is_followed_by_the_next_at_once_and_a_long_one_by_a_bounded_pause() {
+        let after = |writes| Coalescing::default().pause_after(writes);
+        assert_eq!((after(0), after(24)), (None, None));
+        assert_eq!((after(25), after(100)), (Some(Duration::from_millis(1)), Some(Duration::from_millis(4))));
+        assert_eq!((after(250), after(u32::MAX)), (Some(Duration::from_millis(10)), Some(Duration::from_millis(10))));
+        assert_eq!(Coalescing::OFF.pause_after(u32::MAX), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! A pass of a worker: from the ring to its live connections.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use hubbub_lifecycle::clock::since_1970;
+use hubbub_log::ring::{Audience, Entry};
+use tracing::warn;
+
+use super::{
+    super::roster::{RoomKey, Slot},
+    Worker,
+};
+use crate::{connection::WriteBatch, socket::Transport};
+
+/// Entries that are read from the ring at a time.
+const ENTRIES_PER_READ: usize = 1024;
+
+/// The messages of one room in a run.
+type RoomRun<'a> = (RoomKey, Vec<&'a Arc<Entry>>);
+
+impl<T: Transport> Worker<T> {
+    /// Fans out everything that the ring has now beyond the position. What comes meanwhile waits for the next pass, or
+    /// commands would starve under load.
+    pub(in super::super) async fn advance(&mut self) {
+        let upto = self.ring.last();
+        while self.position() < upto {
+            match self.ring.run(self.position(), ENTRIES_PER_READ) {
+                Ok(entries) if entries.is_empty() => self.position.store(upto, Ordering::Release),
+                Ok(entries) => self.pass(&entries).await,
+                Err(_) => self.skip(),
+            }
+        }
+    }
+
+    async fn pass(&mut self, entries: &[Arc<Entry>]) {
+        let is_plain = |entry: &Arc<Entry>| entry.was == 0 && matches!(entry.audience, Audience::Room(_));
+        for run in entries.chunk_by(|a, b| is_plain(a) && is_plain(b)) {
+            let Some(last) = run.last() else { continue };
+            if is_plain(last) {
+                self.fan_out(run).await;
+            } else {
+                self.single_out(last).await;
+            }
+            self.position.store(last.seq, Ordering::Release);
+        }
+        let now = since_1970();
+        let is_sent_here = |entry: &&Arc<Entry>| entry.room().is_some_and(|room| self.roster.room(room).is_some());
+        for entry in entries.iter().filter(is_sent_here) {
+            self.latency.record(now.saturating_sub(Duration::from_millis(entry.at)).as_secs_f64());
+        }
+    }
+
+    /// Sends messages to the connections of their rooms, each connection in one write. Connections that get the messages
+    /// of one room only share its batch.
+    async fn fan_out(&mut self, run: &[Arc<Entry>]) {
+        let position = self.position();
+        let mut rooms: HashMap<RoomKey, Vec<&Arc<Entry>>> = HashMap::new();
+        for entry in run {
+            if let Some(room) = entry.room().and_then(|id| self.roster.room(id)) {
+                rooms.entry(room).or_default().push(entry);
+            }
+        }
+        let rooms: Vec<RoomRun<'_>> = rooms.into_iter().collect();
+        let seats = self.seats_in(&rooms);
+        let mut mixed: Vec<(Slot, usize)> = Vec::new();
+        let Self { roster, turns, .. } = self;
+        for (n, (room, entries)) in rooms.iter().enumerate() {
+            let batch = WriteBatch::of(entries.iter().copied());
+            for &slot in roster.slots(*room) {
+                if seats.get(slot).is_some_and(|seats| *seats > 1) {
+                    mixed.push((slot, n));
+                } else if let Some(connection) = roster.get(slot) {
+                    connection.deliver(&batch, position);
+                    turns.message().await;
+                }
+            }
+        }
+        mixed.sort_unstable();
+        for seats in mixed.chunk_by(|a, b| a.0 == b.0) {
+            let mut entries: Vec<_> =
+                seats.iter().filter_map(|(_, n)| Some(&rooms.get(*n)?.1)).flatten().copied().collect();
+            entries.sort_unstable_by_key(|entry| entry.seq);
+            if let Some(connection) = seats.first().and_then(|(slot, _)| roster.get(*slot)) {
+                connection.deliver(&WriteBatch::of(entries), position);
+                turns.message().await;
+            }
+        }
+    }
+
+    /// In how many of these rooms each slot has a seat. Empty for a single room.
+    fn seats_in(&self, rooms: &[RoomRun<'_>]) -> Vec<u8> {
+        if rooms.len() < 2 {
+            return Vec::new();
+        }
+        let mut seats = vec![0_u8; self.roster.capacity()];
+        for slot in rooms.iter().flat_map(|(room, _)| self.roster.slots(*room)) {
+            if let Some(seats) = seats.get_mut(*slot) {
+                *seats = seats.saturating_add(1);
+            }
+        }
+        seats
+    }
+
+    /// Handles an entry that does not go to all connections of a room alike: a marker, a hole, a returned message.
+    async fn single_out(&mut self, entry: &Arc<Entry>) {
+        let position = self.position();
+        let batch = WriteBatch::single(entry);
+        let Self { roster, turns, .. } = self;
+        match &entry.audience {
+            Audience::Nobody => roster.iter().for_each(|(_, connection)| connection.cross(entry, position)),
+            Audience::Everyone => {
+                for (_, connection) in roster.iter() {
+                    connection.deliver(&batch, position);
+                    turns.message().await;
+                }
+            }
+            Audience::Room(room) => {
+                for connection in roster.members(room) {
+                    connection.deliver(&batch, position);
+                    turns.message().await;
+                }
+            }
+        }
+    }
+
+    /// The ring has moved on faster than this worker. Its live connections have missed entries: their own tasks find that
+    /// out and close them, and the clients resume from the log.
+    fn skip(&mut self) {
+        warn!("a fan-out worker fell out of the ring: its connections are closed with 4002 and resume from the log");
+        let position = self.position();
+        for (_, connection) in self.roster.iter() {
+            connection.fall_behind(position);
+        }
+        self.position.store(self.ring.last(), Ordering::Release);
+    }
+}
