@@ -1,4 +1,5 @@
-//! Asks an instance whether it is ready: for container health checks, in images that have no other client.
+//! `hubbub health`: asks an instance whether it is ready. For the health checks of container images without an HTTP
+//! client.
 
 use std::{
     io,
@@ -6,62 +7,56 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    body::Body,
-    http::{Request, StatusCode, header},
+use anyhow::{Context, bail};
+use clap::Args;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    time::timeout,
 };
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
 
-/// How long the answer may take.
+/// How long the whole exchange may take.
 const DEADLINE: Duration = Duration::from_secs(3);
+/// Upper bound of the status line, in bytes.
+const MAX_STATUS_LINE: u64 = 256;
 
-/// Why an instance is not known to be ready.
-#[derive(Debug, thiserror::Error)]
-pub enum HealthError {
-    /// Nothing listens there.
-    #[error("cannot reach {0}: {1}")]
-    Unreachable(SocketAddr, io::Error),
-    /// It does not speak HTTP.
-    #[error("{0} gave no answer that makes sense: {1}")]
-    Unintelligible(SocketAddr, hyper::Error),
-    /// It said nothing.
-    #[error("{0} gave no answer within {DEADLINE:?}")]
-    Silent(SocketAddr),
-    /// It says it is not.
-    #[error("{0} is not ready: {1}")]
-    NotReady(SocketAddr, StatusCode),
+const REQUEST: &[u8] = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// Arguments of `hubbub health`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Health {
+    /// Address that the instance listens on.
+    #[arg(long, env = "HUBBUB_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    listen: SocketAddr,
 }
 
-/// Ok if the instance that listens at `listen` is ready.
-///
-/// # Errors
-///
-/// Why it is not, or cannot be asked.
-pub async fn ask(listen: SocketAddr) -> Result<(), HealthError> {
-    let address = reachable(listen);
-    timeout(DEADLINE, exchange(address)).await.unwrap_or(Err(HealthError::Silent(address)))
-}
-
-async fn exchange(address: SocketAddr) -> Result<(), HealthError> {
-    let stream = TcpStream::connect(address).await.map_err(|error| HealthError::Unreachable(address, error))?;
-    let unintelligible = |error| HealthError::Unintelligible(address, error);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(unintelligible)?;
-    let mut request = Request::new(Body::empty());
-    *request.uri_mut() = axum::http::Uri::from_static("/health/ready");
-    request.headers_mut().insert(header::HOST, header::HeaderValue::from_static("localhost"));
-    let status = tokio::select! {
-        answer = sender.send_request(request) => answer.map_err(unintelligible)?.status(),
-        ended = connection => {
-            ended.map_err(unintelligible)?;
-            return Err(HealthError::Silent(address));
+impl Health {
+    /// Ok if the instance answers that it is ready; else an error that says what it answered, or why it did not.
+    pub(crate) async fn check(&self) -> anyhow::Result<()> {
+        let address = reachable(self.listen);
+        let answer = timeout(DEADLINE, status_line(address)).await;
+        let line = answer.with_context(|| format!("{address} did not answer within {DEADLINE:?}"))??;
+        match line.trim_end().strip_prefix("HTTP/1.1 ") {
+            Some(status) if status.starts_with("200") => Ok(()),
+            Some(status) => bail!("{address} is not ready: {status}"),
+            None => bail!("{address} did not answer with HTTP/1.1"),
         }
-    };
-    if status == StatusCode::OK { Ok(()) } else { Err(HealthError::NotReady(address, status)) }
+    }
 }
 
-/// Where an instance can be reached that listens there: `0.0.0.0` is everywhere, and so on the loopback.
+async fn status_line(address: SocketAddr) -> anyhow::Result<String> {
+    let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+    exchange(stream).await.with_context(|| format!("cannot read an answer from {address}"))
+}
+
+async fn exchange(mut stream: TcpStream) -> io::Result<String> {
+    stream.write_all(REQUEST).await?;
+    let mut line = String::new();
+    BufReader::new(stream).take(MAX_STATUS_LINE).read_line(&mut line).await?;
+    Ok(line)
+}
+
+/// Where to reach an instance that listens at `listen`: an unspecified address (`0.0.0.0`, `[::]`) includes loopback.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -69,4 +64,46 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What the check makes of an instance that answers every request with these bytes.
+    async fn check(answer: &'static [u8]) -> Result<(), String> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let health =
+            Health { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, listener.local_addr().unwrap().port())) };
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; REQUEST.len()];
+            stream.read_exact(&mut request).await.unwrap();
+            assert_eq!(request, REQUEST);
+            stream.write_all(answer).await.unwrap();
+        };
+        tokio::join!(health.check(), serve).0.map_err(|error| format!("{error:#}"))
+    }
+
+    #[tokio::test]
+    async fn only_the_status_200_counts_as_ready() {
+        assert_eq!(check(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await, Ok(()));
+        let draining = check(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").await.unwrap_err();
+        assert!(draining.ends_with("is not ready: 503 Service Unavailable"), "{draining}");
+        for answer in [&b""[..], b"SSH-2.0-OpenSSH_9.2\r\n", &[b'x'; 1000]] {
+            let error = check(answer).await.unwrap_err();
+            assert!(error.ends_with("did not answer with HTTP/1.1"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_does_not_listen_is_not_ready() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listen = listener.local_addr().unwrap();
+        drop(listener);
+        let error = format!("{:#}", Health { listen }.check().await.unwrap_err());
+        assert!(error.starts_with(&format!("cannot connect to {listen}: ")), "{error}");
+    }
 }

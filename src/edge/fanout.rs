@@ -187,7 +187,7 @@ fn start_worker<T: Transport>(ring: &Arc<Ring>, rest: Rest, shutdown: &Shutdown)
     let (commands, queue) = mpsc::channel(QUEUE);
     let position = Arc::new(AtomicU64::new(ring.last()));
     let worker = Worker::new(Arc::clone(ring), Arc::clone(&position), rest);
-    shutdown.spawn_until_started(worker.run(queue, ring.watch()));
+    shutdown.spawn_until_shutdown(worker.run(queue, ring.watch()));
     Queue { commands, position }
 }
 

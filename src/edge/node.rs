@@ -114,10 +114,10 @@ impl Node {
             publish_latency: metrics::histogram!(metric::PUBLISH_LATENCY),
         };
         let node = Self { shared: Arc::new(shared) };
-        shutdown.spawn_until_started(node.clone().report_connections());
-        shutdown.spawn_until_started(node.clone().tell_count());
-        shutdown.spawn_until_started(node.clone().tell_status());
-        shutdown.spawn_until_started(node.clone().pass_on_typing());
+        shutdown.spawn_until_shutdown(node.clone().report_connections());
+        shutdown.spawn_until_shutdown(node.clone().tell_count());
+        shutdown.spawn_until_shutdown(node.clone().tell_status());
+        shutdown.spawn_until_shutdown(node.clone().pass_on_typing());
         node
     }
 
