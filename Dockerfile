@@ -6,24 +6,24 @@ RUN npm ci --no-audit --no-fund
 COPY web/ ./
 RUN npm run build
 
+# The manifests of the workspace, each with an empty library. The declared targets (benches and so on) have no sources
+# here and are cut out, as far as the next blank line. The result only changes when a manifest does.
+FROM rust:1.95-slim-bookworm AS manifests
+WORKDIR /build
+COPY . .
+RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock -delete \
+    && find . -name Cargo.toml -exec sed -i -E '/^\[\[(bench|bin|example|test)\]\]/,/^$/d' {} + \
+    && find . -name Cargo.toml -execdir sh -c 'mkdir -p src && touch lib.rs src/lib.rs' \; \
+    && rm lib.rs src/lib.rs \
+    && echo 'fn main() {}' >src/main.rs \
+    && cp src/main.rs web/build.rs \
+    && find . -type d -empty -delete
+
 FROM rust:1.95-slim-bookworm AS server
 WORKDIR /build
-# The dependencies alone first, against empty sources: this layer is built again only when a manifest changes.
-COPY Cargo.toml Cargo.lock ./
-COPY client/Cargo.toml client/
-COPY testbed/Cargo.toml testbed/
-COPY web/Cargo.toml web/
-RUN mkdir -p benches/audit benches/cluster benches/load src client/src testbed/src \
-    && echo 'fn main() {}' >src/main.rs \
-    && cp src/main.rs benches/codec.rs \
-    && cp src/main.rs benches/fanout.rs \
-    && cp src/main.rs benches/relay.rs \
-    && cp src/main.rs benches/audit/main.rs \
-    && cp src/main.rs benches/cluster/main.rs \
-    && cp src/main.rs benches/load/main.rs \
-    && cp src/main.rs web/build.rs \
-    && touch src/lib.rs client/src/lib.rs testbed/src/lib.rs web/lib.rs \
-    && cargo build --release --locked --bin hubbub
+# The dependencies alone, in a layer of their own.
+COPY --from=manifests /build ./
+RUN cargo build --release --locked --bin hubbub
 COPY src/ src/
 COPY web/build.rs web/lib.rs web/
 COPY --from=web /web/dist /dist

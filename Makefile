@@ -1,4 +1,4 @@
-# `make` lists the targets. Rust 1.95 and Node 20 are needed; `make setup` installs the rest.
+# `make` lists the targets. They need Rust 1.95 and Node 20; `make setup` installs the rest.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -9,7 +9,8 @@ export PATH := $(PATH):/usr/sbin:$(HOME)/.cargo/bin
 CARGO_TARGET_DIR ?= target
 IMAGE ?= hubbub:latest
 DOCKER ?= docker
-SCRIPTS := .ci/run benches/peers/launch scripts/cluster scripts/compose-test scripts/setup scripts/test
+SCRIPTS := .ci/run benches/peers/launch scripts/cluster scripts/compose-test scripts/packages scripts/setup scripts/setup-ci \
+	scripts/steps
 
 .PHONY: help
 help: ## list the targets
@@ -20,29 +21,40 @@ run: ## start one instance on http://127.0.0.1:8080
 	cargo run --release
 
 .PHONY: demo
-demo: sdk ## fill a few rooms with a conversation, on an instance that runs or on one of its own
+demo: sdk ## fill a few rooms with a conversation, on a running instance or on a new one
 	node --experimental-websocket --no-warnings examples/demo/demo.mjs $(ARGS)
 
 .PHONY: cluster
 cluster: ## start Redis, three instances and HAProxy here, without Docker
 	scripts/cluster
 
+.PHONY: test
+test: ## formatting, Clippy and every test: run it before each commit (installs what it needs, as root)
+	scripts/steps setup lint doc test-rust audit-short test-web test-browser
+
+.PHONY: lint-all
+lint-all: ## what CI checks besides: dependencies, Dockerfile, deployments, alerts, scripts, spelling
+	scripts/steps setup-ci lint-deps lint-ops
+
 .PHONY: setup
-setup: ## install what the tests need
+setup: ## install what `make test` needs, besides Rust and Node
 	scripts/setup
 
-.PHONY: test
-test: ## everything that CI runs
-	scripts/test
+.PHONY: setup-ci
+setup-ci: ## install what `make lint-all` needs besides; compiles two cargo tools
+	scripts/setup-ci
 
 .PHONY: fmt
 fmt: ## format the Rust code
 	cargo fmt --all
 
 .PHONY: lint
-lint: ## formatting, Clippy, unused and unwanted dependencies
+lint: ## formatting and Clippy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: lint-deps
+lint-deps: ## unused dependencies, licences and sources of the others
 	cargo machete
 	cargo deny --locked check bans licenses sources
 
@@ -56,11 +68,11 @@ types: ## write the TypeScript types of the protocol from the Rust types
 	WRITE_TYPES=1 cargo test --locked --package hubbub-protocol -- typescript
 
 .PHONY: doc
-doc: ## the Rust documentation, without a warning
+doc: ## build the Rust documentation; warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 
 .PHONY: test-rust
-test-rust: ## unit, integration and documentation tests
+test-rust: ## unit, integration and documentation tests, with cargo-nextest if it is installed
 	if cargo nextest --version >/dev/null 2>&1; \
 	then cargo nextest run --workspace --locked; \
 	else cargo test --workspace --lib --bins --tests --examples --locked; fi
@@ -71,13 +83,13 @@ test-web: web/node_modules/.package-lock.json ## types, lint and unit tests of t
 	npm --prefix web run check
 
 .PHONY: test-browser
-test-browser: web/node_modules/.package-lock.json web/e2e/node_modules/.package-lock.json ## two instances and HAProxy in a real browser
+test-browser: web/node_modules/.package-lock.json web/e2e/node_modules/.package-lock.json ## the browser app in Chromium, with two instances behind HAProxy
 	npm --prefix web run types:e2e
 	cargo build --locked --bin hubbub
 	HUBBUB_BIN="$(abspath $(CARGO_TARGET_DIR))/debug/hubbub" node web/e2e/run.mjs
 
 .PHONY: lighthouse
-lighthouse: web/lighthouse/node_modules/.package-lock.json ## have Lighthouse look at the browser app; not part of `make test`
+lighthouse: web/lighthouse/node_modules/.package-lock.json ## check the browser app with Lighthouse; not part of `make test`
 	cargo build --release --locked --bin hubbub
 	HUBBUB_BIN="$(abspath $(CARGO_TARGET_DIR))/release/hubbub" node web/lighthouse/run.mjs
 
@@ -86,7 +98,7 @@ lighthouse: web/lighthouse/node_modules/.package-lock.json ## have Lighthouse lo
 
 .PHONY: lint-ops
 lint-ops: export PATH := $(CURDIR)/.venv/bin:$(PATH)
-lint-ops: .venv/installed ## Dockerfile, compose, HAProxy, Fly, alerts, workflow, scripts, spelling
+lint-ops: .venv/installed ## Dockerfile, deployments, alerts, workflow, scripts, spelling
 	hadolint Dockerfile
 	docker-compose config --quiet
 	check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
@@ -115,7 +127,7 @@ compose-test: ## chat through the compose stack while an instance stops
 	scripts/compose-test
 
 .PHONY: bench
-bench: ## the benchmarks
+bench: ## the benchmarks of single parts
 	cargo bench --workspace --locked
 
 .PHONY: audit-census
@@ -123,16 +135,16 @@ audit-census: ## the connection counter while clients and instances come and go
 	cargo bench --locked --bench cluster -- census $(ARGS)
 
 .PHONY: audit-herd
-audit-herd: ## 2000 clients that come back at once when their instance dies
+audit-herd: ## 2000 clients that reconnect at once after their instance was killed
 	cargo bench --locked --bench cluster -- herd $(ARGS)
 
 .PHONY: audit
-audit: ## every fault on real processes: nothing lost, nothing twice, nothing out of order
+audit: ## inject every fault into real processes: nothing lost, duplicated or reordered
 	cargo bench --locked --bench audit -- $(ARGS)
 
 .PHONY: audit-control
 audit-control: CONTROL = cargo bench --locked --bench audit -- --program $(CARGO_TARGET_DIR)/release/examples/plain_publish --stay 0 --any-place --times 1
-audit-control: ## a relay that is a plain PUBLISH: each fault must be found out, and nothing where there is none
+audit-control: ## check the audit itself: a server with a plain PUBLISH must fail it where faults lose messages, and only there
 	cargo build --release --locked --example plain_publish
 	$(CONTROL) --only kill-pubsub,restart-empty,cut-link,instance-kill,cut-mid-frame --expect-loss $(ARGS)
 	$(CONTROL) --only pause,slow-readers $(ARGS)
@@ -143,15 +155,15 @@ audit-short: ## a selection of the audit, in less than a minute
 
 .PHONY: soak
 soak: MINUTES ?= 10
-soak: ## random faults for MINUTES=10, and whether the instances grow
+soak: ## random faults for MINUTES=10, and a check that memory does not grow
 	cargo bench --locked --bench audit -- --soak $(MINUTES) $(ARGS)
 
 .PHONY: load
-load: ## the load generator, for example: make load ARGS="--preset paced --baseline raw"
+load: ## measure throughput and latency, for example: make load ARGS="--preset paced --baseline raw"
 	cargo bench --bench load --locked -- $(ARGS)
 
 PEERS ?= raw,uwebsockets,nats,axum,socketioxide,ws,socket-io
 
 .PHONY: peers
-peers: ## other servers under the same load: make peers PEERS=raw,nats ARGS="--preset burst"
+peers: ## measure other servers under the same load: make peers PEERS=raw,nats ARGS="--preset burst"
 	cargo bench --bench load --locked -- --preset paced --rounds 3 --baseline $(PEERS) $(ARGS)

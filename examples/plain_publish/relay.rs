@@ -66,7 +66,7 @@ impl Relay {
         let (said, _) = broadcast::channel(BEHIND);
         let heard = Arc::new(Mutex::new(Heard { seq: 0, said, connections: 0 }));
         let relay = Self { channel: format!("{prefix}:plain").into(), redis, heard };
-        shutdown.spawn_until_started(relay.clone().hear(subscriber));
+        shutdown.spawn_until_shutdown(relay.clone().hear(subscriber));
         Ok(relay)
     }
 

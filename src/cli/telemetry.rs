@@ -1,4 +1,4 @@
-//! What the process tells about itself: its log lines, and the recorder of its metrics.
+//! The log lines of the process, and the recorder of its metrics.
 
 use std::{io, time::Duration};
 
@@ -6,38 +6,38 @@ use hubbub_lifecycle::metric;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
-/// Upper bounds of the latency histograms' buckets, in seconds.
+/// Upper bounds of the buckets of the latency histograms, in seconds.
 const BUCKETS: [f64; 15] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-/// How often the recorder tidies up its histograms.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// How often the recorder merges the samples of its histograms into the buckets.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Logs to standard error, for people.
+/// Writes log lines for people to standard error.
 ///
 /// # Errors
 ///
-/// The filter cannot be read.
+/// The filter cannot be parsed.
 pub(crate) fn log_pretty(filter: &str) -> Result<(), ParseError> {
     tracing_subscriber::fmt().with_env_filter(env_filter(filter)?).with_writer(io::stderr).with_target(false).init();
     Ok(())
 }
 
-/// Logs to standard error, one JSON object a line.
+/// Writes log lines to standard error, one JSON object per line.
 ///
 /// # Errors
 ///
-/// The filter cannot be read.
+/// The filter cannot be parsed.
 pub(crate) fn log_json(filter: &str) -> Result<(), ParseError> {
     tracing_subscriber::fmt().with_env_filter(env_filter(filter)?).with_writer(io::stderr).json().init();
     Ok(())
 }
 
-/// The codec logs whole frames at its finest level, secrets in them included: it never gets there.
+/// The WebSocket library logs whole frames at TRACE, with the secrets in them. So it never logs below INFO.
 fn env_filter(filter: &str) -> Result<EnvFilter, ParseError> {
     Ok(EnvFilter::try_new(filter)?.add_directive("tungstenite=info".parse()?))
 }
 
-/// Installs the recorder. The handle renders what it has. Call once, before any metric is touched.
+/// Installs the recorder; the handle renders the metrics. Call it once, before any metric is used.
 ///
 /// # Errors
 ///
@@ -50,9 +50,9 @@ pub(crate) fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// Keeps the recorder tidy, for as long as the process serves.
-pub(crate) async fn keep_tidy(handle: PrometheusHandle) -> ! {
-    let mut tick = tokio::time::interval(UPKEEP);
+/// Runs the upkeep of the recorder, without end. Otherwise its memory grows until the next scrape.
+pub(crate) async fn maintain(handle: PrometheusHandle) -> ! {
+    let mut tick = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
         tick.tick().await;
         handle.run_upkeep();

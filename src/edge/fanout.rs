@@ -78,7 +78,7 @@ impl<T: Transport> Fanout<T> {
             let (commands, queue) = mpsc::channel(QUEUE);
             let worker = Worker::new(Arc::clone(ring), Arc::clone(&rooms), coalescing, encode);
             let position = worker.shared_position();
-            shutdown.spawn_until_started(worker.run(queue, ring.watch()));
+            shutdown.spawn_until_shutdown(worker.run(queue, ring.watch()));
             WorkerHandle { commands, position }
         };
         let workers = (0..processors).map(start_worker).collect();

@@ -120,10 +120,10 @@ impl Node {
             publish_latency: metrics::histogram!(metric::PUBLISH_LATENCY),
         };
         let node = Self { instance: Arc::new(instance) };
-        shutdown.spawn_until_started(node.clone().report_connections());
-        shutdown.spawn_until_started(node.clone().announce_count());
-        shutdown.spawn_until_started(node.clone().announce_status());
-        shutdown.spawn_until_started(node.clone().pass_on_typing());
+        shutdown.spawn_until_shutdown(node.clone().report_connections());
+        shutdown.spawn_until_shutdown(node.clone().announce_count());
+        shutdown.spawn_until_shutdown(node.clone().announce_status());
+        shutdown.spawn_until_shutdown(node.clone().pass_on_typing());
         node
     }
 

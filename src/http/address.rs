@@ -1,4 +1,4 @@
-//! Whose connection it is, seen through proxies.
+//! The address of a client, also behind proxies.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -7,16 +7,17 @@ use ipnet::IpNet;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// What counts as one address: a household or a machine has a whole /64 of IPv6.
-pub(super) fn neighbourhood(address: IpAddr) -> IpAddr {
+/// The key by which the limit for one address counts: an IPv4 address, or the /64 of an IPv6 address, since one machine
+/// or household has a whole /64.
+pub(super) fn quota_key(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
     }
 }
 
-/// The client's address: the peer's, or, as far as trusted proxies vouch for it, the last one in `X-Forwarded-For` that is
-/// not a trusted proxy itself.
+/// The client's address: the peer's, or, if the peer is a trusted proxy, the last address in `X-Forwarded-For` that is not
+/// a trusted proxy itself.
 pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
@@ -27,7 +28,7 @@ pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet
     let hops: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
     let mut client = peer;
     for hop in hops.iter().rev() {
-        // what no proxy of ours can have written ends the chain
+        // A trusted proxy writes addresses only. The client may have written the rest.
         let Ok(address) = hop.parse::<IpAddr>() else { break };
         client = address.to_canonical();
         if !is_trusted(&client) {
@@ -56,10 +57,10 @@ mod tests {
 
     #[test]
     fn a_whole_64_of_ipv6_counts_as_one_address() {
-        let place = |address: &str| neighbourhood(address.parse().unwrap());
-        assert_eq!(place("2001:db8::1"), place("2001:db8::ffff:1"));
-        assert_ne!(place("2001:db8::1"), place("2001:db8:0:1::1"));
-        assert_ne!(place("1.2.3.4"), place("1.2.3.5"));
+        let key = |address: &str| quota_key(address.parse().unwrap());
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_ne!(key("1.2.3.4"), key("1.2.3.5"));
     }
 
     #[test]

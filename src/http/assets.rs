@@ -8,35 +8,35 @@ use hubbub_web::Asset;
 
 use super::problem::Problem;
 
-const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
-const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
-/// Serves a file of the app. Paths without a dot are places within it, and get its page.
+/// Serves a file of the app. A path whose last part has no dot is a route of the app, and gets its page.
 pub(super) async fn app(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if method != Method::GET && method != Method::HEAD {
-        return Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method").into_response();
+        return Problem::method_not_allowed().into_response();
     }
     let path = uri.path();
-    let is_place = !path.rsplit('/').next().unwrap_or_default().contains('.') && !path.starts_with("/v1/");
-    let asset = hubbub_web::asset(path).or_else(|| if is_place { hubbub_web::asset("index.html") } else { None });
+    let is_route = !path.rsplit('/').next().unwrap_or_default().contains('.') && !path.starts_with("/v1/");
+    let asset = hubbub_web::asset(path).or_else(|| if is_route { hubbub_web::asset("index.html") } else { None });
     asset.map_or_else(
-        || Problem::new(StatusCode::NOT_FOUND, "there is nothing here").into_response(),
+        || Problem::new(StatusCode::NOT_FOUND, "nothing is served at this path").into_response(),
         |asset| respond(asset, &headers),
     )
 }
 
 fn respond(asset: &'static Asset, request: &HeaderMap) -> Response {
-    let (encoding, body) = choose(asset, request);
+    let (encoding, body) = smallest(asset, request);
     let etag = encoding
         .map_or_else(|| asset.etag.to_owned(), |encoding| format!("{}-{encoding}\"", asset.etag.trim_end_matches('"')));
     let unchanged = request.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok());
-    let mut response = if unchanged.is_some_and(|known| known.split(',').any(|known| names(known.trim(), &etag))) {
+    let mut response = if unchanged.is_some_and(|known| known.split(',').any(|known| is_same(known.trim(), &etag))) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         ([(header::CONTENT_TYPE, asset.content_type)], body).into_response()
     };
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, if asset.immutable { FOR_EVER } else { ASK_AGAIN });
+    headers.insert(header::CACHE_CONTROL, if asset.immutable { IMMUTABLE } else { REVALIDATE });
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         headers.insert(header::ETAG, etag);
@@ -47,13 +47,13 @@ fn respond(asset: &'static Asset, request: &HeaderMap) -> Response {
     response
 }
 
-/// Whether a tag that the client has is this one, or any. A proxy may have weakened it on the way (RFC 9110, 13.1.2).
-fn names(known: &str, etag: &str) -> bool {
+/// Whether a tag from `If-None-Match` is this one. A proxy may have made it a weak one (RFC 9110, 13.1.2).
+fn is_same(known: &str, etag: &str) -> bool {
     known == "*" || known.trim_start_matches("W/") == etag
 }
 
-/// The smallest form that the client takes.
-fn choose(asset: &'static Asset, request: &HeaderMap) -> (Option<&'static str>, &'static [u8]) {
+/// The smallest encoding of the file that the client accepts.
+fn smallest(asset: &'static Asset, request: &HeaderMap) -> (Option<&'static str>, &'static [u8]) {
     let accepted = request.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let takes = |name: &str| {
         accepted.split(',').any(|part| {
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_place_in_the_app_gets_its_page_and_a_missing_file_does_not() {
+    async fn a_route_of_the_app_gets_its_page_and_a_missing_file_does_not() {
         let status =
             async |path: &'static str| app(Method::GET, Uri::from_static(path), HeaderMap::new()).await.status();
         assert_eq!(status("/").await, StatusCode::OK);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_client_has_is_not_sent_again() {
+    async fn a_file_that_the_client_has_is_not_sent_again() {
         let first = app(Method::GET, Uri::from_static("/"), HeaderMap::new()).await;
         let etag = first.headers().get(header::ETAG).unwrap().clone();
         let again =

@@ -1,8 +1,8 @@
-//! HTTP surface: routes, the upgrade, health, and the embedded app.
+//! The HTTP server of an instance: listener, routes, WebSocket upgrade, limits, health, and the embedded app.
 
+mod access;
 mod address;
 mod assets;
-pub mod health;
 pub mod listener;
 mod origin;
 pub mod problem;
@@ -18,7 +18,7 @@ use std::{
 
 use axum::{
     Extension, Router,
-    extract::{ConnectInfo, State},
+    extract::{ConnectInfo, DefaultBodyLimit, State},
     http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header},
     response::Response,
     routing::get,
@@ -32,10 +32,9 @@ use hubbub_lifecycle::{Quota, Secret, Shutdown, metric};
 use hubbub_protocol::{CloseReason, MAX_FRAME_BYTES};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
-use tower::{limit::GlobalConcurrencyLimitLayer, util::MapResponseLayer};
+use tower::util::MapResponseLayer;
 use tower_http::{
     cors::{AllowOrigin, CorsLayer},
-    limit::RequestBodyLimitLayer,
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
     set_header::SetResponseHeaderLayer,
     timeout::TimeoutLayer,
@@ -44,51 +43,50 @@ use tower_http::{
 use tracing::{Level, debug_span};
 
 use self::{
-    address::{client_address, neighbourhood},
+    access::{Access, ApiKey},
+    address::{client_address, quota_key},
     listener::Slot,
     origin::AllowedOrigins,
     problem::Problem,
     upgrade::Upgrade,
 };
 
-/// How long a request may take.
+/// How long the answer to a request may take.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
-/// The largest body of a request, in bytes.
+/// Upper bound for the body of a request, in bytes.
 const MAX_REQUEST_BYTES: usize = 64 * 1024;
-/// Upgrades that are worked on at a time; the others wait for their turn.
-const UPGRADES_AT_ONCE: usize = 512;
-/// When a client may come again that found no place, in milliseconds.
-const FULL_RETRY_MS: u64 = 2000;
+/// When a client may try again that was refused for lack of room, in milliseconds.
+const RETRY_MS: u64 = 2000;
 
-/// Nothing but what this server sends, no inline script or style, and no text that becomes markup.
+/// The app loads files of this server only, uses no inline script or style, and never turns text into markup.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 const PERMISSIONS_POLICY: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
 
-/// How the public routes behave.
+/// Settings of the public routes.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Key with which a back end may publish; none: it may not.
+    /// Key with which a back end may publish over HTTP. `None` turns that off.
     pub api_key: Option<Secret>,
-    /// Origins whose pages may connect, in lower case, beside those of the same host; `*` stands for all.
+    /// Origins, in lower case, whose pages may connect, besides those of the same host. `*` allows all.
     pub allowed_origins: Vec<String>,
-    /// Proxies whose `X-Forwarded-For` counts.
+    /// Proxies whose `X-Forwarded-For` header is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// WebSockets of this instance.
+    /// Upper bound for the WebSockets of this instance.
     pub max_connections: usize,
-    /// WebSockets of one address.
+    /// Upper bound for the WebSockets of one IPv4 address or IPv6 /64.
     pub max_per_address: usize,
-    /// Publishes of one connection.
+    /// How fast one connection may publish.
     pub publish_rate: Rate,
 }
 
-/// What the routes share.
+/// The state that the routes share.
 #[derive(Clone, Debug)]
 struct App {
     node: Node,
-    api_key: Option<Secret>,
+    access: Arc<dyn Access>,
     origins: AllowedOrigins,
     trusted_proxies: Arc<[IpNet]>,
     websockets: Arc<Semaphore>,
@@ -101,7 +99,7 @@ struct App {
 pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
     let app = App {
         node: node.clone(),
-        api_key: options.api_key.clone(),
+        access: Arc::new(ApiKey(options.api_key.clone())),
         origins: AllowedOrigins::from_list(&options.allowed_origins),
         trusted_proxies: options.trusted_proxies.clone().into(),
         websockets: Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS))),
@@ -109,25 +107,24 @@ pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
         rate: options.publish_rate,
         shutdown: shutdown.clone(),
     };
-    let upgrades = get(accept).layer(GlobalConcurrencyLimitLayer::new(UPGRADES_AT_ONCE));
     Router::new()
-        .route("/ws", upgrades)
+        .route("/ws", get(accept))
         .route("/v1/rooms/{room}/messages", get(rooms::history).post(rooms::publish))
         .route("/v1/stats", get(status::stats))
         .route("/health/live", get(status::live))
         .route("/health/ready", get(status::ready))
         .fallback(assets::app)
-        .method_not_allowed_fallback(method_not_allowed)
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .with_state(app)
         .layer(cors(&options.allowed_origins))
-        .layer(RequestBodyLimitLayer::new(MAX_REQUEST_BYTES))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_DEADLINE))
-        .layer(MapResponseLayer::new(Problem::speak_for))
-        .layer(standing(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
-        .layer(standing(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(standing(header::REFERRER_POLICY, "no-referrer"))
-        .layer(standing(HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY))
-        .layer(standing(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
+        .layer(MapResponseLayer::new(Problem::as_problem))
+        .layer(default_header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+        .layer(default_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(default_header(header::REFERRER_POLICY, "no-referrer"))
+        .layer(default_header(HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY))
+        .layer(default_header(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(
             TraceLayer::new_for_http()
@@ -137,11 +134,7 @@ pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
 }
 
-async fn method_not_allowed() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
-}
-
-/// The routes for those who operate the instance. `render` writes the metrics down.
+/// The routes of the admin listener. `render` returns the metrics in the text format of Prometheus.
 pub fn admin_router(node: &Node, render: impl Fn() -> String + Clone + Send + Sync + 'static) -> Router {
     let (node, ready) = (node.clone(), metrics::gauge!(metric::READY));
     let scrape = async move || {
@@ -159,38 +152,41 @@ async fn accept(
     headers: HeaderMap,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
-    if !app.origins.admits(&headers) {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "pages of this origin may not connect: see --allowed-origins"));
+    if !app.origins.allows(&headers) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "pages of this origin may not connect; --allowed-origins can allow them",
+        ));
     }
     if app.node.phase() == Phase::Closed {
         return Err(Problem::draining());
     }
     if app.node.readiness() == Readiness::Starting {
-        let detail = "this instance has not reached the log yet";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_ms(FULL_RETRY_MS));
+        let detail = "this instance is starting: it has not read the log yet";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_ms(RETRY_MS));
     }
     let Ok(websocket) = Arc::clone(&app.websockets).try_acquire_owned() else {
-        let detail = "this instance has as many connections as it may: see --max-connections";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_ms(FULL_RETRY_MS));
+        let detail = "this instance has no room for more connections (--max-connections)";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_ms(RETRY_MS));
     };
     let address = client_address(peer.ip(), &headers, &app.trusted_proxies);
     let response = upgrade.response();
-    app.shutdown.clone().spawn_expendable(async move {
+    app.shutdown.clone().spawn_isolated(async move {
         let Some(socket) = upgrade.socket(MAX_FRAME_BYTES).await else { return };
-        admit(app, socket, address).await;
+        run(app, socket, address).await;
         drop((websocket, slot));
     });
     Ok(response)
 }
 
-async fn admit(app: App, socket: Socket, address: IpAddr) {
-    match app.addresses.take(neighbourhood(address)) {
+async fn run(app: App, socket: Socket, address: IpAddr) {
+    match app.addresses.take(quota_key(address)) {
         Some(_permit) => conversation::run(socket, app.node, app.rate).await,
         None => conversation::reject(socket, CloseReason::TooManyConnections).await,
     }
 }
 
-/// Pages of the listed origins may read what is public here.
+/// Lets pages of the listed origins read the answers.
 fn cors(origins: &[String]) -> CorsLayer {
     let listed = if origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
@@ -200,7 +196,7 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new().allow_origin(listed)
 }
 
-fn standing(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+fn default_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
 }
 

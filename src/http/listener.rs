@@ -1,4 +1,4 @@
-//! Accepts connections and speaks HTTP/1.1 on them, with the deadlines that `axum::serve` does not set.
+//! Accepts connections and serves HTTP/1.1 on them, with deadlines and bounds that `axum::serve` does not have.
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -15,30 +15,32 @@ use tokio::{
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-/// From a connection's turn, or the end of a response, to the end of the next request's headers. Who has
-/// waited longer than that when a turn comes has probably given up, and is let go of without an answer.
+/// How long a client may take to send the headers of a request, from its turn or from the end of the previous response.
+/// A connection that has waited longer than this for its turn is closed without an answer: its client has probably given
+/// up.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
-/// What a request's headers may take, in bytes.
+/// Upper bound for the headers of a request, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
-/// How long requests in progress may take once shutdown has begun.
-const LAST_REQUESTS: Duration = Duration::from_secs(2);
-/// Connections that may wait to be accepted.
+/// How long requests in progress may take after shutdown has begun.
+const LAST_REQUESTS_DEADLINE: Duration = Duration::from_secs(2);
+/// Connections that may wait in the kernel to be accepted.
 const BACKLOG: u32 = 4096;
-/// Connections that may wait for their turn to speak HTTP.
-const WAITING: usize = 8192;
-/// Connections that speak HTTP at a time.
-const HTTP_CONNECTIONS: usize = 1024;
-/// How long a peer may leave what was sent to it unacknowledged, or take nothing at all.
+/// Accepted connections that may wait for their turn.
+const MAX_WAITING: usize = 8192;
+/// Connections that are served HTTP at the same time.
+const MAX_SERVED: usize = 1024;
+/// `TCP_USER_TIMEOUT`: how long sent data may stay unacknowledged, or the peer's receive window closed.
 #[cfg(target_os = "linux")]
 const TRANSPORT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Pause after a failed accept: it fails because descriptors or memory ran out.
+/// Pause after an accept that failed because descriptors or memory ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Listens at `address` with a queue that takes a storm of connections. Port 0 picks a free one.
+/// Listens at `address`, with an accept queue long enough for thousands of clients that reconnect at once. Port 0 picks
+/// a free port.
 ///
 /// # Errors
 ///
-/// The address is taken, not this machine's, or not ours to take.
+/// The port is in use, the address is not one of this machine, or the process lacks the permission.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
@@ -46,11 +48,12 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// One of the connections there may be. Every request carries it as an extension; a handler that upgrades keeps it as long as the socket.
+/// Counts one open connection towards the limit of [`serve`]. Every request carries it as an extension; a handler that
+/// upgrades must keep it as long as the socket.
 #[derive(Clone, Debug)]
 pub struct Slot(#[cfg_attr(not(test), expect(dead_code, reason = "it is held, not read"))] Arc<OwnedSemaphorePermit>);
 
-/// A connection that was accepted.
+/// An accepted connection, and when it was accepted.
 struct Accepted {
     stream: TcpStream,
     peer: SocketAddr,
@@ -58,31 +61,35 @@ struct Accepted {
     at: Instant,
 }
 
-/// Serves `router` until shutdown begins. Requests in progress then end in tasks of their own, which [`Shutdown::finish`] waits for.
+/// Serves `router` until shutdown begins. Requests in progress then end in tasks of their own, and [`Shutdown::finish`]
+/// waits for those.
 ///
-/// Those that speak HTTP are bounded, since they need memory: the others wait, without any. At most `connections` are open, upgraded
-/// ones among them as long as somebody keeps their [`Slot`]. What comes then waits in the kernel's queue: a client that finds that one full
-/// is silent for a second before it tries again, and then for two.
+/// At most `connections` are open at the same time, and upgraded ones count as long as their [`Slot`] is kept. Further
+/// connections wait in the kernel's accept queue. If that is full, the client's kernel tries again after a second, then
+/// after two. To keep it short, connections are accepted before there is room to serve them: they wait here, which costs
+/// no buffers, until one of the few that are served HTTP at the same time is done.
 pub async fn serve(listener: TcpListener, connections: usize, router: Router, shutdown: Shutdown) {
     let slots = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
-    let (entrance, queue) = mpsc::channel(WAITING);
-    let serving = async { tokio::join!(accept(listener, slots, entrance), converse(queue, router, shutdown.clone())) };
+    let (sender, queue) = mpsc::channel(MAX_WAITING);
+    let serving = async { tokio::join!(accept(listener, slots, sender), dispatch(queue, router, shutdown.clone())) };
     tokio::select! {
         () = shutdown.started() => (),
-        _ended = serving => (),
+        _done = serving => (),
     }
 }
 
-async fn accept(listener: TcpListener, slots: Arc<Semaphore>, entrance: mpsc::Sender<Accepted>) {
-    while let Ok(entry) = entrance.reserve().await {
-        // it is never closed
+async fn accept(listener: TcpListener, slots: Arc<Semaphore>, sender: mpsc::Sender<Accepted>) {
+    while let Ok(entry) = sender.reserve().await {
+        // The semaphore is never closed.
         let Ok(permit) = Arc::clone(&slots).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let slot = Slot(Arc::new(permit));
                 entry.send(Accepted { stream, peer, slot, at: Instant::now() });
             }
-            Err(error) if is_about_one_peer(&error) => debug!(%error, "a peer left before it was accepted"),
+            Err(error) if concerns_one_peer(&error) => {
+                debug!(%error, "a client closed its connection before it was accepted");
+            }
             Err(error) => {
                 warn!(%error, "cannot accept connections; trying again");
                 sleep(ACCEPT_PAUSE).await;
@@ -91,25 +98,26 @@ async fn accept(listener: TcpListener, slots: Arc<Semaphore>, entrance: mpsc::Se
     }
 }
 
-async fn converse(mut queue: mpsc::Receiver<Accepted>, router: Router, shutdown: Shutdown) {
-    let turns = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
-    // it is never closed
+/// Starts to serve each connection when there is room for it.
+async fn dispatch(mut queue: mpsc::Receiver<Accepted>, router: Router, shutdown: Shutdown) {
+    let turns = Arc::new(Semaphore::new(MAX_SERVED));
+    // The semaphore is never closed.
     while let Ok(turn) = Arc::clone(&turns).acquire_owned().await {
         let Some(accepted) = queue.recv().await else { return };
         if accepted.at.elapsed() > HEADER_DEADLINE {
-            debug!(net.peer = %accepted.peer, "a connection had to wait too long for its turn");
+            debug!(net.peer = %accepted.peer, "closing a connection that has waited too long for its turn");
             continue;
         }
-        let conversation = talk(accepted, router.clone(), shutdown.clone());
-        shutdown.spawn_expendable(async move {
-            conversation.await;
+        let connection = serve_connection(accepted, router.clone(), shutdown.clone());
+        shutdown.spawn_isolated(async move {
+            connection.await;
             drop(turn);
         });
     }
 }
 
-async fn talk(Accepted { stream, peer, slot, .. }: Accepted, router: Router, shutdown: Shutdown) {
-    tune(&stream);
+async fn serve_connection(Accepted { stream, peer, slot, .. }: Accepted, router: Router, shutdown: Shutdown) {
+    set_options(&stream);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(slot.clone());
@@ -130,7 +138,7 @@ async fn talk(Accepted { stream, peer, slot, .. }: Accepted, router: Router, shu
         outcome = connection.as_mut() => outcome,
         () = shutdown.started() => {
             connection.as_mut().graceful_shutdown();
-            timeout(LAST_REQUESTS, connection).await.unwrap_or(Ok(()))
+            timeout(LAST_REQUESTS_DEADLINE, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = outcome {
@@ -138,15 +146,15 @@ async fn talk(Accepted { stream, peer, slot, .. }: Accepted, router: Router, shu
     }
 }
 
-/// Without these the connection works, with latency and patience that are the system's choice.
-fn tune(stream: &TcpStream) {
+/// Errors are ignored: without these options the connection works too, but adds latency and notices a dead peer late.
+fn set_options(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let _refused = socket.set_tcp_nodelay(true);
     #[cfg(target_os = "linux")]
     let _refused = socket.set_tcp_user_timeout(Some(TRANSPORT_TIMEOUT));
 }
 
-fn is_about_one_peer(error: &io::Error) -> bool {
+fn concerns_one_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
@@ -165,14 +173,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_comes_before_there_is_room_waits_here_not_in_the_short_queue_of_the_kernel() {
+    async fn connections_that_cannot_be_served_yet_do_not_fill_the_queue_of_the_kernel() {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let listener = socket.listen(8).unwrap();
         let address = listener.local_addr().unwrap();
-        let (entrance, queue) = mpsc::channel(100);
+        let (sender, queue) = mpsc::channel(100);
         let shutdown = Shutdown::default();
-        shutdown.spawn_until_started(accept(listener, Arc::new(Semaphore::new(100)), entrance));
+        shutdown.spawn_until_shutdown(accept(listener, Arc::new(Semaphore::new(100)), sender));
         let mut clients = Vec::new();
         while queue.len() < 100 {
             let client = timeout(Duration::from_secs(30), TcpStream::connect(address)).await.unwrap();
@@ -182,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_has_its_place_as_long_as_it_lasts_or_what_came_of_it() {
+    async fn a_slot_is_free_again_when_neither_the_connection_nor_a_handler_keeps_it() {
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let (keep, mut kept) = mpsc::channel(4);
@@ -190,9 +198,9 @@ mod tests {
         let shutdown = Shutdown::default();
         shutdown.spawn(serve(listener, 1, Router::new().route("/", route), shutdown.clone()));
 
-        let mut first = ask(address).await;
-        hear(&mut first).await;
-        let mut second = ask(address).await;
+        let mut first = send_request(address).await;
+        expect_200(&mut first).await;
+        let mut second = send_request(address).await;
         drop(first);
         let slot = kept.recv().await.unwrap();
         let held = async {
@@ -201,35 +209,39 @@ mod tests {
             }
         };
         timeout(Duration::from_secs(30), held).await.unwrap();
-        assert_eq!(kept.try_recv().unwrap_err(), TryRecvError::Empty, "the connection is gone, and its slot is not");
+        assert_eq!(
+            kept.try_recv().unwrap_err(),
+            TryRecvError::Empty,
+            "the handler keeps the slot of a connection that is closed"
+        );
         drop(slot);
-        hear(&mut second).await;
+        expect_200(&mut second).await;
         shutdown.finish(Duration::from_secs(30)).await.unwrap();
     }
 
     #[tokio::test]
-    async fn who_has_waited_too_long_for_a_turn_gets_no_answer() {
+    async fn a_connection_that_has_waited_too_long_for_its_turn_gets_no_answer() {
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let mut client = ask(listener.local_addr().unwrap()).await;
+        let mut client = send_request(listener.local_addr().unwrap()).await;
         let (stream, peer) = listener.accept().await.unwrap();
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let at = Instant::now().checked_sub(HEADER_DEADLINE + Duration::from_secs(1)).unwrap();
-        let (entrance, queue) = mpsc::channel(1);
-        assert!(entrance.send(Accepted { stream, peer, slot: Slot(Arc::new(permit)), at }).await.is_ok());
+        let (sender, queue) = mpsc::channel(1);
+        assert!(sender.send(Accepted { stream, peer, slot: Slot(Arc::new(permit)), at }).await.is_ok());
         let shutdown = Shutdown::default();
-        shutdown.spawn_until_started(converse(queue, Router::new(), shutdown.clone()));
-        let heard = timeout(Duration::from_secs(30), client.read(&mut [0; 12])).await.unwrap();
-        assert_eq!(heard.unwrap_or(0), 0, "the connection ends");
+        shutdown.spawn_until_shutdown(dispatch(queue, Router::new(), shutdown.clone()));
+        let received = timeout(Duration::from_secs(30), client.read(&mut [0; 12])).await.unwrap();
+        assert_eq!(received.unwrap_or(0), 0, "the connection ends");
         shutdown.start();
     }
 
-    async fn ask(address: SocketAddr) -> TcpStream {
+    async fn send_request(address: SocketAddr) -> TcpStream {
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
         client
     }
 
-    async fn hear(client: &mut TcpStream) {
+    async fn expect_200(client: &mut TcpStream) {
         let mut status = [0; 12];
         timeout(Duration::from_secs(30), client.read_exact(&mut status)).await.unwrap().unwrap();
         assert_eq!(&status, b"HTTP/1.1 200");

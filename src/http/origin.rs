@@ -1,23 +1,23 @@
-//! Whose pages may open a WebSocket here.
+//! The web pages that may open a WebSocket.
 //!
-//! A browser sends cookies and reaches private networks whatever page it shows; only `Origin` tells which page asks.
-//! Clients that are no browsers send none, and may connect.
+//! A browser lets any page connect, with the user's cookies and from the user's network. Only the header `Origin` tells
+//! which page it is. Clients other than browsers do not send it, and may connect.
 
 use axum::http::{HeaderMap, header};
 
-/// Which origins are let in.
+/// The origins whose pages may connect.
 #[derive(Clone, Debug)]
 pub(super) enum AllowedOrigins {
-    /// Pages that came from the host that they connect to.
+    /// Only the host that the page connects to.
     SameHost,
-    /// All.
+    /// Every origin.
     Any,
-    /// The same host and these, in lower case.
+    /// The host that the page connects to, and these origins, in lower case.
     Listed(Vec<String>),
 }
 
 impl AllowedOrigins {
-    /// From the configured list; none means the same host.
+    /// From the configured list: empty for [`SameHost`](Self::SameHost), with a `*` in it for [`Any`](Self::Any).
     pub(super) fn from_list(origins: &[String]) -> Self {
         if origins.iter().any(|origin| origin == "*") {
             Self::Any
@@ -28,8 +28,8 @@ impl AllowedOrigins {
         }
     }
 
-    /// Whether a request with these headers may upgrade.
-    pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
+    /// Whether a request with these headers may open a WebSocket.
+    pub(super) fn allows(&self, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else { return true };
         let Ok(origin) = origin.to_str().map(str::to_ascii_lowercase) else { return false };
         match self {
@@ -71,19 +71,19 @@ mod tests {
             ("A.example:443", Some("https://a.example")),
             ("127.0.0.1:8080", Some("http://127.0.0.1:8080")),
         ] {
-            assert!(policy.admits(&headers(host, origin)), "{origin:?}");
+            assert!(policy.allows(&headers(host, origin)), "{origin:?}");
         }
         for origin in ["null", "https://b.example", "https://a.example:8443", "https://a.example.evil", "a.example"] {
-            assert!(!policy.admits(&headers("a.example", Some(origin))), "{origin}");
+            assert!(!policy.allows(&headers("a.example", Some(origin))), "{origin}");
         }
     }
 
     #[test]
-    fn listed_origins_may_connect_too_and_a_star_lets_all_in() {
+    fn listed_origins_may_connect_too_and_a_star_allows_all() {
         let listed = AllowedOrigins::from_list(&["https://b.example".to_owned()]);
-        assert!(listed.admits(&headers("a.example", Some("https://B.example"))));
-        assert!(listed.admits(&headers("a.example", Some("https://a.example"))));
-        assert!(!listed.admits(&headers("a.example", Some("null"))));
-        assert!(AllowedOrigins::from_list(&["*".to_owned()]).admits(&headers("a", Some("null"))));
+        assert!(listed.allows(&headers("a.example", Some("https://B.example"))));
+        assert!(listed.allows(&headers("a.example", Some("https://a.example"))));
+        assert!(!listed.allows(&headers("a.example", Some("null"))));
+        assert!(AllowedOrigins::from_list(&["*".to_owned()]).allows(&headers("a", Some("null"))));
     }
 }

@@ -30,33 +30,36 @@ struct Body<'a> {
 }
 
 impl Problem {
-    /// A problem that has no code of its own in the protocol.
-    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    /// A problem without a code of the protocol.
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, code: None, detail: detail.into(), retry_after_ms: None }
     }
 
-    /// This instance stops; another one takes over.
-    pub fn draining() -> Self {
+    /// 405.
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not support the method of the request")
+    }
+
+    /// 503: this instance is stopping.
+    pub(crate) fn draining() -> Self {
         let detail = "this instance is stopping; connect again to reach another one";
         Self { code: Some(ErrorCode::Draining), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
             .retry_after_ms(1000)
     }
 
-    /// Puts what a layer refused in a few words, or in none, into the form of all errors.
-    pub fn speak_for(response: Response) -> Response {
-        let status = response.status();
-        let detail = match status {
-            StatusCode::PAYLOAD_TOO_LARGE => "the body of the request is too large",
-            StatusCode::SERVICE_UNAVAILABLE => "the request took too long",
-            _ => return response,
-        };
-        let spoken = response.headers().get(header::CONTENT_TYPE).is_some_and(|form| form == PROBLEM_JSON);
-        if spoken { response } else { Self::new(status, detail).into_response() }
+    /// Gives a body to the 503 without one that the timeout layer answers with.
+    pub(crate) fn as_problem(response: Response) -> Response {
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE
+            && !response.headers().contains_key(header::CONTENT_TYPE)
+        {
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "the request took too long").into_response();
+        }
+        response
     }
 
-    /// The same, with a hint when to try again.
+    /// The same, with the time after which to try again, also as `Retry-After`.
     #[must_use]
-    pub fn retry_after_ms(mut self, milliseconds: u64) -> Self {
+    pub(crate) fn retry_after_ms(mut self, milliseconds: u64) -> Self {
         self.retry_after_ms = Some(milliseconds);
         self
     }

@@ -1,4 +1,4 @@
-//! What the instance says about itself.
+//! Statistics and health of the instance.
 
 use axum::{Json, extract::State, http::StatusCode};
 use hubbub_edge::node::Readiness;
@@ -20,9 +20,9 @@ pub(super) struct Stats {
 
 #[derive(Debug, Serialize)]
 struct Connections {
-    /// Of this instance.
+    /// Connections of this instance.
     instance: u64,
-    /// Of all instances.
+    /// Connections of all instances.
     all: u64,
 }
 
@@ -33,7 +33,7 @@ pub(super) async fn stats(State(app): State<App>) -> Json<Stats> {
     Json(Stats { connections, instances: count.instances, rooms, relay, seq })
 }
 
-/// Answer of both health routes.
+/// Answer of `/health/live` and `/health/ready`.
 #[derive(Debug, Serialize)]
 pub(super) struct Health {
     status: &'static str,

@@ -1,7 +1,7 @@
 //! From an HTTP request to a [`Socket`].
 //!
-//! axum's own WebSocket hides the stream, and with it the write path this server is about. So the upgrade is taken out of
-//! the request and the TCP stream out of the upgrade; the bytes the HTTP server had read ahead go to the codec first.
+//! axum's own WebSocket does not give access to the TCP stream, which the fan-out writes to. So this module takes the
+//! stream out of hyper's upgrade. Bytes that the HTTP server has read past the request go to the WebSocket first.
 
 use axum::{
     extract::FromRequestParts,
@@ -18,7 +18,7 @@ use tracing::debug;
 
 use super::problem::Problem;
 
-/// A request that may become a WebSocket (RFC 6455, section 4.2.1). As an extractor it answers 426 to any other.
+/// A valid opening handshake (RFC 6455, section 4.2.1). As an extractor it answers 426 to any other request.
 #[derive(Debug)]
 pub struct Upgrade {
     pending: OnUpgrade,
@@ -36,10 +36,10 @@ impl<S: Sync> FromRequestParts<S> for Upgrade {
             || !has_token(headers, &header::CONNECTION, "upgrade")
             || !has_token(headers, &header::UPGRADE, "websocket")
         {
-            return Err(refuse("this is a WebSocket endpoint: connect with a WebSocket client"));
+            return Err(refuse("this is a WebSocket endpoint: use a WebSocket client"));
         }
         if !has_token(headers, &header::SEC_WEBSOCKET_VERSION, "13") {
-            return Err(refuse("only version 13 of the WebSocket protocol is spoken here"));
+            return Err(refuse("only version 13 of the WebSocket protocol is supported"));
         }
         let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
         let accept = key
@@ -53,7 +53,7 @@ impl<S: Sync> FromRequestParts<S> for Upgrade {
 }
 
 impl Upgrade {
-    /// The 101 that accepts the upgrade.
+    /// The 101 response that completes the handshake.
     pub fn response(&self) -> Response {
         let upgrade = (header::UPGRADE, HeaderValue::from_static("websocket"));
         let connection = (header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -66,9 +66,9 @@ impl Upgrade {
         response
     }
 
-    /// The socket, once the 101 has been sent; nothing if the peer left before that.
+    /// Waits until the 101 is sent, then returns the socket. `None` if the connection ended before that.
     ///
-    /// `max_message` is the largest message to accept, in bytes.
+    /// `max_message` is the upper bound for the messages to accept, in bytes.
     pub async fn socket(self, max_message: usize) -> Option<Socket> {
         let upgraded = self.pending.await.inspect_err(|error| debug!(%error, "an upgrade failed")).ok()?;
         let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
@@ -76,7 +76,7 @@ impl Upgrade {
     }
 }
 
-/// Whether a comma-separated header has this token, in whatever case.
+/// Whether a comma-separated header has this token. Upper and lower case are the same.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))

@@ -1,23 +1,22 @@
-//! This machine's clock, as the protocol counts it.
+//! The wall clock of this machine, in the units of the protocol.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since 1970.
+/// Milliseconds since 1970 (UTC); 0 if the clock is set before that.
 pub fn unix_millis() -> u64 {
     millis(since_1970())
 }
 
-/// Microseconds since 1970.
+/// Microseconds since 1970 (UTC); 0 if the clock is set before that.
 pub fn unix_micros() -> u64 {
     u64::try_from(since_1970().as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The time since 1970; zero if the clock is set before that.
-pub fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-/// A duration in whole milliseconds.
+/// A duration in whole milliseconds, rounded down.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

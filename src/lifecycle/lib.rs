@@ -1,5 +1,5 @@
-//! How the tasks of a process start, are supervised and stop, and the few things that every part of it shares: bounds
-//! for each key, the clock, secrets, the names of metrics.
+//! What every part of a Hubbub process shares: how tasks start, are supervised and stop; quotas; the clock; secrets; the
+//! metrics.
 
 pub mod clock;
 pub mod metric;

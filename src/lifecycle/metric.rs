@@ -1,86 +1,77 @@
-//! The names of the metrics, with their units and meanings.
+//! The metrics: name, kind, unit and meaning, once each.
 //!
-//! Hot paths never look a metric up: they hold the handle.
+//! A lookup by name takes a hash and a lock. Code that runs for every frame keeps the handle instead.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, describe_counter as counter, describe_gauge as gauge, describe_histogram as histogram};
 
-/// Gauge: WebSocket connections of this instance.
-pub const CONNECTIONS: &str = "hubbub_connections";
-/// Gauge: connections that read the ring because they resume or are slow.
-pub const CATCHING_UP: &str = "hubbub_connections_catching_up";
-/// Counter: frames received from clients.
-pub const FRAMES_IN: &str = "hubbub_frames_in_total";
-/// Counter: frames of the log written to clients, live or catching up. Replies are not counted.
-pub const FRAMES_OUT: &str = "hubbub_frames_out_total";
-/// Counter: their bytes.
-pub const BYTES_OUT: &str = "hubbub_bytes_out_total";
-/// Counter, label `code`: closes decided or answered here.
-pub const CLOSES: &str = "hubbub_closes_total";
-/// Counter, label `code`: frames refused with an `error`.
-pub const REFUSALS: &str = "hubbub_refusals_total";
-/// Histogram: from accepting a publish to its ack.
-pub const PUBLISH_LATENCY: &str = "hubbub_publish_latency_seconds";
-/// Histogram: from the accepting instance's clock to the end of this instance's fan-out.
-pub const DELIVERY_LATENCY: &str = "hubbub_delivery_latency_seconds";
-/// Histogram: a probe through the channel and back.
-pub const RELAY_ROUND_TRIP: &str = "hubbub_relay_round_trip_seconds";
-/// Gauge: 1 while the relay is live, 0 while it is degraded.
-pub const RELAY_LIVE: &str = "hubbub_relay_live";
-/// Gauge: messages that the log had more than this instance when the last sync was walked; 0 at the end of the log. Of
-/// those that stand in front of a marker not walked yet, it counts the marker only.
-pub const RELAY_BEHIND: &str = "hubbub_relay_behind_messages";
-/// Gauge: 1 while `/health/ready` answers 200, 0 while it answers 503.
-pub const READY: &str = "hubbub_ready";
-/// Gauge: publishes that wait for their place in the log, asked each half second.
-pub const RELAY_PENDING: &str = "hubbub_relay_pending_messages";
-/// Counter: gaps in the channel, each counted once, that the log was asked to fill.
-pub const RELAY_GAPS: &str = "hubbub_relay_gaps_total";
-/// Counter: gaps that the log could not fill; each resets the connections of this instance.
-pub const RELAY_HOLES: &str = "hubbub_relay_holes_total";
-/// Counter: messages that the log lost and this instance held, to be offered again. Every instance counts what it holds.
-pub const RELAY_REOFFERED: &str = "hubbub_relay_reoffered_total";
-/// Counter: messages dropped because they had been walked already.
-pub const RELAY_DUPLICATES: &str = "hubbub_relay_duplicates_dropped_total";
-/// Counter: messages appended by this instance.
-pub const RELAY_APPENDED: &str = "hubbub_relay_appended_total";
-/// Counter: batches appended by this instance.
-pub const RELAY_BATCHES: &str = "hubbub_relay_batches_total";
-/// Counter: epochs that this instance has walked into.
-pub const RELAY_EPOCHS: &str = "hubbub_relay_epochs_total";
-/// Counter, label `source` (`ring`; `log`: after the log had been asked first; `reset`): what served returning cursors.
-pub const RESUMES: &str = "hubbub_resumes_total";
+/// Defines a constant for each name, and [`describe`], which gives kind, unit and meaning to the recorder. The doc
+/// comment of an entry is its help text on `/metrics`.
+macro_rules! metrics {
+    ($($(#[doc = $meaning:literal])+ $kind:ident $constant:ident = $name:literal, $unit:ident;)+) => {
+        $(
+            $(#[doc = $meaning])+
+            #[doc = ""]
+            #[doc = concat!("Kind: ", stringify!($kind), ". Unit: ", stringify!($unit), ".")]
+            pub const $constant: &str = $name;
+        )+
 
-/// A length as a counter counts it.
-pub fn count(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
+        /// Gives kind, unit and meaning of every metric to the recorder. Call it once the recorder is installed.
+        pub fn describe() {
+            $($kind!($constant, Unit::$unit, concat!($($meaning),+).trim());)+
+        }
+    };
 }
 
-/// Tells the recorder what each metric means.
-pub fn describe() {
-    describe_gauge!(CONNECTIONS, Unit::Count, "WebSocket connections of this instance.");
-    describe_gauge!(CATCHING_UP, Unit::Count, "Connections that read the ring because they resume or are slow.");
-    describe_counter!(FRAMES_IN, Unit::Count, "Frames received from clients.");
-    describe_counter!(FRAMES_OUT, Unit::Count, "Frames of the log written to clients, live or catching up.");
-    describe_counter!(BYTES_OUT, Unit::Bytes, "Bytes of the log's frames written to clients.");
-    describe_counter!(CLOSES, Unit::Count, "Connections closed, by close code.");
-    describe_counter!(REFUSALS, Unit::Count, "Frames refused with an error, by error code.");
-    describe_histogram!(PUBLISH_LATENCY, Unit::Seconds, "From accepting a publish to its ack.");
-    describe_histogram!(
-        DELIVERY_LATENCY,
-        Unit::Seconds,
-        "From accepting a message, anywhere, to the end of the fan-out here."
-    );
-    describe_histogram!(RELAY_ROUND_TRIP, Unit::Seconds, "A probe through the channel and back.");
-    describe_gauge!(RELAY_LIVE, Unit::Count, "1 while the relay is live, 0 while it is degraded.");
-    describe_gauge!(RELAY_BEHIND, Unit::Count, "Messages the log has more than this instance, as of its last sync.");
-    describe_gauge!(READY, Unit::Count, "1 while /health/ready answers 200, 0 while it answers 503.");
-    describe_gauge!(RELAY_PENDING, Unit::Count, "Publishes that wait for their place in the log.");
-    describe_counter!(RELAY_GAPS, Unit::Count, "Gaps in the channel that the log was asked to fill.");
-    describe_counter!(RELAY_HOLES, Unit::Count, "Gaps that the log could not fill; connections were reset.");
-    describe_counter!(RELAY_REOFFERED, Unit::Count, "Messages the log lost that this instance held to offer again.");
-    describe_counter!(RELAY_DUPLICATES, Unit::Count, "Messages from the channel dropped because they were known.");
-    describe_counter!(RELAY_APPENDED, Unit::Count, "Messages this instance appended to the log.");
-    describe_counter!(RELAY_BATCHES, Unit::Count, "Batches this instance appended to the log.");
-    describe_counter!(RELAY_EPOCHS, Unit::Count, "Epochs of the log that this instance walked into.");
-    describe_counter!(RESUMES, Unit::Count, "Returning cursors, by what served them.");
+metrics! {
+    /// WebSocket connections of this instance.
+    gauge CONNECTIONS = "hubbub_connections", Count;
+    /// Connections that read the ring because they resume or are slow.
+    gauge CATCHING_UP = "hubbub_connections_catching_up", Count;
+    /// Frames received from clients.
+    counter FRAMES_IN = "hubbub_frames_in_total", Count;
+    /// Frames of the log written to clients, live or catching up. Replies are not counted.
+    counter FRAMES_OUT = "hubbub_frames_out_total", Count;
+    /// Bytes of the log's frames written to clients. Replies are not counted.
+    counter BYTES_OUT = "hubbub_bytes_out_total", Bytes;
+    /// Connections closed, by close code (label `code`), whichever side closed first.
+    counter CLOSES = "hubbub_closes_total", Count;
+    /// Frames refused with an error frame, by error code (label `code`).
+    counter REFUSALS = "hubbub_refusals_total", Count;
+    /// Time from accepting a publish to its ack.
+    histogram PUBLISH_LATENCY = "hubbub_publish_latency_seconds", Seconds;
+    /// Time from accepting a message, on any instance, to the end of its fan-out on this one.
+    histogram DELIVERY_LATENCY = "hubbub_delivery_latency_seconds", Seconds;
+    /// Round trip of a probe through the channel.
+    histogram RELAY_ROUND_TRIP = "hubbub_relay_round_trip_seconds", Seconds;
+    /// 1 while the relay is live, 0 while it is degraded.
+    gauge RELAY_LIVE = "hubbub_relay_live", Count;
+    /// Messages that the log had more than this instance after the last sync; 0 at the end of the log. Messages in front
+    /// of a marker that is not applied yet are not counted, only the marker is.
+    gauge RELAY_BEHIND = "hubbub_relay_behind_messages", Count;
+    /// 1 while /health/ready answers 200, 0 while it answers 503.
+    gauge READY = "hubbub_ready", Count;
+    /// Publishes that wait to be appended to the log, sampled every half second.
+    gauge RELAY_PENDING = "hubbub_relay_pending_messages", Count;
+    /// Gaps in the channel that this instance asked the log to fill. Each gap counts once.
+    counter RELAY_GAPS = "hubbub_relay_gaps_total", Count;
+    /// Gaps that the log could not fill. Each one resets the connections of this instance.
+    counter RELAY_HOLES = "hubbub_relay_holes_total", Count;
+    /// Messages that the log lost and this instance holds, to be offered again. Every instance counts its own.
+    counter RELAY_REOFFERED = "hubbub_relay_reoffered_total", Count;
+    /// Messages dropped because this instance had applied them already.
+    counter RELAY_DUPLICATES = "hubbub_relay_duplicates_dropped_total", Count;
+    /// Messages that this instance appended to the log.
+    counter RELAY_APPENDED = "hubbub_relay_appended_total", Count;
+    /// Batches that this instance appended to the log.
+    counter RELAY_BATCHES = "hubbub_relay_batches_total", Count;
+    /// Epochs of the log that this instance has entered.
+    counter RELAY_EPOCHS = "hubbub_relay_epochs_total", Count;
+    /// Resumed connections, by what served them (label `source`): `ring`, `log` (the ring, after a sync with the log),
+    /// or `reset` (the missed messages are gone).
+    counter RESUMES = "hubbub_resumes_total", Count;
+}
+
+/// A length as a metric counts it.
+pub fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }

@@ -1,17 +1,17 @@
-//! How many of something one key may hold at a time: connections an address, connections a session.
+//! Limits for each key: how many connections one address, or one user, may have at a time.
 
 use std::{hash::Hash, sync::Arc};
 
 use dashmap::{DashMap, mapref::entry::Entry};
 
-/// A bound for each key. Cloning shares it.
+/// Hands out at most `limit` permits for each key. Clones share the same count.
 #[derive(Clone, Debug)]
 pub struct Quota<K: Clone + Eq + Hash> {
     held: Arc<DashMap<K, usize>>,
     limit: usize,
 }
 
-/// One of the places of a key, given back when dropped.
+/// One permit of a key. It is given back when dropped.
 #[derive(Debug)]
 pub struct Permit<K: Clone + Eq + Hash> {
     held: Arc<DashMap<K, usize>>,
@@ -19,12 +19,12 @@ pub struct Permit<K: Clone + Eq + Hash> {
 }
 
 impl<K: Clone + Eq + Hash> Quota<K> {
-    /// At most `limit` permits a key.
+    /// A quota of `limit` permits for each key.
     pub fn new(limit: usize) -> Self {
         Self { held: Arc::default(), limit }
     }
 
-    /// A place for this key, if it has one left.
+    /// Takes a permit for this key. `None` if all of them are taken.
     pub fn take(&self, key: K) -> Option<Permit<K>> {
         let mut held = self.held.entry(key.clone()).or_default();
         if *held >= self.limit {

@@ -1,13 +1,13 @@
-//! Values that must not be shown.
+//! Values that must not be logged or printed.
 
 use std::{fmt, str::FromStr};
 
-/// A value that must not be shown. Its `Debug` hides it.
+/// A password, key or URL with credentials: never empty, and hidden in its `Debug` output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The value, to be handed on and never shown.
+    /// The value. Pass it on; do not log or print it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

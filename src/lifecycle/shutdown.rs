@@ -1,7 +1,7 @@
-//! One way to stop: a token that says "stop" and a tracker that says "all stopped".
+//! The shutdown of a process: one token tells the tasks to stop, and one tracker waits until they have.
 //!
-//! An HTTP server forgets a connection once it is upgraded, so its own graceful shutdown returns while sessions still
-//! run. The tracker is what the process waits for.
+//! An HTTP server no longer counts a connection once it is upgraded, so its own graceful shutdown returns while
+//! WebSockets are still open. The tracker counts them.
 
 use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Handle given to every long-lived task. Cloning shares the same shutdown.
+/// Starts tasks, tells them to stop and waits for them. Clones are handles to the same shutdown.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     token: CancellationToken,
@@ -18,24 +18,24 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Spawns a task that [`finish`](Self::finish) waits for, and without which the process is of no use:
-    /// [`failed`](Self::failed) tells if it panics.
+    /// Spawns a task that the process cannot work without. [`finish`](Self::finish) waits for it; if it panics,
+    /// [`failed`](Self::failed) completes.
     pub fn spawn<F>(&self, task: F)
     where
         F: Future<Output: Send> + Send + 'static,
     {
         let failed = self.failed.clone();
-        self.spawn_expendable(async move {
-            // what it has left half done serves only those who are about to be sent elsewhere
+        self.spawn_isolated(async move {
+            // After a panic the process stops, so state that the task left inconsistent is not used for long.
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 failed.cancel();
             }
         });
     }
 
-    /// As [`spawn`](Self::spawn), but the task is dropped when shutdown begins. For loops that own nothing worth
-    /// finishing.
-    pub fn spawn_until_started<F>(&self, task: F)
+    /// Like [`spawn`](Self::spawn), but the task is dropped at its next await once shutdown begins. For loops that
+    /// have nothing to finish.
+    pub fn spawn_until_shutdown<F>(&self, task: F)
     where
         F: Future<Output: Send> + Send + 'static,
     {
@@ -43,8 +43,9 @@ impl Shutdown {
         self.spawn(async move { token.run_until_cancelled(task).await });
     }
 
-    /// Spawns a task that [`finish`](Self::finish) waits for, and whose panic concerns nobody else: one connection.
-    pub fn spawn_expendable<F>(&self, task: F)
+    /// Spawns a task whose panic has no effect on the rest of the process, such as one connection.
+    /// [`finish`](Self::finish) waits for it.
+    pub fn spawn_isolated<F>(&self, task: F)
     where
         F: Future<Output: Send> + Send + 'static,
     {
@@ -56,17 +57,18 @@ impl Shutdown {
         self.token.cancelled().await;
     }
 
-    /// Completes when a task that is needed has panicked. Cancel safe.
+    /// Completes when a task of [`spawn`](Self::spawn) or [`spawn_until_shutdown`](Self::spawn_until_shutdown) has
+    /// panicked. Cancel safe.
     pub async fn failed(&self) {
         self.failed.cancelled().await;
     }
 
-    /// Begins shutdown: every task is told to stop.
+    /// Begins shutdown: tells every task to stop, and does not wait.
     pub fn start(&self) {
         self.token.cancel();
     }
 
-    /// Begins shutdown and waits up to `deadline` for every spawned task.
+    /// Begins shutdown and waits at most `deadline` for every spawned task.
     ///
     /// # Errors
     ///
@@ -86,7 +88,7 @@ mod tests {
     async fn finish_counts_the_tasks_that_ignore_it() {
         let shutdown = Shutdown::default();
         shutdown.spawn(std::future::pending::<()>());
-        shutdown.spawn_until_started(std::future::pending::<()>());
+        shutdown.spawn_until_shutdown(std::future::pending::<()>());
         let polite = shutdown.clone();
         shutdown.spawn(async move { polite.started().await });
 
@@ -94,12 +96,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_panic_is_told_unless_the_task_was_expendable() {
+    async fn a_panic_is_a_failure_unless_the_task_is_isolated() {
         let shutdown = Shutdown::default();
         shutdown.spawn(async {});
-        shutdown.spawn_expendable(async { panic!("on purpose") });
+        shutdown.spawn_isolated(async { panic!("on purpose") });
         assert!(timeout(Duration::from_secs(5), shutdown.failed()).await.is_err());
-        shutdown.spawn_until_started(async { panic!("on purpose") });
+        shutdown.spawn_until_shutdown(async { panic!("on purpose") });
         assert!(timeout(Duration::from_secs(5), shutdown.failed()).await.is_ok());
         assert_eq!(shutdown.finish(Duration::from_secs(5)).await, Ok(()));
     }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use hubbub_lifecycle::clock::since_1970;
+use hubbub_lifecycle::clock::unix_millis;
 use hubbub_log::ring::{Audience, Entry};
 use tracing::warn;
 
@@ -47,10 +47,10 @@ impl<T: Transport> Worker<T> {
             }
             self.position.store(last.seq, Ordering::Release);
         }
-        let now = since_1970();
+        let now = unix_millis();
         let is_sent_here = |entry: &&Arc<Entry>| entry.room().is_some_and(|room| self.roster.room(room).is_some());
         for entry in entries.iter().filter(is_sent_here) {
-            self.latency.record(now.saturating_sub(Duration::from_millis(entry.at)).as_secs_f64());
+            self.latency.record(Duration::from_millis(now.saturating_sub(entry.at)).as_secs_f64());
         }
     }
 

@@ -1,0 +1,109 @@
+//! `hubbub health`: asks an instance whether it is ready. For the health checks of container images without an HTTP
+//! client.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// How long the whole exchange may take.
+const DEADLINE: Duration = Duration::from_secs(3);
+/// Upper bound of the status line, in bytes.
+const MAX_STATUS_LINE: u64 = 256;
+
+const REQUEST: &[u8] = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// Arguments of `hubbub health`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Health {
+    /// Address that the instance listens on.
+    #[arg(long, env = "HUBBUB_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    listen: SocketAddr,
+}
+
+impl Health {
+    /// Ok if the instance answers that it is ready; else an error that says what it answered, or why it did not.
+    pub(crate) async fn check(&self) -> anyhow::Result<()> {
+        let address = reachable(self.listen);
+        let answer = timeout(DEADLINE, status_line(address)).await;
+        let line = answer.with_context(|| format!("{address} did not answer within {DEADLINE:?}"))??;
+        match line.trim_end().strip_prefix("HTTP/1.1 ") {
+            Some(status) if status.starts_with("200") => Ok(()),
+            Some(status) => bail!("{address} is not ready: {status}"),
+            None => bail!("{address} did not answer with HTTP/1.1"),
+        }
+    }
+}
+
+async fn status_line(address: SocketAddr) -> anyhow::Result<String> {
+    let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+    exchange(stream).await.with_context(|| format!("cannot read an answer from {address}"))
+}
+
+async fn exchange(mut stream: TcpStream) -> io::Result<String> {
+    stream.write_all(REQUEST).await?;
+    let mut line = String::new();
+    BufReader::new(stream).take(MAX_STATUS_LINE).read_line(&mut line).await?;
+    Ok(line)
+}
+
+/// Where to reach an instance that listens at `listen`: an unspecified address (`0.0.0.0`, `[::]`) includes loopback.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What the check makes of an instance that answers every request with these bytes.
+    async fn check(answer: &'static [u8]) -> Result<(), String> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let health =
+            Health { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, listener.local_addr().unwrap().port())) };
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; REQUEST.len()];
+            stream.read_exact(&mut request).await.unwrap();
+            assert_eq!(request, REQUEST);
+            stream.write_all(answer).await.unwrap();
+        };
+        tokio::join!(health.check(), serve).0.map_err(|error| format!("{error:#}"))
+    }
+
+    #[tokio::test]
+    async fn only_the_status_200_counts_as_ready() {
+        assert_eq!(check(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await, Ok(()));
+        let draining = check(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").await.unwrap_err();
+        assert!(draining.ends_with("is not ready: 503 Service Unavailable"), "{draining}");
+        for answer in [&b""[..], b"SSH-2.0-OpenSSH_9.2\r\n", &[b'x'; 1000]] {
+            let error = check(answer).await.unwrap_err();
+            assert!(error.ends_with("did not answer with HTTP/1.1"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_does_not_listen_is_not_ready() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listen = listener.local_addr().unwrap();
+        drop(listener);
+        let error = format!("{:#}", Health { listen }.check().await.unwrap_err());
+        assert!(error.starts_with(&format!("cannot connect to {listen}: ")), "{error}");
+    }
+}
