@@ -91,8 +91,8 @@ impl Draft {
         if !self.is_escaped {
             return Value::from(text).to_string();
         }
-        let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
-        format!("\"{units}\"")
+        let units: Vec<String> = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+        format!("\"{}\"", units.concat())
     }
 
     fn field(&self, name: &str) -> &Field {
