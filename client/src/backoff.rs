@@ -1,15 +1,15 @@
-//! How long to wait before connecting again.
+//! The wait before the next attempt to connect.
 
 use std::time::Duration;
 
 /// Exponential backoff with full jitter: a random part of a limit that doubles with every failed attempt.
 ///
-/// Full jitter, because a thousand clients that lost the same instance must not come back in the same millisecond.
+/// The jitter spreads the clients that lost the same instance at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// Limit of the first wait.
+    /// Limit of the first wait. Default 100 ms.
     pub base: Duration,
-    /// Limit of every wait.
+    /// Upper bound of the limit. Default 10 s.
     pub cap: Duration,
 }
 
@@ -20,7 +20,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The wait after this many attempts that failed.
+    /// A random wait, after this number of failed attempts.
     pub fn wait(&self, failed: u32) -> Duration {
         self.limit(failed).mul_f64(rand::random())
     }

@@ -1,4 +1,4 @@
-//! One WebSocket connection, without a memory.
+//! One WebSocket connection that keeps no state of the protocol.
 
 use std::{
     future::poll_fn,
@@ -27,27 +27,28 @@ use tokio_tungstenite::{
 };
 
 /// The code of a connection that ended without a close frame (RFC 6455, section 7.1.5).
-pub(crate) const LOST: u16 = 1006;
+pub(crate) const NO_CLOSE_FRAME: u16 = 1006;
 /// The code of a close frame without a code.
 const NO_STATUS: u16 = 1005;
-/// Thousands of clients live in one process: a small buffer each.
+/// Small, because thousands of clients share one process.
 const READ_BUFFER_BYTES: usize = 4096;
 
-/// What a connection asks for beside the upgrade itself.
+/// Options of the upgrade request and of the TCP connection under it.
 #[derive(Clone, Debug, Default)]
 pub struct Upgrade {
     /// Offers the subprotocol `hubbub.v1`.
     pub subprotocol: bool,
-    /// More request headers, for example `Origin`.
+    /// Additional request headers, for example `Origin`.
     pub headers: Vec<(String, String)>,
-    /// Size of the kernel's receive buffer; the system's default if absent. A small one makes a slow reader slow soon.
+    /// Size of the kernel's receive buffer. By default that of the system. With a small one, the server notices a slow
+    /// reader after fewer bytes.
     pub receive_buffer_bytes: Option<u32>,
 }
 
-/// Why there is no connection.
+/// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// No TCP connection.
+    /// The TCP connection failed, or the attempt took too long.
     #[error("cannot connect: {0}")]
     Io(#[from] io::Error),
     /// The server answered the upgrade with another status than 101.
@@ -55,10 +56,10 @@ pub enum ConnectError {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// Its `Retry-After`, if it had one.
+        /// Its `Retry-After` header, if it had one in seconds.
         retry_after: Option<Duration>,
     },
-    /// The handshake failed otherwise.
+    /// The WebSocket handshake failed for another reason.
     #[error("the handshake failed: {0}")]
     Handshake(#[source] Box<tungstenite::Error>),
 }
@@ -75,11 +76,14 @@ pub struct Closed {
 
 impl Closed {
     fn lost(reason: &impl ToString) -> Self {
-        Self { code: LOST, reason: reason.to_string() }
+        Self { code: NO_CLOSE_FRAME, reason: reason.to_string() }
     }
 }
 
 /// One WebSocket connection. Dropping it cuts it without a close frame.
+///
+/// It sends and receives frames and remembers nothing, so a test can break the protocol with it: the first frame of a
+/// client has to be `hello`, and that is up to the caller.
 #[derive(Debug)]
 pub struct Connection {
     stream: WebSocketStream<TcpStream>,
@@ -97,7 +101,7 @@ impl Connection {
         Self::over(stream, address, upgrade).await
     }
 
-    /// Upgrades a TCP connection; `host` is for the header of that name.
+    /// Upgrades a TCP connection. `host` is the value of the `Host` header.
     ///
     /// # Errors
     ///
@@ -124,7 +128,7 @@ impl Connection {
         self.subprotocol.as_deref()
     }
 
-    /// The WebSocket itself, for clients that misbehave.
+    /// The WebSocket under it, for tests that break the protocol.
     pub fn websocket(&mut self) -> &mut WebSocketStream<TcpStream> {
         &mut self.stream
     }
@@ -138,7 +142,7 @@ impl Connection {
         self.send_text(&encode(frame)).await
     }
 
-    /// Sends any text.
+    /// Sends any text, a frame of the protocol or not.
     ///
     /// # Errors
     ///
@@ -151,14 +155,14 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The connection has ended. A frame that is none of this protocol ends it too, with code 1002.
+    /// The connection has ended. A frame that is not one of this protocol counts as its end, with code 1002.
     pub async fn next(&mut self) -> Result<ServerFrame, Closed> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// The next frame of the server as it came: shared with the read buffer, not parsed. Cancel safe.
+    /// The text of the next frame of the server, not parsed and not copied out of the read buffer. Cancel safe.
     ///
-    /// For a program that hears more than it can afford to parse.
+    /// For a program that receives more than it has time to parse.
     ///
     /// # Errors
     ///
@@ -167,7 +171,7 @@ impl Connection {
         poll_fn(|cx| self.poll_text(cx)).await
     }
 
-    /// The next frame of the server, if one comes in time. Cancel safe.
+    /// The next frame of the server, or `None` if none comes within `limit`. Cancel safe.
     ///
     /// # Errors
     ///
@@ -176,18 +180,18 @@ impl Connection {
         timeout(limit, self.next()).await.ok().transpose()
     }
 
-    /// Says goodbye and waits up to `limit` for the server to do the same.
+    /// Sends a close frame with code 1000 and waits up to `limit` for that of the server.
     ///
     /// Returns how the connection ended.
     pub async fn close(mut self, limit: Duration) -> Closed {
-        let goodbye = async {
+        let handshake = async {
             let normal = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
             self.stream.close(Some(normal)).await.map_err(|error| Closed::lost(&error))?;
             loop {
                 self.next().await?;
             }
         };
-        match timeout(limit, goodbye).await {
+        match timeout(limit, handshake).await {
             Ok(Ok(never)) => never,
             Ok(Err(closed)) => closed,
             Err(_) => Closed::lost(&"the server did not answer the close frame"),
@@ -212,7 +216,7 @@ impl Connection {
             };
             match message {
                 Message::Text(text) => return Poll::Ready(Ok(text)),
-                Message::Binary(_) => return Poll::Ready(Err(garbled("a binary frame"))),
+                Message::Binary(_) => return Poll::Ready(Err(violation("a binary frame"))),
                 Message::Close(frame) => {
                     // The answer is queued by the codec; without a flush the server would wait for it.
                     let _answered_or_gone = Pin::new(&mut self.stream).poll_flush(cx);
@@ -268,9 +272,9 @@ fn encode(frame: &ClientFrame) -> String {
 }
 
 fn decode(text: &str) -> Result<ServerFrame, Closed> {
-    serde_json::from_str(text).map_err(|error| garbled(&format!("a frame that is none of this protocol: {error}")))
+    serde_json::from_str(text).map_err(|error| violation(&format!("a frame that is not one of this protocol: {error}")))
 }
 
-fn garbled(what: &str) -> Closed {
+fn violation(what: &str) -> Closed {
     Closed { code: 1002, reason: format!("the server sent {what}") }
 }

@@ -1,82 +1,81 @@
-//! What a client tells its owner.
+//! The events of a client.
 
 use std::time::Duration;
 
 use hubbub_protocol::{Ack, Count, ErrorCode, Message, MessageId, Refusal, RelayState, ResetReason, RoomId, Seq, User};
 
-/// Something happened to a [`Client`](crate::Client).
+/// What happened to a [`Client`](crate::Client), in the order in which it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The server said `welcome`.
+    /// The server accepted the client: `welcome` came. The replay of missed messages follows.
     Connected {
         /// The instance that serves the client now.
         instance: String,
-        /// Whether the cursor was taken up.
+        /// Whether the replay begins at the client's cursor. If it had one and this is false, a `Reset` follows.
         resumed: bool,
     },
-    /// What was missed has been replayed; messages come as they are said.
+    /// The replay is over. From here on messages come as they are published.
     Live,
-    /// A message that this client has not had yet.
+    /// A message, for the first time.
     Message(Message),
-    /// A message that this client has had, and drops: Redis had lost it and it has another place now, or it came twice.
+    /// A message that came before. Redis had lost it and it has another `seq` now, or it came twice. Do not show it.
     Repeated(Message),
     /// A message of this client is in the log.
     Acked {
         /// Its id.
         id: MessageId,
-        /// Its place.
+        /// Its place in the log.
         seq: Seq,
-        /// The server's confirmation; none if the message itself came back first, in the replay after a reconnect.
+        /// The `ack` frame. `None` if the message itself came back instead, in the replay after a reconnect.
         ack: Option<Ack>,
         /// Time since it was first sent.
         waited: Duration,
     },
-    /// A message of this client is not sent any more; a person has to decide.
+    /// The client has given up a message of its own. A person decides what to do with it.
     Failed {
         /// Its id.
         id: MessageId,
         /// Why.
         reason: FailReason,
     },
-    /// The server refused a frame. What can be repeated is repeated, after the time the server asked for.
+    /// The server refused a frame. A message refused for now is sent again after the time that the server asked for; a
+    /// `join`, `leave` or `typing` is not, but the next connection asks for the rooms again.
     Refused(Refusal),
     /// The live connection counter.
     Count(Count),
-    /// Who types in a room.
+    /// People are typing in a room.
     Typing {
         /// The room.
         room: RoomId,
         /// The people.
         from: Vec<User>,
     },
-    /// The client is in the room.
+    /// The client is in the room: its messages come from here on.
     Joined(RoomId),
     /// The client is no longer in the room.
     Left(RoomId),
     /// The relay between the instances changed its state.
     Status(RelayState),
-    /// What came before `seq` cannot be replayed.
+    /// Messages are missing: those between the old cursor and `seq` cannot be replayed.
     Reset {
-        /// Messages above this come.
+        /// The new cursor. It may be below the old one.
         seq: Seq,
         /// Why.
         reason: ResetReason,
     },
-    /// The instance stops; the client will come back after this time.
+    /// The instance is about to stop. The client connects again after this time.
     Drain {
-        /// Counted from the close.
+        /// Time to wait, counted from the close.
         reconnect_after: Duration,
     },
-    /// The answer to a ping.
-    Pong(Option<u64>),
-    /// The connection ended. Unless the code forbids it, the client comes back by itself.
+    /// The connection ended. Unless the code forbids it, the client connects again by itself.
     Disconnected {
-        /// The close code; 1006 if there was none.
+        /// The close code. 1006 if there was no close frame.
         code: u16,
-        /// The reason text.
+        /// The reason text of the close frame, or what went wrong.
         reason: String,
     },
-    /// No connection could be made. The client tries again by itself.
+    /// An attempt to connect failed. The client tries again by itself.
     Unreachable {
         /// The address that was tried.
         address: String,
@@ -85,11 +84,12 @@ pub enum Event {
     },
 }
 
-/// Why a message is not sent any more.
+/// Why the client gave up a message of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailReason {
     /// The server refused it for good.
     Refused(ErrorCode),
-    /// It may or may not have been delivered, too long ago to send it again without the risk of a second copy.
+    /// It was sent and never confirmed, and is older than `dedupe_ms`. It may have been delivered, and sending it again
+    /// could deliver it twice.
     Expired,
 }

@@ -1,20 +1,26 @@
-//! The Rust client of Hubbub's protocol, written once for the tests, the audit and the load generator.
+//! The Rust client of Hubbub's protocol, shared by its tests, its audit and its load generator.
 //!
-//! Two layers:
-//! * [`Connection`] is one WebSocket. It sends and receives frames, remembers nothing, and lets a test misbehave.
-//! * [`Client`] is a person's seat. It keeps the cursor and the unconfirmed messages, comes back after a disconnect, and
-//!   does the client's half of what `docs/protocol.md` promises: nothing lost, nothing twice, in order.
+//! Three layers, each usable without those above it:
+//! * [`Connection`] is one WebSocket. It sends and receives frames and keeps no state, so a test can break the protocol.
+//! * [`Core`] is the client's half of `docs/protocol.md` without I/O: the cursor, the unconfirmed messages, when to
+//!   connect. With it no message is lost, none is shown twice, and all come in order.
+//! * [`Client`] is a `Core` with a `Connection` that it opens again after each disconnect. Begin there.
 //!
-//! Neither spawns a task: whoever owns a client polls it, so a thousand clients are a thousand small futures.
+//! None of them spawns a task. The owner polls a client, so a thousand clients are a thousand small futures.
 
 mod backoff;
 mod client;
+mod config;
 mod connection;
+mod core;
 mod event;
 mod outbox;
-mod seen;
+mod recent;
 
 pub use backoff::Backoff;
-pub use client::{Client, Config, Violations};
+pub use client::Client;
+pub use config::Config;
 pub use connection::{Closed, ConnectError, Connection, Upgrade};
 pub use event::{Event, FailReason};
+
+pub use self::core::{Core, Violations};

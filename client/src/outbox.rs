@@ -1,4 +1,4 @@
-//! The messages of a client that are not confirmed yet. Pure: time is an argument.
+//! The messages of a client that are not confirmed yet. Time is an argument.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,7 +8,7 @@ use std::{
 use hubbub_protocol::{MessageId, Publish, Seq};
 use tokio::time::Instant;
 
-/// Unconfirmed messages by id, and the order in which they want to be sent.
+/// Unconfirmed messages by id, and the order in which they are to be sent.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     pending: HashMap<MessageId, Pending>,
@@ -21,36 +21,36 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 struct Pending {
     publish: Publish,
-    /// Sorts the messages as they were written.
+    /// Number of messages that were pushed before it.
     order: u64,
-    /// When it first went out; from then on the server may have it.
+    /// When it was first sent. From then on the server may have it.
     sent: Option<Instant>,
-    /// Its place, if it came back as a `message` before its `ack` did.
-    heard: Option<Seq>,
+    /// Its `seq`, if it came back as a `message` before its `ack` did.
+    seq: Option<Seq>,
 }
 
-/// The server asked for patience: one message each `pace`, the first at `until`.
+/// The server refused a message for now: one message each `pace`, the first at `until`.
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     until: Instant,
     pace: Duration,
 }
 
-/// What is to be done with the messages of the last connection, now that the replay is over.
+/// What the replay decided about messages of earlier connections. The rest is queued again.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settled {
-    /// Confirmed, because they came back: id, place, time since first sent.
+    /// Confirmed, because they came back: id, `seq`, time since first sent.
     pub(crate) acked: Vec<(MessageId, Seq, Duration)>,
     /// Too old to be sent again.
     pub(crate) expired: Vec<MessageId>,
 }
 
 impl Outbox {
-    /// Takes a message in; it is sent after those before it.
+    /// Adds a message at the end of the queue.
     pub(crate) fn push(&mut self, publish: Publish) {
         let id = publish.id.clone();
         self.queue.push_back(id.clone());
-        self.pending.insert(id, Pending { publish, order: self.pushed, sent: None, heard: None });
+        self.pending.insert(id, Pending { publish, order: self.pushed, sent: None, seq: None });
         self.pushed += 1;
     }
 
@@ -59,12 +59,12 @@ impl Outbox {
         self.pending.len()
     }
 
-    /// When [`next`](Self::next) has something, if not now: the end of the server's patience.
+    /// When [`next`](Self::next) has a message again after a refusal.
     pub(crate) fn held_until(&self) -> Option<Instant> {
         self.held.map(|hold| hold.until).filter(|_| !self.queue.is_empty())
     }
 
-    /// The next message to send.
+    /// The next message to send, if one may be sent now.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Publish> {
         if self.held.is_some_and(|hold| now < hold.until) {
             return None;
@@ -74,7 +74,7 @@ impl Outbox {
                 self.held = None;
                 return None;
             };
-            // One that was confirmed while it waited for another turn is gone.
+            // A message that was confirmed while it was queued again is gone.
             let Some(pending) = self.pending.get_mut(&id) else { continue };
             pending.sent.get_or_insert(now);
             if let Some(hold) = &mut self.held {
@@ -84,38 +84,38 @@ impl Outbox {
         }
     }
 
-    /// The server refused this one for now: it goes first when `retry_after` is over, and the rest at that pace.
+    /// The server refused this message for now: it is sent first when `retry_after` is over, and the rest at that pace.
     pub(crate) fn hold(&mut self, id: &MessageId, retry_after: Duration, now: Instant) {
         if self.pending.contains_key(id) && !self.queue.contains(id) {
             self.queue.push_front(id.clone());
-            // Several may have been refused in one go; they keep their order.
+            // Several may be refused, one after the other; they keep their order.
             self.queue.make_contiguous().sort_by_key(|id| self.pending.get(id).map(|pending| pending.order));
         }
         let until = self.held.map_or(now, |hold| hold.until).max(now + retry_after);
         self.held = Some(Hold { until, pace: retry_after });
     }
 
-    /// Own message seen in its place, before its confirmation.
-    pub(crate) fn heard(&mut self, id: &MessageId, seq: Seq) {
+    /// The client's own message came back as a `message`, before its `ack`.
+    pub(crate) fn received(&mut self, id: &MessageId, seq: Seq) {
         if let Some(pending) = self.pending.get_mut(id) {
-            pending.heard = Some(seq);
+            pending.seq = Some(seq);
         }
     }
 
-    /// Confirmed or refused for good. The time since it was first sent, if it was here.
+    /// The message was confirmed or refused for good. Returns the time since it was first sent, if it was pending.
     pub(crate) fn remove(&mut self, id: &MessageId, now: Instant) -> Option<Duration> {
         let pending = self.pending.remove(id)?;
         Some(pending.sent.map_or(Duration::ZERO, |sent| now - sent))
     }
 
-    /// A new connection has replayed what was missed: what came back is confirmed, what is younger than `window` goes
-    /// out again with its old id, what is older has failed.
+    /// A new connection has replayed what was missed. Messages that came back are confirmed; those first sent less than
+    /// `window` ago are queued again under their ids; older ones have failed.
     pub(crate) fn settle(&mut self, now: Instant, window: Duration) -> Settled {
         let mut settled = Settled::default();
         let mut rest: Vec<(u64, MessageId)> = Vec::new();
         for (id, pending) in &self.pending {
             let age = pending.sent.map_or(Duration::ZERO, |sent| now - sent);
-            match pending.heard {
+            match pending.seq {
                 Some(seq) => settled.acked.push((id.clone(), seq, age)),
                 None if age >= window => settled.expired.push(id.clone()),
                 None => rest.push((pending.order, id.clone())),
@@ -155,10 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn what_came_back_is_confirmed_and_the_rest_goes_out_again_in_its_order() {
+    fn after_a_replay_returned_messages_are_confirmed_and_the_rest_is_queued_in_order() {
         let (mut outbox, now) = (outbox(&["c", "a", "b"]), Instant::now());
         assert_eq!(drain(&mut outbox, now), ["c", "a", "b"]);
-        outbox.heard(&id("a"), 7);
+        outbox.received(&id("a"), 7);
 
         let settled = outbox.settle(now + Duration::from_secs(1), WINDOW);
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_too_long_ago_has_failed_but_what_never_went_out_has_not() {
+    fn a_message_sent_too_long_ago_has_failed_and_one_never_sent_has_not() {
         let (mut outbox, now) = (outbox(&["old"]), Instant::now());
         assert_eq!(drain(&mut outbox, now), ["old"]);
         outbox.push(Publish::parse("unsent", "lobby", "hi").unwrap());
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_refusal_messages_go_out_in_order_at_the_pace_asked_for() {
+    fn after_a_refusal_messages_are_sent_in_order_at_the_pace_the_server_asked_for() {
         let (mut outbox, now) = (outbox(&["a", "b"]), Instant::now());
         assert_eq!(drain(&mut outbox, now), ["a", "b"]);
         let pace = Duration::from_millis(20);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_confirmed_while_it_waits_is_not_sent_again() {
+    fn a_message_confirmed_while_it_is_queued_is_not_sent_again() {
         let (mut outbox, now) = (outbox(&["a"]), Instant::now());
         assert_eq!(outbox.remove(&id("a"), now), Some(Duration::ZERO));
         assert_eq!(drain(&mut outbox, now), Vec::<String>::new());

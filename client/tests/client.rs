@@ -33,11 +33,11 @@ impl Peer {
         Self(accept_async(stream).await.unwrap())
     }
 
-    async fn say(&mut self, frame: Value) {
+    async fn send(&mut self, frame: Value) {
         self.0.send(Message::text(frame.to_string())).await.unwrap();
     }
 
-    async fn hear(&mut self) -> Value {
+    async fn receive(&mut self) -> Value {
         loop {
             if let Message::Text(text) = self.0.next().await.unwrap().unwrap() {
                 return serde_json::from_str(&text).unwrap();
@@ -46,9 +46,9 @@ impl Peer {
     }
 
     async fn welcome(&mut self, seq: u64, resumed: bool, dedupe_ms: u64) -> Value {
-        let hello = self.hear().await;
+        let hello = self.receive().await;
         let limits = json!({"frame_bytes": 1, "body_bytes": 1, "name_chars": 1, "rooms": 1, "unacked_publishes": 1});
-        self.say(json!({
+        self.send(json!({
             "type": "welcome", "version": 1, "connection": 1, "instance": "a", "user": {"id": USER, "name": "Ann"},
             "seq": seq, "resumed": resumed, "heartbeat_ms": 25_000, "dedupe_ms": dedupe_ms, "limits": limits,
             "count": {"connections": 1, "instances": 1, "settling": false}, "relay": "live",
@@ -58,7 +58,7 @@ impl Peer {
     }
 
     async fn live(&mut self, seq: u64) {
-        self.say(json!({"type": "live", "seq": seq})).await;
+        self.send(json!({"type": "live", "seq": seq})).await;
     }
 
     async fn message(&mut self, seq: u64, id: &MessageId, was: Option<u64>) {
@@ -69,11 +69,12 @@ impl Peer {
         if let Some(was) = was {
             frame["was"] = was.into();
         }
-        self.say(frame).await;
+        self.send(frame).await;
     }
 
     async fn ack(&mut self, id: &Value, seq: u64) {
-        self.say(json!({"type": "ack", "id": id, "seq": seq, "instance": "a", "accepted_at": 1, "logged_at": 1})).await;
+        self.send(json!({"type": "ack", "id": id, "seq": seq, "instance": "a", "accepted_at": 1, "logged_at": 1}))
+            .await;
     }
 
     async fn close(mut self, code: u16) {
@@ -94,7 +95,7 @@ async fn start() -> (TcpListener, Client) {
 async fn until<T>(client: &mut Client, pick: impl Fn(&Event) -> Option<T>) -> T {
     let search = async {
         loop {
-            let event = client.next_event().await.unwrap_or_else(|| panic!("the client is over"));
+            let event = client.next_event().await.unwrap_or_else(|| panic!("the client has ended"));
             if let Some(found) = pick(&event) {
                 return found;
             }
@@ -107,7 +108,7 @@ fn is_live(event: &Event) -> Option<()> {
     matches!(event, Event::Live).then_some(())
 }
 
-/// Polls the client for ever, beside the script.
+/// Polls the client until it ends, beside the script.
 async fn collect(client: &mut Client) -> Vec<Event> {
     let mut events = Vec::new();
     while let Some(event) = client.next_event().await {
@@ -124,7 +125,7 @@ async fn after_a_reconnect_replayed_messages_count_as_acked_and_the_rest_is_sent
         let hello = first.welcome(10, false, 120_000).await;
         assert_eq!(hello.get("resume"), None);
         first.live(10).await;
-        let ids: Vec<Value> = [first.hear().await, first.hear().await].map(|frame| frame["id"].clone()).into();
+        let ids: Vec<Value> = [first.receive().await, first.receive().await].map(|frame| frame["id"].clone()).into();
         drop(first);
 
         let mut second = Peer::accept(&listener).await;
@@ -132,7 +133,7 @@ async fn after_a_reconnect_replayed_messages_count_as_acked_and_the_rest_is_sent
         assert_eq!(hello["resume"], json!({"seq": 10}));
         second.message(11, &ids[0].as_str().unwrap().parse().unwrap(), None).await;
         second.live(11).await;
-        let again = second.hear().await;
+        let again = second.receive().await;
         assert_eq!(again["id"], ids[1]);
         second.ack(&again["id"], 12).await;
         second.close(4500).await;
@@ -164,7 +165,7 @@ async fn a_message_sent_longer_ago_than_the_window_is_reported_as_failed() {
         let mut first = Peer::accept(&listener).await;
         first.welcome(10, false, 120_000).await;
         first.live(10).await;
-        first.hear().await;
+        first.receive().await;
         drop(first);
         let mut second = Peer::accept(&listener).await;
         second.welcome(10, true, 0).await;
@@ -183,13 +184,13 @@ async fn a_message_sent_longer_ago_than_the_window_is_reported_as_failed() {
 }
 
 #[tokio::test]
-async fn a_client_comes_back_as_late_as_drain_asked() {
+async fn a_client_reconnects_after_the_time_that_drain_asked_for() {
     let (listener, mut client) = start().await;
     let script = async {
         let mut first = Peer::accept(&listener).await;
         first.welcome(10, false, 120_000).await;
         first.live(10).await;
-        first.say(json!({"type": "drain", "reconnect_after_ms": 300})).await;
+        first.send(json!({"type": "drain", "reconnect_after_ms": 300})).await;
         first.close(1012).await;
         let closed = Instant::now();
         let mut second = Peer::accept(&listener).await;
@@ -218,7 +219,7 @@ async fn a_message_is_shown_once_and_a_reset_moves_the_cursor_back() {
         peer.message(20, &a, Some(11)).await;
         peer.message(21, &b, Some(12)).await;
         peer.live(30).await;
-        peer.say(json!({"type": "reset", "seq": 25, "reason": "hole"})).await;
+        peer.send(json!({"type": "reset", "seq": 25, "reason": "hole"})).await;
         peer.close(1002).await;
     };
 
@@ -237,18 +238,18 @@ async fn a_message_is_shown_once_and_a_reset_moves_the_cursor_back() {
 }
 
 #[tokio::test]
-async fn a_refused_message_is_sent_again_when_the_server_said() {
+async fn a_refused_message_is_sent_again_after_the_time_that_the_server_asked_for() {
     let (listener, mut client) = start().await;
     let script = async {
         let mut peer = Peer::accept(&listener).await;
         peer.welcome(10, false, 120_000).await;
         peer.live(10).await;
-        let frame = peer.hear().await;
+        let frame = peer.receive().await;
         let refused = Instant::now();
         let error =
             json!({"type": "error", "code": "rate_limited", "detail": "", "id": frame["id"], "retry_after_ms": 100});
-        peer.say(error).await;
-        let again = peer.hear().await;
+        peer.send(error).await;
+        let again = peer.receive().await;
         assert_eq!(again, frame);
         let waited = refused.elapsed();
         peer.ack(&again["id"], 11).await;

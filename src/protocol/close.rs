@@ -1,42 +1,43 @@
-//! Why a connection ends. The range of the code tells the client what to do next.
+//! The close codes of the server.
 
-/// Every reason for which this server closes a connection.
+/// Why the server closes a connection: the code and the reason text of its close frame.
+///
+/// [`is_reconnectable`] tells whether the client should connect again. A client that closes by itself gets its own code
+/// back, usually 1000. A connection that ends without a close frame (1006) was lost: connect again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
-    /// The client closed, or the conversation is over.
-    Normal,
-    /// The peer broke RFC 6455: an unmasked frame, reserved bits.
+    /// 1002: the client broke the WebSocket protocol (RFC 6455), for example by an unmasked frame. Do not reconnect.
     ProtocolError,
-    /// A binary frame.
+    /// 1003: the client sent a binary frame. This protocol has text frames only. Do not reconnect.
     BinaryFrame,
-    /// Text that is not UTF-8.
+    /// 1007: the client sent text that is not UTF-8. Do not reconnect.
     InvalidUtf8,
-    /// An inbound frame over the limit.
+    /// 1009: the client sent a message above `frame_bytes`. Do not reconnect.
     FrameTooLarge,
-    /// The server failed.
+    /// 1011: an error inside the server. Reconnect with backoff.
     Internal,
-    /// This instance stops; `drain` said when to come back.
+    /// 1012: this instance stops. Reconnect after the `reconnect_after_ms` of the `drain` frame before it.
     Drain,
-    /// The client has seen more than this instance, which cannot reach the log. Another one may know.
+    /// 1013: the cursor of the client is ahead of this instance, which cannot reach the log. Reconnect; another instance
+    /// may be able to resume.
     TryAgainLater,
-    /// No `hello` in time.
+    /// 4000: no `hello` came within 10 seconds. Reconnect with backoff.
     HelloTimeout,
-    /// Nothing was heard from the client for too long.
+    /// 4001: the client sent nothing for too long, not even the answer to a ping. Reconnect and resume.
     HeartbeatLost,
-    /// The client does not read, or reads slower than the log moves on.
+    /// 4002: the client reads slower than messages come, or not at all. Reconnect and resume.
     SlowConsumer,
-    /// The client went on publishing though errors told it to stop.
+    /// 4003: the client went on for 10 seconds after `rate_limited` errors. Reconnect with backoff.
     RateLimited,
-    /// Three frames in a row that were no frames of this protocol.
+    /// 4500: three frames in a row were refused as `bad_frame` or `unknown_type`. Do not reconnect.
     BadFrame,
-    /// Too many connections from one address or session.
+    /// 4501: too many connections from this address or with this session. Do not reconnect.
     TooManyConnections,
 }
 
 impl CloseReason {
     /// Every reason, in the order of the codes.
-    pub const ALL: [Self; 14] = [
-        Self::Normal,
+    pub const ALL: [Self; 13] = [
         Self::ProtocolError,
         Self::BinaryFrame,
         Self::InvalidUtf8,
@@ -55,7 +56,6 @@ impl CloseReason {
     /// The code in the close frame and the reason text beside it.
     pub const fn parts(self) -> (u16, &'static str) {
         match self {
-            Self::Normal => (1000, "normal"),
             Self::ProtocolError => (1002, "protocol_error"),
             Self::BinaryFrame => (1003, "binary_frame"),
             Self::InvalidUtf8 => (1007, "invalid_utf8"),
@@ -85,7 +85,8 @@ impl CloseReason {
 
 /// Whether a client should connect again after this close code.
 ///
-/// Codes 4000–4499 say yes, 4500–4999 no; of the standard ones, those that blame the client's frames say no.
+/// Yes for 4000–4499, no for 4500–4999. Of the standard codes, no for those that report a defect of the client: 1002, 1003,
+/// 1007 and 1009.
 pub const fn is_reconnectable(code: u16) -> bool {
     !matches!(code, 1002 | 1003 | 1007 | 1009 | 4500..=4999)
 }
@@ -95,9 +96,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_range_says_whether_to_reconnect() {
-        let stay_away: Vec<u16> =
+    fn the_code_says_whether_to_reconnect() {
+        let final_codes: Vec<u16> =
             CloseReason::ALL.map(CloseReason::code).into_iter().filter(|code| !is_reconnectable(*code)).collect();
-        assert_eq!(stay_away, [1002, 1003, 1007, 1009, 4500, 4501]);
+        assert_eq!(final_codes, [1002, 1003, 1007, 1009, 4500, 4501]);
     }
 }

@@ -1,6 +1,6 @@
-//! Encoded WebSocket frames (RFC 6455, section 5.2): server to client, unmasked, final.
+//! Encoded WebSocket frames from server to client (RFC 6455, section 5.2): unmasked, not fragmented.
 //!
-//! A text frame is the same bytes for every client, so it is encoded once and shared.
+//! A frame is the same bytes for every client, so it is encoded once and shared.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
@@ -12,7 +12,7 @@ const FIN_BINARY: u8 = 0x82;
 const FIN_CLOSE: u8 = 0x88;
 const FIN_PING: u8 = 0x89;
 
-/// One whole frame as it goes to the socket. Cloning shares the bytes.
+/// A whole frame as it is written to the socket. A clone shares the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame(Bytes);
 
@@ -29,14 +29,15 @@ impl Frame {
 
     /// A text frame with this value as JSON.
     ///
-    /// The types of this module always serialise; anything else would be a defect, and gives an empty object.
+    /// The types of this crate always serialise. A value that does not gives an empty object.
     pub fn json(value: &impl Serialize) -> Self {
         Self::text(&serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned()))
     }
 
-    /// A `message` frame, spliced around the record's JSON object instead of serialised again.
+    /// A `message` frame made from the JSON of its record, which is not parsed.
     ///
-    /// `record` is what [`Record`](super::Record) serialises to; `was` is 0 for a message that Redis never lost.
+    /// `record` is what [`Record`](super::Record) serialises to. `was` is the `seq` that the message had before Redis lost it,
+    /// and 0 if Redis never did.
     pub fn message(seq: Seq, record: &str, was: Seq) -> Self {
         let fields = record.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
         let head = format!(r#"{{"type":"message","seq":{seq},"#);
@@ -50,23 +51,23 @@ impl Frame {
         Self(encode(FIN_CLOSE, &[&code.to_be_bytes(), name.as_bytes()]))
     }
 
-    /// The answer to the peer's close frame: the same code, if it had one.
+    /// The answer to the client's close frame: the same code, if it had one.
     pub fn close_reply(code: Option<u16>) -> Self {
         let code = code.map(u16::to_be_bytes);
         Self(encode(FIN_CLOSE, &[code.as_ref().map_or(&[], |bytes| bytes.as_slice())]))
     }
 
-    /// A ping without payload, which every client answers by itself.
+    /// A ping without payload. WebSocket clients answer it without help from the application.
     pub const fn ping() -> Self {
         Self(Bytes::from_static(&[FIN_PING, 0]))
     }
 
-    /// The bytes for the socket, header included.
+    /// The bytes for the socket, with the header.
     pub const fn bytes(&self) -> &Bytes {
         &self.0
     }
 
-    /// Length on the wire, header included.
+    /// Length on the wire in bytes, with the header.
     pub const fn len(&self) -> usize {
         self.0.len()
     }

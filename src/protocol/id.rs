@@ -1,4 +1,4 @@
-//! Names of things. Parsing is the only constructor, so a value in hand is valid.
+//! Ids and names. Parsing is the only constructor, so every value is valid.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::limits::MAX_NAME_CHARS;
 
-/// Why a text is not the id or the name that it should be.
+/// Which rule for ids and names a text breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
     /// Not a room name.
@@ -20,7 +20,7 @@ pub enum InvalidId {
     /// Not a name.
     #[error("a name is 1 to {MAX_NAME_CHARS} characters without control or text direction override characters")]
     Name,
-    /// Not a secret of a guest.
+    /// Not the secret of a guest.
     #[error("a session is 128 bits in base64url: 22 characters")]
     GuestSecret,
 }
@@ -64,12 +64,6 @@ macro_rules! text_id {
             }
         }
 
-        impl std::borrow::Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -97,7 +91,7 @@ text_id! {
 }
 
 text_id! {
-    /// The id a client gives its message, the idempotency key together with its sender: `[A-Za-z0-9_-]{1,64}`.
+    /// The id that a client gives its message: `[A-Za-z0-9_-]{1,64}`. Together with the sender it is the idempotency key.
     MessageId, InvalidId::Message, |text| {
         ((1..=64).contains(&text.len())
             && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-')))
@@ -106,9 +100,9 @@ text_id! {
 }
 
 text_id! {
-    /// What a person is called: trimmed, 1 to 64 characters, no control and no bidi override characters.
+    /// The name of a person: 1 to 64 characters after trimming, without control and text direction override characters.
     ///
-    /// The overrides and isolates (U+202A–E, U+2066–9) would let a name rearrange the text around it.
+    /// The overrides and isolates (U+202A–E, U+2066–9) would let a name reorder the text around it.
     UserName, InvalidId::Name, |text| {
         let name = text.trim();
         let forbidden = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -117,24 +111,25 @@ text_id! {
 }
 
 impl RoomId {
-    /// The room of those who name none.
+    /// The room of a client that names none: `lobby`.
     pub fn lobby() -> Self {
         Self("lobby".into())
     }
 }
 
-/// A sender: the first 128 bits of the SHA-256 of a session, or `api` for publishes from a back end.
+/// The public id of a sender: the first 128 bits of the SHA-256 of its session, in base64url. `api` for publishes over
+/// HTTP.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
 pub struct UserId(Arc<str>);
 
 impl UserId {
-    /// The sender of messages that came over HTTP.
+    /// The sender of messages that were published over HTTP.
     pub fn api() -> Self {
         Self("api".into())
     }
 
-    /// The text: 22 characters base64url, or `api`.
+    /// The text: 22 characters of base64url, or `api`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -146,21 +141,22 @@ impl fmt::Debug for UserId {
     }
 }
 
-/// A guest's secret of 128 random bits, which makes it the same sender on every connection and instance.
+/// The secret of a guest: 128 random bits, 22 characters in base64url. It makes a client the same sender on every
+/// connection and instance. Frames call it `session`.
 ///
-/// Its `Debug` hides it: it must never reach a log.
+/// It must never be logged, so `Debug` does not show it.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
 #[serde(try_from = "String", into = "String")]
 pub struct GuestSecret([u8; 16]);
 
 impl GuestSecret {
-    /// A new secret from the thread's cryptographic generator.
+    /// A new random secret, from a cryptographic generator.
     pub fn random() -> Self {
         Self(rand::random())
     }
 
-    /// The public id that this secret proves.
+    /// The public id of the client that has this secret.
     pub fn user_id(&self) -> UserId {
         let digest = Sha256::digest(self.0);
         let half = digest.as_slice().get(..16).unwrap_or_default();
@@ -197,8 +193,8 @@ impl fmt::Debug for GuestSecret {
     }
 }
 
-/// A connection, unique on its instance for the life of the process.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// Number of a connection, unique on its instance until the process ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(transparent)]
 pub struct ConnectionId(u64);
@@ -261,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_22_characters_and_proves_a_user_without_telling_it() {
+    fn a_secret_is_22_characters_and_its_user_id_does_not_reveal_it() {
         let session = GuestSecret::random();
         let text = String::from(session);
         assert_eq!(text.len(), 22);

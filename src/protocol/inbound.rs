@@ -1,4 +1,7 @@
-//! What a client says. [`ClientFrame::decode`] is the only parser of hostile input.
+//! The frames of a client. [`ClientFrame::decode`] is the only parser of untrusted input.
+
+#[cfg(test)]
+mod properties;
 
 use std::borrow::Cow;
 
@@ -11,28 +14,29 @@ use super::{ErrorCode, GuestSecret, MAX_BODY_BYTES, MAX_ROOMS, MessageId, Refusa
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClientFrame {
-    /// Who the client is and what it wants to hear. First, and once.
+    /// Introduces the client: its name, secret, rooms and cursor. It has to be the first frame, and comes once. The answer
+    /// is `welcome`, then the missed messages, then `live`.
     Hello(Hello),
-    /// A message for a room.
+    /// Publishes a message to a room that the connection is in. The answer is `ack`, or `error` with its `id`.
     Publish(Publish),
-    /// Hear a room.
+    /// Joins a room. The answer is `joined`.
     Join {
         /// The room.
         room: RoomId,
     },
-    /// Hear it no more.
+    /// Leaves a room. The answer is `left`.
     Leave {
         /// The room.
         room: RoomId,
     },
-    /// The person is typing in a room.
+    /// Tells the room that the person is typing. There is no answer.
     Typing {
         /// The room.
         room: RoomId,
     },
-    /// Asks for a `pong`.
+    /// Asks for a `pong`, to see whether the connection still works.
     Ping {
-        /// Comes back in the pong.
+        /// Any number. It comes back in the `pong`.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[cfg_attr(test, ts(optional))]
         n: Option<u64>,
@@ -43,23 +47,24 @@ pub enum ClientFrame {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 pub struct Hello {
-    /// What the person is called.
+    /// The person's name, as other people see it.
     pub name: UserName,
-    /// The secret that makes it the same sender as before.
+    /// The secret that makes the client the same sender as before. If it is left out, the server makes one and puts it
+    /// into `welcome`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<GuestSecret>,
-    /// The rooms to hear; `lobby` when the client names none.
+    /// The rooms to join. If it is left out: `lobby`.
     pub rooms: Vec<RoomId>,
-    /// Where an earlier connection stopped.
+    /// The cursor of an earlier connection. If it is left out, no old messages are sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
 }
 
-/// A client's whole state towards the server.
+/// The cursor from which a client wants the messages that it missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Resume {
-    /// The last `seq` it saw.
+    /// The highest `seq` that it received.
     pub seq: Seq,
 }
 
@@ -67,18 +72,18 @@ pub struct Resume {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Publish {
-    /// The idempotency key, together with the sender.
+    /// Chosen by the client. Within `dedupe_ms`, a message of the same sender with the same id is delivered once.
     pub id: MessageId,
-    /// Where to say it.
+    /// The room to publish it to.
     pub room: RoomId,
-    /// What to say.
+    /// The text: not blank, and at most `body_bytes` bytes of UTF-8.
     pub body: String,
 }
 
-/// How much of a decoder's error a client is told, in characters.
+/// Upper bound in characters for the error text of the JSON parser in a refusal. It can quote the frame.
 const MAX_QUOTE_CHARS: usize = 120;
 
-/// Every field that a frame of a client may have. Others are ignored.
+/// Every field that a frame of a client can have. Others are ignored.
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(rename = "type", borrow)]
@@ -94,12 +99,17 @@ struct Fields<'a> {
 }
 
 impl ClientFrame {
-    /// Reads a frame.
+    /// Parses and checks a frame.
     ///
     /// # Errors
     ///
-    /// What the client is to be told. It carries the `id` of a publish as far as one could be read.
+    /// The refusal to send to the client. It carries the `id` of a publish, if the frame had one and was valid JSON with
+    /// fields of the right types.
     pub fn decode(text: &str) -> Result<Self, Refusal> {
+        // Serde would also take the fields in their order from an array.
+        if !text.trim_start().starts_with('{') {
+            return Err(Refusal::new(ErrorCode::BadFrame, "not a frame of this protocol: it is not a JSON object"));
+        }
         let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| bad_frame(&error))?;
         match fields.kind.as_ref() {
             "hello" => Hello::from_fields(&fields).map(Self::Hello),
@@ -140,11 +150,11 @@ impl Hello {
 }
 
 impl Publish {
-    /// A publish from unchecked parts, by the rules that hold over WebSocket and over HTTP.
+    /// Checks the parts of a publish. The same rules hold over WebSocket and over HTTP.
     ///
     /// # Errors
     ///
-    /// The first rule that is broken.
+    /// The refusal for the first part that is invalid, without an `id`.
     pub fn parse(id: &str, room: &str, body: impl Into<String>) -> Result<Self, Refusal> {
         let (id, room, body) = (id.parse()?, room.parse()?, body.into());
         if body.trim().is_empty() {
@@ -164,21 +174,18 @@ impl Publish {
     }
 }
 
-/// The refusal of what is no frame. The error may quote the frame, so only its beginning is told.
 fn bad_frame(error: &serde_json::Error) -> Refusal {
     let error: String = error.to_string().chars().take(MAX_QUOTE_CHARS).collect();
     Refusal::new(ErrorCode::BadFrame, format!("not a frame of this protocol: {error}"))
 }
 
-/// The refusal of a room above the limit.
+/// The refusal of more rooms than a connection may be in.
 pub fn too_many_rooms() -> Refusal {
     Refusal::new(ErrorCode::TooManyRooms, format!("a connection may be in {MAX_ROOMS} rooms"))
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn code(text: &str) -> ErrorCode {
@@ -230,6 +237,7 @@ mod tests {
             ("", BadFrame),
             ("[]", BadFrame),
             ("{}", BadFrame),
+            (r#"["ping",null,null,null,null,null,null,null,null]"#, BadFrame),
             (r#"{"type":5}"#, BadFrame),
             (r#"{"type":"hello","name":5}"#, BadFrame),
             (r#"{"type":"hello","name":"a","resume":{"seq":-1}}"#, BadFrame),
@@ -258,20 +266,5 @@ mod tests {
     fn a_refused_publish_names_its_id() {
         let refusal = ClientFrame::decode(r#"{"type":"publish","id":"m9","room":"a","body":""}"#).unwrap_err();
         assert_eq!(refusal.id.as_deref(), Some("m9"));
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_the_decoder_panic(text in ".{0,200}") {
-            let _refusal_or_frame = ClientFrame::decode(&text);
-        }
-
-        #[test]
-        fn no_json_of_the_right_outline_makes_the_decoder_panic(
-            kind in "hello|publish|join|leave|typing|ping|x", id in ".{0,70}", room in ".{0,70}", body in ".{0,70}",
-        ) {
-            let text = serde_json::json!({"type": kind, "id": id, "room": room, "body": body, "name": id, "rooms": [room]});
-            let _refusal_or_frame = ClientFrame::decode(&text.to_string());
-        }
     }
 }

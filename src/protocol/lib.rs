@@ -1,7 +1,7 @@
-//! Wire protocol v1: what clients and this server say to each other.
+//! Wire protocol v1: the frames, ids, limits and codes of clients and server.
 //!
-//! One module, pure and without I/O, that the server, the Rust client, the load generator and the tests share.
-//! `docs/protocol.md` is its prose; a test holds the two together.
+//! Without I/O. The server, the Rust client, the load generator and the tests share it. `docs/protocol.md` describes it,
+//! and `tests/docs.rs` checks that description against these types.
 
 mod close;
 mod frame;
@@ -24,17 +24,17 @@ pub use outbound::{
     Ack, Count, ErrorCode, HistoryPage, Message, Record, Refusal, RelayState, ResetReason, ServerFrame, User, Welcome,
 };
 
-/// Version of the protocol, told in `welcome`.
+/// Version of the protocol, sent in `welcome`.
 pub const VERSION: u32 = 1;
 
-/// The WebSocket subprotocol: answered when offered, not required.
+/// Name of the WebSocket subprotocol. A client may offer it and need not.
 pub const SUBPROTOCOL: &str = "hubbub.v1";
 
-/// Place of a message in the one log of the whole system.
+/// Number of a message in the one log of all instances.
 ///
-/// Strictly growing, not dense from a client's point of view, always below 2^53 so that a JavaScript number holds it.
-/// Zero stands for "nothing yet".
+/// It grows strictly from message to message. Numbers are skipped, so a difference of more than 1 is no gap. It stays below
+/// 2^53, which a JavaScript number can hold. 0 means that there is no message yet.
 pub type Seq = u64;
 
-/// Milliseconds since 1970.
+/// Milliseconds since 1970-01-01 UTC.
 pub type UnixMillis = u64;

@@ -1,4 +1,4 @@
-//! What the server says.
+//! The frames of the server.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,67 +9,69 @@ use super::{ConnectionId, GuestSecret, InvalidId, Limits, MessageId, RoomId, Seq
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame {
-    /// The answer to `hello`.
+    /// The answer to `hello`. Missed messages follow, then `live`. If the client's cursor could not be taken up, a `reset`
+    /// comes first.
     Welcome(Box<Welcome>),
-    /// The replay is over; from here on messages come as they are said.
+    /// The replay of missed messages is over. From here on messages come as they are published. Now a client sends its
+    /// unacked publishes again.
     Live {
-        /// Everything up to here has been sent.
+        /// The new cursor: everything up to here has been sent.
         seq: Seq,
     },
-    /// A message of a room this connection is in.
+    /// A message of a room that this connection is in, also one of its own. Its `seq` is the new cursor.
     Message(Message),
-    /// A publish of this connection has its place in the log.
+    /// A publish of this connection is in the log. It need not be sent again. This does not move the cursor.
     Ack(Ack),
-    /// Everything up to `seq` that concerns this connection has been sent.
+    /// Sign of life, each `heartbeat_ms`. A client that receives nothing for twice that long should reconnect.
     Heartbeat {
-        /// The cursor to keep.
+        /// The new cursor: everything up to here has been sent.
         seq: Seq,
     },
-    /// The live connection counter.
+    /// The number of connections has changed. At most four a second.
     Count(Count),
-    /// Who types in a room.
+    /// People are typing in a room. At most one a second and room.
     Typing {
         /// The room.
         room: RoomId,
-        /// Those who typed within the last second.
+        /// The people who sent `typing` within the last second.
         from: Vec<User>,
     },
-    /// The connection is in the room.
+    /// The answer to `join`: the connection is in the room.
     Joined {
         /// The room.
         room: RoomId,
-        /// Messages of the room above this come live.
+        /// The new cursor. Messages of the room above it come.
         seq: Seq,
     },
-    /// The connection is no longer in the room.
+    /// The answer to `leave`: the connection is no longer in the room.
     Left {
         /// The room.
         room: RoomId,
-        /// No message of the room above this will come.
+        /// The new cursor. Messages of the room above it do not come.
         seq: Seq,
     },
-    /// The relay between the instances changed its state.
+    /// The connection between the instances was lost or is back. There is nothing to do for the client.
     Status {
-        /// Its state.
+        /// The new state.
         relay: RelayState,
     },
-    /// What came before `seq` cannot be replayed: load it over HTTP.
+    /// Messages between the client's cursor and `seq` cannot be replayed. Some of them may be in the history, over HTTP.
     Reset {
-        /// Messages above this come.
+        /// The new cursor, even if it is lower than the old one. Messages above it come.
         seq: Seq,
-        /// Why.
+        /// Why they cannot be replayed.
         reason: ResetReason,
     },
-    /// The server stops; close 1012 follows at once.
+    /// This instance stops. Close code 1012 follows at once. Connect again after the given time.
     Drain {
-        /// When to come back, counted from the close.
+        /// The time to wait in milliseconds, counted from the close. It differs from client to client.
         reconnect_after_ms: u64,
     },
-    /// A frame of the client was refused.
+    /// A frame of the client was refused. The connection stays open.
     Error(Refusal),
     /// The answer to `ping`.
     Pong {
-        /// What the ping carried.
+        /// The number of the ping, if it had one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(test, ts(optional))]
         n: Option<u64>,
@@ -82,67 +84,67 @@ pub enum ServerFrame {
 pub struct Welcome {
     /// Version of the protocol.
     pub version: u32,
-    /// This connection, unique on its instance.
+    /// Number of this connection, unique on its instance.
     pub connection: ConnectionId,
-    /// The instance that serves it.
+    /// Name of the instance that serves it.
     pub instance: String,
-    /// Who the client is.
+    /// The client's id and name, as others see them.
     pub user: User,
-    /// The secret the server made because the client sent none.
+    /// The secret that the server made, if the client sent none. Keep it for the next `hello`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<GuestSecret>,
-    /// The point from which this connection is served.
+    /// The `seq` from which this connection is served. The cursor of a client that had none.
     pub seq: Seq,
-    /// Whether the cursor of the client was taken up.
+    /// Whether the replay begins at the client's cursor. If it sent one and this is false, a `reset` follows.
     pub resumed: bool,
-    /// How often a `heartbeat` comes, in milliseconds.
+    /// Interval of the `heartbeat` frames, in milliseconds.
     pub heartbeat_ms: u64,
-    /// How long a publish may be repeated under its id, in milliseconds.
+    /// Time in milliseconds within which a publish that is sent again under its id is not delivered twice.
     pub dedupe_ms: u64,
     /// The limits of the protocol.
     pub limits: Limits,
-    /// The live connection counter.
+    /// The number of connections.
     pub count: Count,
-    /// The state of the relay.
+    /// The state of the connection between the instances.
     pub relay: RelayState,
 }
 
-/// A person, or whatever speaks as one.
+/// The sender of a message: a person, or a program.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct User {
-    /// Proven by the session.
+    /// Derived from the session, so that nobody else can have it.
     pub id: UserId,
-    /// Chosen freely.
+    /// Chosen freely: two users may have the same name.
     pub name: UserName,
 }
 
-/// A message as the log keeps it: everything but its place.
+/// A message as the log keeps it: all but its `seq`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Record {
-    /// Where it was said.
+    /// The room it was published to.
     pub room: RoomId,
-    /// The sender's id for it.
+    /// The id that the sender chose. Unique together with `from.id`.
     pub id: MessageId,
-    /// Who said it.
+    /// The sender.
     pub from: User,
-    /// What was said.
+    /// The text.
     pub body: String,
-    /// When the accepting instance took it. The order is `seq`, never this.
+    /// When an instance accepted it, by its clock, in milliseconds since 1970. For display only: the order is that of `seq`.
     pub at: UnixMillis,
 }
 
-/// A message in its place.
+/// A message of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 pub struct Message {
-    /// Its place.
+    /// Its number in the log. Messages are ordered by it.
     pub seq: Seq,
-    /// What was said where, and by whom.
+    /// The rest of the message.
     #[serde(flatten)]
     pub record: Record,
-    /// The place it had before Redis lost it.
+    /// The `seq` it had before Redis lost it, if it did. A client that has shown the message under that `seq` ignores this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<Seq>,
 }
@@ -151,11 +153,11 @@ pub struct Message {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct HistoryPage {
-    /// In the order of `seq`.
+    /// The messages, in the order of `seq`.
     pub messages: Vec<Message>,
-    /// The `before` of the page of older ones, if there are any.
+    /// The `before` to ask with for the next page, of older messages. Null if there are none.
     pub next: Option<Seq>,
-    /// The highest place that the answering instance knows: what is above it may be missing here.
+    /// The highest `seq` that the answering instance knows. Messages above it can be missing on this page.
     pub seq: Seq,
 }
 
@@ -163,18 +165,18 @@ pub struct HistoryPage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Ack {
-    /// The id the client gave.
+    /// The id of the publish.
     pub id: MessageId,
-    /// Its place.
+    /// Its number in the log.
     pub seq: Seq,
-    /// It was there already: this is a repetition.
+    /// Whether the log had it already: it was sent before, or the server itself had to ask Redis twice.
     #[serde(default, skip_serializing_if = "is_false")]
     pub duplicate: bool,
-    /// The instance that accepted it.
+    /// Name of the instance that accepted it.
     pub instance: String,
-    /// When it was accepted.
+    /// When the instance accepted it, in milliseconds since 1970.
     pub accepted_at: UnixMillis,
-    /// When the log had it.
+    /// When the log confirmed it, in milliseconds since 1970.
     pub logged_at: UnixMillis,
 }
 
@@ -183,15 +185,15 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// How many are connected, over all instances.
+/// The number of connections, over all instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Count {
     /// Connections of all instances.
     pub connections: u64,
-    /// Instances that report.
+    /// Instances that have reported their number.
     pub instances: u64,
-    /// Not all instances may have reported yet since Redis came back.
+    /// Whether instances may be missing from it, because Redis has come back only now.
     pub settling: bool,
 }
 
@@ -202,42 +204,42 @@ pub struct Count {
 pub enum RelayState {
     /// They do.
     Live,
-    /// The log cannot be reached: publishes wait, connections stay.
+    /// They do not: the log cannot be reached. Connections stay, and publishes wait.
     #[default]
     Degraded,
 }
 
-/// Why a cursor could not be taken up.
+/// Why messages after a cursor cannot be replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum ResetReason {
-    /// The log does not reach back that far.
+    /// The log does not reach back that far any more.
     TooOld,
-    /// The log does not know this cursor.
+    /// The log has no such `seq`: the cursor belongs to a log that was lost.
     UnknownCursor,
-    /// A part of the log is lost.
+    /// A part of the log after the cursor is lost.
     Hole,
 }
 
-/// A frame was refused; the connection goes on.
+/// The refusal of a frame. Over HTTP a problem document carries the same codes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 pub struct Refusal {
     /// What is wrong, for programs.
     pub code: ErrorCode,
-    /// What is wrong, for people.
+    /// What is wrong, in English. The text may change.
     pub detail: String,
-    /// The publish it is about.
+    /// The `id` of the refused publish, cut to 64 characters. Left out for other frames, and with `bad_frame`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// When a repetition may succeed.
+    /// Time in milliseconds after which the frame may be sent again. Only with `rate_limited` and `overloaded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
 }
 
 impl Refusal {
-    /// A refusal without a hint when to try again.
+    /// A refusal without an `id` and without `retry_after_ms`.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), id: None, retry_after_ms: None }
     }
@@ -245,12 +247,12 @@ impl Refusal {
     /// The same, about the publish with this id.
     #[must_use]
     pub fn about(mut self, id: Option<&str>) -> Self {
-        // an id that is no id is echoed only as far as an id may be long
+        // An invalid id is sent back too, but no longer than a valid one can be.
         self.id = id.map(|id| id.chars().take(64).collect());
         self
     }
 
-    /// The same, with a hint when to try again.
+    /// The same, with a time after which the frame may be sent again.
     #[must_use]
     pub fn retry_after_ms(mut self, milliseconds: u64) -> Self {
         self.retry_after_ms = Some(milliseconds);
@@ -258,45 +260,46 @@ impl Refusal {
     }
 }
 
-/// What can be wrong with a frame of a client.
+/// Why a frame of a client, or an HTTP request, was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
-    /// Not a JSON object with a `type`, or a field of a wrong type.
+    /// The frame is not a JSON object with a `type`, or one of its fields has a wrong type. Three such frames in a row close
+    /// the connection with 4500.
     BadFrame,
-    /// A `type` this server does not know.
+    /// The server knows no frame of this `type`. It counts towards the three of `bad_frame`.
     UnknownType,
-    /// Something else before `hello`.
+    /// The first frame was not `hello`.
     HelloRequired,
-    /// A second `hello`.
+    /// A second `hello` on the same connection.
     HelloRepeated,
-    /// Not a name.
+    /// The name is not 1 to 64 characters, or has control or text direction override characters.
     InvalidName,
-    /// Not a session.
+    /// The session is not 16 bytes in base64url.
     InvalidSession,
-    /// Not a room.
+    /// The room is not 1 to 64 characters of `a-z0-9._-` with a letter or digit first.
     InvalidRoom,
-    /// Not a message id.
+    /// The message id is not 1 to 64 characters of `A-Za-z0-9_-`.
     InvalidId,
-    /// A body over the limit.
+    /// The body is larger than `body_bytes`.
     BodyTooLarge,
-    /// A body without text.
+    /// The body is missing or blank.
     EmptyBody,
-    /// A publish to a room the connection is not in.
+    /// The connection is not in the room it publishes to. Join it first.
     NotJoined,
-    /// More rooms than a connection may be in.
+    /// The connection would be in more than `rooms` rooms. Leave one first.
     TooManyRooms,
-    /// This message was refused: too many in too short a time.
+    /// Too many frames in too short a time. Send this one again after `retry_after_ms`.
     RateLimited,
-    /// The log is out of reach and the buffer for that time is full.
+    /// The log cannot be reached and the server can keep no more publishes. Send this one again after `retry_after_ms`.
     Overloaded,
-    /// This instance stops.
+    /// This instance stops. Send the publish again on the next connection.
     Draining,
 }
 
 impl ErrorCode {
-    /// Every code.
+    /// Every code, in the order of the documentation.
     pub const ALL: [Self; 15] = [
         Self::BadFrame,
         Self::UnknownType,
@@ -336,7 +339,7 @@ impl ErrorCode {
         }
     }
 
-    /// Whether it counts towards the three in a row that end a connection.
+    /// Whether it counts towards the three in a row that close a connection.
     pub const fn is_malformed(self) -> bool {
         matches!(self, Self::BadFrame | Self::UnknownType)
     }
@@ -474,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_code_is_named_as_it_is_written() {
+    fn the_name_of_an_error_code_is_what_stands_in_a_frame() {
         for code in ErrorCode::ALL {
             assert_eq!(serde_json::to_value(code).unwrap(), code.name());
         }

@@ -1,6 +1,6 @@
-//! The types and figures of the protocol as TypeScript, for the browser app and the JavaScript SDK.
+//! The types and constants of the protocol as TypeScript, for the browser app and the JavaScript SDK.
 //!
-//! `make types` writes them; without it, the test here fails where the file is not what the Rust types say.
+//! `make types` writes the file. The test here fails if it differs from the Rust types.
 
 use std::{env, fmt::Write, fs, path::Path};
 
@@ -14,7 +14,7 @@ use super::{
 
 const HEAD: &str = "// Made by `make types` from the Rust types in `src/protocol`. Do not edit.\n\n";
 
-/// A type with the prose of its Rust type and fields.
+/// The TypeScript declaration of a type, with the doc comments of its Rust type and fields.
 fn declaration<T: TS>(config: &Config) -> String {
     let text = format!("{}export {}", T::docs().unwrap_or_default(), T::decl(config));
     let text = text.replace("/**\n * ", "/** ").replace("\n */\n", " */\n").replace(" \n", "\n").replace(" };", "\n};");
@@ -53,13 +53,16 @@ fn declarations() -> String {
     )
 }
 
-fn figures() -> String {
+fn constants() -> String {
     let limits = serde_json::to_string_pretty(&Limits::V1).unwrap();
     let mut text = format!("export const VERSION = {VERSION}\nexport const SUBPROTOCOL = '{SUBPROTOCOL}'\n");
     writeln!(text, "export const DEFAULT_ROOM = '{}'\nexport const LIMITS: Limits = {limits}", RoomId::lobby())
         .unwrap();
-    writeln!(text, "\n/** The codes with which the server closes a connection, and whether a client comes back. */")
-        .unwrap();
+    writeln!(
+        text,
+        "\n/** The codes with which the server closes a connection, and whether the client should connect again. */"
+    )
+    .unwrap();
     writeln!(text, "export const CLOSES = [").unwrap();
     for reason in CloseReason::ALL {
         let (code, name) = reason.parts();
@@ -72,7 +75,7 @@ fn figures() -> String {
 #[test]
 fn the_typescript_types_are_those_of_rust() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web/src/lib/protocol.gen.ts");
-    let text = format!("{HEAD}{}\n{}", declarations(), figures());
+    let text = format!("{HEAD}{}\n{}", declarations(), constants());
     if env::var_os("WRITE_TYPES").is_some() {
         fs::write(&path, &text).unwrap();
     }

@@ -80,7 +80,7 @@ impl Record {
                 self.closes.push(code);
             }
             Event::Unreachable { .. } => self.unreachable += 1,
-            Event::Repeated(_) | Event::Typing { .. } | Event::Pong(_) => {}
+            Event::Repeated(_) | Event::Typing { .. } => {}
         }
     }
 }

@@ -3,119 +3,121 @@
 /** A room: `[a-z0-9][a-z0-9._-]{0,63}`. */
 export type RoomId = string;
 
-/** The id a client gives its message, the idempotency key together with its sender: `[A-Za-z0-9_-]{1,64}`. */
+/** The id that a client gives its message: `[A-Za-z0-9_-]{1,64}`. Together with the sender it is the idempotency key. */
 export type MessageId = string;
 
-/** What a person is called: trimmed, 1 to 64 characters, no control and no bidi override characters.
+/** The name of a person: 1 to 64 characters after trimming, without control and text direction override characters.
  *
- * The overrides and isolates (U+202A–E, U+2066–9) would let a name rearrange the text around it. */
+ * The overrides and isolates (U+202A–E, U+2066–9) would let a name reorder the text around it. */
 export type UserName = string;
 
-/** A sender: the first 128 bits of the SHA-256 of a session, or `api` for publishes from a back end. */
+/** The public id of a sender: the first 128 bits of the SHA-256 of its session, in base64url. `api` for publishes over
+ * HTTP. */
 export type UserId = string;
 
-/** A guest's secret of 128 random bits, which makes it the same sender on every connection and instance.
+/** The secret of a guest: 128 random bits, 22 characters in base64url. It makes a client the same sender on every
+ * connection and instance. Frames call it `session`.
  *
- * Its `Debug` hides it: it must never reach a log. */
+ * It must never be logged, so `Debug` does not show it. */
 export type GuestSecret = string;
 
-/** A connection, unique on its instance for the life of the process. */
+/** Number of a connection, unique on its instance until the process ends. */
 export type ConnectionId = number;
 
-/** A person, or whatever speaks as one. */
+/** The sender of a message: a person, or a program. */
 export type User = {
-  /** Proven by the session. */
+  /** Derived from the session, so that nobody else can have it. */
   id: UserId,
-  /** Chosen freely. */
+  /** Chosen freely: two users may have the same name. */
   name: UserName,
 };
 
-/** The limits as `welcome` tells them. */
+/** The limits of the server, as `welcome` carries them. */
 export type Limits = {
-  /** Largest inbound frame, in bytes. */
+  /** Largest frame that a client may send, in bytes. Above it the connection is closed with 1009. */
   frame_bytes: number,
-  /** Largest body, in bytes. */
+  /** Largest body of a message, in bytes of UTF-8. */
   body_bytes: number,
   /** Longest name, in characters. */
   name_chars: number,
-  /** Rooms a connection. */
+  /** Rooms that a connection may be in at a time. */
   rooms: number,
-  /** Publishes without an ack. */
+  /** Publishes that may wait for their ack. At this number the server stops reading until some are acked. */
   unacked_publishes: number,
 };
 
-/** How many are connected, over all instances. */
+/** The number of connections, over all instances. */
 export type Count = {
   /** Connections of all instances. */
   connections: number,
-  /** Instances that report. */
+  /** Instances that have reported their number. */
   instances: number,
-  /** Not all instances may have reported yet since Redis came back. */
+  /** Whether instances may be missing from it, because Redis has come back only now. */
   settling: boolean,
 };
 
 /** Whether messages flow between instances. */
 export type RelayState = "live" | "degraded";
 
-/** Why a cursor could not be taken up. */
+/** Why messages after a cursor cannot be replayed. */
 export type ResetReason = "too_old" | "unknown_cursor" | "hole";
 
-/** What can be wrong with a frame of a client. */
+/** Why a frame of a client, or an HTTP request, was refused. */
 export type ErrorCode = "bad_frame" | "unknown_type" | "hello_required" | "hello_repeated" | "invalid_name" | "invalid_session" | "invalid_room" | "invalid_id" | "body_too_large" | "empty_body" | "not_joined" | "too_many_rooms" | "rate_limited" | "overloaded" | "draining";
 
-/** A frame was refused; the connection goes on. */
+/** The refusal of a frame. Over HTTP a problem document carries the same codes. */
 export type Refusal = {
   /** What is wrong, for programs. */
   code: ErrorCode,
-  /** What is wrong, for people. */
+  /** What is wrong, in English. The text may change. */
   detail: string,
-  /** The publish it is about. */
+  /** The `id` of the refused publish, cut to 64 characters. Left out for other frames, and with `bad_frame`. */
   id?: string,
-  /** When a repetition may succeed. */
+  /** Time in milliseconds after which the frame may be sent again. Only with `rate_limited` and `overloaded`. */
   retry_after_ms?: number,
 };
 
-/** A message in its place. */
+/** A message of the log. */
 export type Message = {
-  /** Its place. */
+  /** Its number in the log. Messages are ordered by it. */
   seq: number,
-  /** The place it had before Redis lost it. */
+  /** The `seq` it had before Redis lost it, if it did. A client that has shown the message under that `seq` ignores this one. */
   was?: number,
-  /** Where it was said. */
+  /** The room it was published to. */
   room: RoomId,
-  /** The sender's id for it. */
+  /** The id that the sender chose. Unique together with `from.id`. */
   id: MessageId,
-  /** Who said it. */
+  /** The sender. */
   from: User,
-  /** What was said. */
+  /** The text. */
   body: string,
-  /** When the accepting instance took it. The order is `seq`, never this. */
+  /** When an instance accepted it, by its clock, in milliseconds since 1970. For display only: the order is that of `seq`. */
   at: number,
 };
 
 /** A page of a room's history, as it is answered over HTTP. */
 export type HistoryPage = {
-  /** In the order of `seq`. */
+  /** The messages, in the order of `seq`. */
   messages: Array<Message>,
-  /** The `before` of the page of older ones, if there are any. */
+  /** The `before` to ask with for the next page, of older messages. Null if there are none. */
   next: number | null,
-  /** The highest place that the answering instance knows: what is above it may be missing here. */
+  /** The highest `seq` that the answering instance knows. Messages above it can be missing on this page. */
   seq: number,
 };
 
 /** The confirmation that a publish is in the log. */
 export type Ack = {
-  /** The id the client gave. */
+  /** The id of the publish. */
   id: MessageId,
-  /** Its place. */
+  /** Its number in the log. */
   seq: number,
-  /** It was there already: this is a repetition. */
+  /** Whether the log had it already: it was sent before, or the server itself had to ask Redis twice. */
   duplicate?: boolean,
-  /** The instance that accepted it. */
+  /** Name of the instance that accepted it. */
   instance: string,
-  /** When it was accepted. */
+  /** When the instance accepted it, in milliseconds since 1970. */
   accepted_at: number,
-  /** When the log had it. */
+  /** When the log confirmed it, in milliseconds since 1970. */
   logged_at: number,
 };
 
@@ -123,85 +125,86 @@ export type Ack = {
 export type Welcome = {
   /** Version of the protocol. */
   version: number,
-  /** This connection, unique on its instance. */
+  /** Number of this connection, unique on its instance. */
   connection: ConnectionId,
-  /** The instance that serves it. */
+  /** Name of the instance that serves it. */
   instance: string,
-  /** Who the client is. */
+  /** The client's id and name, as others see them. */
   user: User,
-  /** The secret the server made because the client sent none. */
+  /** The secret that the server made, if the client sent none. Keep it for the next `hello`. */
   session?: GuestSecret,
-  /** The point from which this connection is served. */
+  /** The `seq` from which this connection is served. The cursor of a client that had none. */
   seq: number,
-  /** Whether the cursor of the client was taken up. */
+  /** Whether the replay begins at the client's cursor. If it sent one and this is false, a `reset` follows. */
   resumed: boolean,
-  /** How often a `heartbeat` comes, in milliseconds. */
+  /** Interval of the `heartbeat` frames, in milliseconds. */
   heartbeat_ms: number,
-  /** How long a publish may be repeated under its id, in milliseconds. */
+  /** Time in milliseconds within which a publish that is sent again under its id is not delivered twice. */
   dedupe_ms: number,
   /** The limits of the protocol. */
   limits: Limits,
-  /** The live connection counter. */
+  /** The number of connections. */
   count: Count,
-  /** The state of the relay. */
+  /** The state of the connection between the instances. */
   relay: RelayState,
 };
 
 /** A frame from server to client. Its `type` is the `snake_case` name of the variant. */
 export type ServerFrame = { "type": "welcome" } & Welcome | { "type": "live",
-  /** Everything up to here has been sent. */
+  /** The new cursor: everything up to here has been sent. */
   seq: number, } | { "type": "message" } & Message | { "type": "ack" } & Ack | { "type": "heartbeat",
-  /** The cursor to keep. */
+  /** The new cursor: everything up to here has been sent. */
   seq: number, } | { "type": "count" } & Count | { "type": "typing",
   /** The room. */
   room: RoomId,
-  /** Those who typed within the last second. */
+  /** The people who sent `typing` within the last second. */
   from: Array<User>, } | { "type": "joined",
   /** The room. */
   room: RoomId,
-  /** Messages of the room above this come live. */
+  /** The new cursor. Messages of the room above it come. */
   seq: number, } | { "type": "left",
   /** The room. */
   room: RoomId,
-  /** No message of the room above this will come. */
+  /** The new cursor. Messages of the room above it do not come. */
   seq: number, } | { "type": "status",
-  /** Its state. */
+  /** The new state. */
   relay: RelayState, } | { "type": "reset",
-  /** Messages above this come. */
+  /** The new cursor, even if it is lower than the old one. Messages above it come. */
   seq: number,
-  /** Why. */
+  /** Why they cannot be replayed. */
   reason: ResetReason, } | { "type": "drain",
-  /** When to come back, counted from the close. */
+  /** The time to wait in milliseconds, counted from the close. It differs from client to client. */
   reconnect_after_ms: number, } | { "type": "error" } & Refusal | { "type": "pong",
-  /** What the ping carried. */
+  /** The number of the ping, if it had one. */
   n?: number,
 };
 
-/** A client's whole state towards the server. */
+/** The cursor from which a client wants the messages that it missed. */
 export type Resume = {
-  /** The last `seq` it saw. */
+  /** The highest `seq` that it received. */
   seq: number,
 };
 
 /** The first frame of a client. */
 export type Hello = {
-  /** What the person is called. */
+  /** The person's name, as other people see it. */
   name: UserName,
-  /** The secret that makes it the same sender as before. */
+  /** The secret that makes the client the same sender as before. If it is left out, the server makes one and puts it
+   * into `welcome`. */
   session?: GuestSecret,
-  /** The rooms to hear; `lobby` when the client names none. */
+  /** The rooms to join. If it is left out: `lobby`. */
   rooms: Array<RoomId>,
-  /** Where an earlier connection stopped. */
+  /** The cursor of an earlier connection. If it is left out, no old messages are sent. */
   resume?: Resume,
 };
 
 /** A message for a room. */
 export type Publish = {
-  /** The idempotency key, together with the sender. */
+  /** Chosen by the client. Within `dedupe_ms`, a message of the same sender with the same id is delivered once. */
   id: MessageId,
-  /** Where to say it. */
+  /** The room to publish it to. */
   room: RoomId,
-  /** What to say. */
+  /** The text: not blank, and at most `body_bytes` bytes of UTF-8. */
   body: string,
 };
 
@@ -213,7 +216,7 @@ export type ClientFrame = { "type": "hello" } & Hello | { "type": "publish" } & 
   room: RoomId, } | { "type": "typing",
   /** The room. */
   room: RoomId, } | { "type": "ping",
-  /** Comes back in the pong. */
+  /** Any number. It comes back in the `pong`. */
   n?: number,
 };
 
@@ -228,9 +231,8 @@ export const LIMITS: Limits = {
   "unacked_publishes": 256
 }
 
-/** The codes with which the server closes a connection, and whether a client comes back. */
+/** The codes with which the server closes a connection, and whether the client should connect again. */
 export const CLOSES = [
-  { code: 1000, name: 'normal', isReconnectable: true },
   { code: 1002, name: 'protocol_error', isReconnectable: false },
   { code: 1003, name: 'binary_frame', isReconnectable: false },
   { code: 1007, name: 'invalid_utf8', isReconnectable: false },

@@ -1,4 +1,4 @@
-//! The messages a client had lately, so that none is shown twice.
+//! The messages that a client received lately, so that none is shown twice.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -7,25 +7,25 @@ use std::{
 
 use hubbub_protocol::{Message, Seq};
 
-/// Bounded memory of messages, by sender and id and by place.
+/// A bounded set of messages, by sender and id, and by `seq`.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct Recent {
     order: VecDeque<(u64, Seq)>,
     keys: HashSet<u64>,
     seqs: HashSet<Seq>,
     capacity: usize,
 }
 
-impl Seen {
+impl Recent {
     /// Remembers the newest `capacity` messages.
     pub(crate) fn new(capacity: usize) -> Self {
         Self { order: VecDeque::new(), keys: HashSet::new(), seqs: HashSet::new(), capacity }
     }
 
-    /// Remembers a message. False if it was there: by its id, or by the place it had before Redis lost it.
+    /// Adds a message. Returns false if it was there: by its id, or by the `seq` it had before Redis lost it.
     pub(crate) fn insert(&mut self, message: &Message) -> bool {
         let record = &message.record;
-        // 64 bits of hash stand for the pair: a thousand clients in one process shall stay small.
+        // A hash of 64 bits instead of the pair, so that a thousand clients in one process stay small.
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
         let key = hasher.hash_one((record.from.id.as_str(), record.id.as_str()));
         if message.was.is_some_and(|was| self.seqs.contains(&was)) || !self.keys.insert(key) {
@@ -57,21 +57,21 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_known_by_its_id_and_by_the_place_it_had() {
-        let mut seen = Seen::new(10);
-        assert!(seen.insert(&message("a", 1, None)));
-        assert!(!seen.insert(&message("a", 2, None)));
-        assert!(!seen.insert(&message("b", 3, Some(1))));
-        assert!(seen.insert(&message("c", 4, Some(2))));
+    fn a_message_is_known_by_its_id_and_by_the_seq_it_had() {
+        let mut recent = Recent::new(10);
+        assert!(recent.insert(&message("a", 1, None)));
+        assert!(!recent.insert(&message("a", 2, None)));
+        assert!(!recent.insert(&message("b", 3, Some(1))));
+        assert!(recent.insert(&message("c", 4, Some(2))));
     }
 
     #[test]
-    fn what_is_older_than_the_capacity_is_forgotten() {
-        let mut seen = Seen::new(2);
+    fn messages_beyond_the_capacity_are_forgotten() {
+        let mut recent = Recent::new(2);
         for (id, seq) in [("a", 1), ("b", 2), ("c", 3)] {
-            assert!(seen.insert(&message(id, seq, None)));
+            assert!(recent.insert(&message(id, seq, None)));
         }
-        assert!(seen.insert(&message("a", 4, None)));
-        assert!(!seen.insert(&message("c", 5, None)));
+        assert!(recent.insert(&message("a", 4, None)));
+        assert!(!recent.insert(&message("c", 5, None)));
     }
 }

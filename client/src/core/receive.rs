@@ -1,22 +1,26 @@
-//! What the server says, and what a client makes of it.
+//! What a client does with each frame of the server.
 
 use std::time::Duration;
 
 use hubbub_protocol::{ErrorCode, Message, MessageId, Refusal, Seq, ServerFrame, Welcome};
 use tokio::time::Instant;
 
-use super::{Client, DEFAULT_RETRY};
+use super::Core;
 use crate::{Event, FailReason};
 
-impl Client {
-    pub(super) fn on_frame(&mut self, frame: ServerFrame) {
-        self.heard_at = Instant::now();
+/// The wait after an `overloaded` or `rate_limited` without `retry_after_ms`.
+const DEFAULT_RETRY: Duration = Duration::from_secs(1);
+
+impl Core {
+    /// The server sent a frame.
+    pub fn on_frame(&mut self, frame: ServerFrame, now: Instant) {
+        self.received_at = now;
         match frame {
             ServerFrame::Welcome(welcome) => self.on_welcome(*welcome),
             ServerFrame::Live { seq } => self.on_live(seq),
             ServerFrame::Message(message) => self.on_message(message),
             ServerFrame::Ack(ack) => {
-                if let Some(waited) = self.outbox.remove(&ack.id, self.heard_at) {
+                if let Some(waited) = self.outbox.remove(&ack.id, now) {
                     self.events.push_back(Event::Acked { id: ack.id.clone(), seq: ack.seq, ack: Some(ack), waited });
                 }
             }
@@ -29,22 +33,23 @@ impl Client {
             }
             ServerFrame::Left { room, seq } => {
                 self.advance(seq);
-                self.left.retain(|left| *left != room);
+                self.leaving.retain(|left| *left != room);
                 self.events.push_back(Event::Left(room));
             }
             ServerFrame::Status { relay } => self.events.push_back(Event::Status(relay)),
             ServerFrame::Reset { seq, reason } => {
-                // The only frame that may move the cursor back: the old one came from a log that is no more.
+                // The only frame that may move the cursor back: the old one belongs to a log that is lost.
                 self.cursor = Some(seq);
                 self.events.push_back(Event::Reset { seq, reason });
             }
             ServerFrame::Drain { reconnect_after_ms } => {
                 let reconnect_after = Duration::from_millis(reconnect_after_ms);
-                self.pause = Some(reconnect_after);
+                self.drain_wait = Some(reconnect_after);
                 self.events.push_back(Event::Drain { reconnect_after });
             }
             ServerFrame::Error(refusal) => self.on_refusal(refusal),
-            ServerFrame::Pong { n } => self.events.push_back(Event::Pong(n)),
+            // An answer to no question: this client does not ping.
+            ServerFrame::Pong { .. } => {}
         }
     }
 
@@ -52,17 +57,17 @@ impl Client {
         let Welcome { instance, resumed, seq, count, relay, .. } = welcome;
         self.dedupe_window = Duration::from_millis(welcome.dedupe_ms);
         self.silence_limit = Duration::from_millis(welcome.heartbeat_ms) * 2 + Duration::from_secs(5);
-        if !resumed {
-            self.cursor = Some(seq);
-        }
+        // A cursor that the server did not take up stays until the `reset` that follows. If the connection ends before
+        // that, the next one is asked for the same, and tells of the gap again.
+        self.cursor.get_or_insert(seq);
         self.events.extend([Event::Connected { instance, resumed }, Event::Count(count), Event::Status(relay)]);
     }
 
     fn on_live(&mut self, seq: Seq) {
         self.advance(seq);
-        self.live = true;
-        self.attempts = 0;
-        let settled = self.outbox.settle(self.heard_at, self.dedupe_window);
+        self.is_live = true;
+        self.failed_attempts = 0;
+        let settled = self.outbox.settle(self.received_at, self.dedupe_window);
         let acked = settled.acked.into_iter().map(|(id, seq, waited)| Event::Acked { id, seq, ack: None, waited });
         let expired = settled.expired.into_iter().map(|id| Event::Failed { id, reason: FailReason::Expired });
         self.events.push_back(Event::Live);
@@ -76,12 +81,12 @@ impl Client {
         }
         self.advance(message.seq);
         if record.from.id == self.config.session.user_id() {
-            self.outbox.heard(&record.id, message.seq);
+            self.outbox.received(&record.id, message.seq);
         }
-        if !self.config.rooms.contains(&record.room) && !self.left.contains(&record.room) {
+        if !self.config.rooms.contains(&record.room) && !self.leaving.contains(&record.room) {
             self.violations.misdelivered += 1;
         }
-        if self.seen.insert(&message) {
+        if self.recent.insert(&message) {
             self.events.push_back(Event::Message(message));
         } else {
             self.violations.duplicated += u64::from(message.was.is_none());
@@ -94,12 +99,12 @@ impl Client {
         let hint = refusal.retry_after_ms.map(Duration::from_millis);
         match (id, refusal.code) {
             (Some(id), ErrorCode::RateLimited | ErrorCode::Overloaded) => {
-                self.outbox.hold(&id, hint.unwrap_or(DEFAULT_RETRY), self.heard_at);
+                self.outbox.hold(&id, hint.unwrap_or(DEFAULT_RETRY), self.received_at);
             }
-            // Another connection will take it.
+            // It goes out again on the next connection.
             (_, ErrorCode::Draining) | (None, _) => {}
             (Some(id), code) => {
-                if self.outbox.remove(&id, self.heard_at).is_some() {
+                if self.outbox.remove(&id, self.received_at).is_some() {
                     self.events.push_back(Event::Failed { id, reason: FailReason::Refused(code) });
                 }
             }
