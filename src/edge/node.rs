@@ -18,7 +18,7 @@ use hubbub_lifecycle::{
 use hubbub_log::{
     Announcement, Overloaded, Relay,
     census::Census,
-    ring::{History, Resume, Ring},
+    ring::{CursorCheck, History, Ring},
 };
 use hubbub_protocol::{
     Ack, CloseReason, ConnectionId, Count, DEDUPE_WINDOW, ErrorCode, Frame, GuestSecret, HEARTBEAT_INTERVAL, Hello,
@@ -168,22 +168,22 @@ impl Node {
     /// From where on a client is served, and why not from where it wished.
     async fn starting_point(&self, resume: Option<ResumeFrom>) -> Result<(Seq, Option<ResetReason>), CloseReason> {
         let Some(ResumeFrom { seq }) = resume else { return Ok((self.shared.ring.last(), None)) };
-        let mut verdict = self.shared.ring.resume(seq);
+        let mut verdict = self.shared.ring.check_cursor(seq);
         let mut source = "ring";
-        if verdict == Resume::Ahead {
+        if verdict == CursorCheck::Ahead {
             // returning clients share the reads of the log: a sync that has not begun yet serves all who wait for one
             let walked = self.shared.relay.resync(RESYNC_DEADLINE).await;
-            verdict = self.shared.ring.resume(seq);
+            verdict = self.shared.ring.check_cursor(seq);
             source = "log";
-            if verdict == Resume::Ahead && !walked {
+            if verdict == CursorCheck::Ahead && !walked {
                 // the log may well know the cursor: a reset would show again what the client has seen
                 return Err(CloseReason::TryAgainLater);
             }
         }
         let reset = match verdict {
-            Resume::Replay => None,
-            Resume::Ahead => Some(ResetReason::UnknownCursor),
-            Resume::Reset(reason) => Some(reason),
+            CursorCheck::Replay => None,
+            CursorCheck::Ahead => Some(ResetReason::UnknownCursor),
+            CursorCheck::Reset(reason) => Some(reason),
         };
         let source = if reset.is_some() { "reset" } else { source };
         metrics::counter!(metric::RESUMES, "source" => source).increment(1);
