@@ -12,8 +12,8 @@ use futures_util::{
 };
 use hubbub_lifecycle::Shutdown;
 use hubbub_log::{
-    Backend, BackendError, Event, Known, Local, Position, Receipt, Relay, RelayOptions, Report, Snapshot, Submission,
-    Tally,
+    AppendOutcome, Backend, BackendError, Event, Fence, Memory, Relay, RelayOptions, Report, Snapshot, Submission,
+    SyncRequest, VersionedCount,
     ring::{Retention, Ring},
 };
 use hubbub_protocol::{ClientFrame, Frame, GuestSecret, Message, Record, RoomId, Seq, ServerFrame, User};
@@ -69,13 +69,13 @@ enum Channel {
 
 /// The log of this process behind such a channel.
 #[derive(Debug)]
-struct Tampered(Local, Channel);
+struct Tampered(Memory, Channel);
 
 impl Backend for Tampered {
     fn events(&self) -> BoxStream<'static, Event> {
         let (events, mut payloads) = (self.0.events(), 0);
         let mut is_missing = move |event: &Event| {
-            let counts = matches!(event, Event::Push(payload) if payload.starts_with(b"1 messages"));
+            let counts = matches!(event, Event::Payload(payload) if payload.starts_with(b"1 messages"));
             payloads += u64::from(counts);
             counts && payloads % PAYLOADS == 6
         };
@@ -88,14 +88,14 @@ impl Backend for Tampered {
 
     fn append<'a>(
         &'a self,
-        known: Known,
+        known: Fence,
         capacity: usize,
         batch: &'a [Submission],
-    ) -> BoxFuture<'a, Result<Receipt, BackendError>> {
+    ) -> BoxFuture<'a, Result<AppendOutcome, BackendError>> {
         self.0.append(known, capacity, batch)
     }
 
-    fn sync(&self, position: Position) -> BoxFuture<'_, Result<Snapshot, BackendError>> {
+    fn sync(&self, position: SyncRequest) -> BoxFuture<'_, Result<Snapshot, BackendError>> {
         self.0.sync(position)
     }
 
@@ -103,7 +103,7 @@ impl Backend for Tampered {
         self.0.announce(payload)
     }
 
-    fn report<'a>(&'a self, report: &'a Report) -> BoxFuture<'a, Result<Tally, BackendError>> {
+    fn report<'a>(&'a self, report: &'a Report) -> BoxFuture<'a, Result<VersionedCount, BackendError>> {
         self.0.report(report)
     }
 
@@ -116,7 +116,7 @@ impl Backend for Tampered {
 #[divan::bench(args = [Channel::InOrder, Channel::Twice, Channel::WithAGap], sample_size = 1, sample_count = 300)]
 fn sequence(bencher: Bencher<'_, '_>, channel: Channel) {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let (log, ring, shutdown) = (Local::new(), Arc::new(Ring::new(Retention::default())), Shutdown::default());
+    let (log, ring, shutdown) = (Memory::new(), Arc::new(Ring::new(Retention::default())), Shutdown::default());
     let _entered = runtime.enter();
     let tampered = Tampered(log.clone(), channel);
     let _relay = Relay::start(tampered, Arc::clone(&ring), RelayOptions::default(), &shutdown);
@@ -127,14 +127,14 @@ fn sequence(bencher: Bencher<'_, '_>, channel: Channel) {
     // the relay's tasks run in the measured part only
     let publish = || {
         for _ in 0..PAYLOADS {
-            let known = Known { epoch, last: last.get() };
+            let known = Fence { epoch, last: last.get() };
             let places = last.get() + 1..=last.get() + MESSAGES;
             last.set(*places.end());
             let batch: Vec<_> = places
-                .map(|place| Submission { key: format!("u:{place}").into(), record: json.clone(), was: 0 })
+                .map(|place| Submission { key: format!("u:{place}").into(), record: json.clone(), was: 0, at: 0 })
                 .collect();
             let receipt = log.append(known, CAPACITY, &batch).now_or_never().expect("a log that never waits");
-            assert!(matches!(receipt, Ok(Receipt::Placed(_))), "{receipt:?}");
+            assert!(matches!(receipt, Ok(AppendOutcome::Placed(_))), "{receipt:?}");
         }
         last.get()
     };

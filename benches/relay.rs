@@ -14,7 +14,7 @@ use std::{
 use futures_util::future::join;
 use hubbub_lifecycle::Shutdown;
 use hubbub_log::{
-    Backend, Known, Position, Receipt, Redis, RedisConfig, Relay, RelayOptions, Submission,
+    AppendOutcome, Backend, Fence, Redis, RedisConfig, Relay, RelayOptions, Submission, SyncRequest,
     ring::{Audience, Retention, Ring},
 };
 use hubbub_protocol::{GuestSecret, Record, RelayState, RoomId, User};
@@ -150,14 +150,14 @@ impl Instance {
     }
 
     async fn append(&self, messages: u32) {
-        let position = Position { last: self.ring.last(), low: None, count: 0 };
+        let position = SyncRequest { after: self.ring.last(), low: None, limit: 0 };
         let snapshot = self.log.sync(position).await.unwrap();
-        let known = Known { epoch: snapshot.base, last: snapshot.base };
+        let known = Fence { epoch: snapshot.base, last: snapshot.base };
         for n in 0..messages {
             let key = format!("{}:{n}", self.user.id.as_str()).into();
             let record = serde_json::to_string(&self.record(n)).unwrap().into();
-            let receipt = self.log.append(known, CAPACITY, &[Submission { key, record, was: 0 }]).await.unwrap();
-            assert!(matches!(receipt, Receipt::Placed(places) if places.len() == 1), "fenced");
+            let receipt = self.log.append(known, CAPACITY, &[Submission { key, record, was: 0, at: 0 }]).await.unwrap();
+            assert!(matches!(receipt, AppendOutcome::Placed(places) if places.len() == 1), "fenced");
         }
     }
 

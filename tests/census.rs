@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hubbub_log::{Backend, Local, Redis, RedisConfig, Report, Tally};
+use hubbub_log::{Backend, Memory, Redis, RedisConfig, Report, VersionedCount};
 use hubbub_protocol::Count;
 use hubbub_testbed::unique;
 use proptest::{
@@ -77,7 +77,7 @@ impl Model {
 
 /// Runs the operations on the backend and on the model. Ends early when the real clock has gone on by itself.
 async fn compare(backend: &impl Backend, ops: &[Op], pass: impl AsyncFn(u64)) -> TestCaseResult {
-    let (mut model, mut sent, mut told) = (Model::default(), Vec::new(), None::<Tally>);
+    let (mut model, mut sent, mut told) = (Model::default(), Vec::new(), None::<VersionedCount>);
     let names: [String; 4] = std::array::from_fn(|_| unique("instance"));
     for op in ops {
         let report = match *op {
@@ -116,7 +116,7 @@ fn runtime(is_paused: bool) -> Runtime {
 proptest! {
     #[test]
     fn the_count_is_the_sum_over_the_leases_that_live(ops in prop::collection::vec(op_in_time(), 1..80)) {
-        let local = Local::new();
+        let local = Memory::new();
         let pass = async |milliseconds| tokio::time::advance(Duration::from_millis(milliseconds)).await;
         runtime(true).block_on(compare(&local, &ops, pass))?;
     }

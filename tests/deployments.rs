@@ -214,7 +214,7 @@ async fn a_wrong_password_is_named_and_never_shown() {
     let url = redis.url_as("hubbub", "mistyped-secret");
     let authority = redis.authority();
     let server = Server::spawn(&["--redis-url", &url, "--redis-ca", authority.to_str().unwrap()]).await;
-    assert_refused(&server, "refuses the user or the password").await;
+    assert_refused(&server, "rejects the user or the password").await;
     assert!(server.log().iter().all(|line| !line.contains("mistyped-secret")));
 
     let help = within(command(&["--help"]).env("HUBBUB_REDIS_URL", &url).output()).await.unwrap();

@@ -16,9 +16,9 @@ use std::{
 
 use hubbub_lifecycle::Shutdown;
 use hubbub_log::{
-    Announcement, Appended, Local, Redis, RedisConfig, RedisError, Relay, RelayOptions,
+    Announcement, Memory, Placement, Redis, RedisConfig, RedisError, Relay, RelayOptions,
     census::Census,
-    ring::{Audience, Entry, Resume, Retention, Ring},
+    ring::{Audience, CursorCheck, Entry, Retention, Ring},
 };
 use hubbub_protocol::{Count, GuestSecret, Record, RelayState, RoomId, Seq, User, UserId};
 use hubbub_testbed::Redis as Server;
@@ -32,13 +32,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What several relays share.
 enum World {
-    Local(Local),
+    Memory(Memory),
     Redis(Box<Server>),
 }
 
 impl World {
     fn local() -> Self {
-        Self::Local(Local::new())
+        Self::Memory(Memory::new())
     }
 
     async fn redis() -> Self {
@@ -52,7 +52,7 @@ impl World {
     fn instance_with(&self, options: RelayOptions) -> Instance {
         let (ring, shutdown) = (Arc::new(Ring::new(Retention::default())), Shutdown::default());
         let relay = match self {
-            Self::Local(local) => Relay::start(local.clone(), Arc::clone(&ring), options, &shutdown),
+            Self::Memory(local) => Relay::start(local.clone(), Arc::clone(&ring), options, &shutdown),
             Self::Redis(server) => {
                 Relay::start(Redis::connect(&config(server)).unwrap(), Arc::clone(&ring), options, &shutdown)
             }
@@ -69,7 +69,7 @@ impl World {
     /// Everything that was stored is gone.
     async fn forget(&self) {
         match self {
-            Self::Local(local) => local.forget(),
+            Self::Memory(local) => local.forget(),
             Self::Redis(server) => drop(server.command(&["FLUSHALL"]).await),
         }
     }
@@ -97,7 +97,7 @@ impl Instance {
     }
 
     /// Publishes and waits for the place.
-    async fn say(&self, sender: &UserId, id: &str) -> Appended {
+    async fn say(&self, sender: &UserId, id: &str) -> Placement {
         let (done, mut placed) = mpsc::channel(1);
         self.relay.publish(record(sender, id), move |appended| done.try_send(appended).unwrap()).unwrap();
         timeout(PATIENCE, placed.recv()).await.unwrap().unwrap()
@@ -180,7 +180,7 @@ fn someone() -> UserId {
 
 /// Senders that go on while something happens to the log.
 struct Load {
-    placed: mpsc::Receiver<(String, Appended)>,
+    placed: mpsc::Receiver<(String, Placement)>,
     count: usize,
 }
 
@@ -195,7 +195,7 @@ impl Load {
         Self { placed, count: instances.len() * each }
     }
 
-    async fn publish(relay: Relay, ids: Vec<String>, done: mpsc::Sender<(String, Appended)>) {
+    async fn publish(relay: Relay, ids: Vec<String>, done: mpsc::Sender<(String, Placement)>) {
         let (sender, mut pace) = (someone(), interval(Duration::from_millis(1)));
         for id in ids {
             pace.tick().await;
@@ -204,7 +204,7 @@ impl Load {
         }
     }
 
-    async fn placed(&mut self, count: usize) -> Vec<(String, Appended)> {
+    async fn placed(&mut self, count: usize) -> Vec<(String, Placement)> {
         let mut all = Vec::new();
         while all.len() < count {
             all.push(timeout(PATIENCE, self.placed.recv()).await.unwrap().unwrap());
@@ -214,7 +214,7 @@ impl Load {
 
     /// Waits for the rest, then checks that every message was placed once, and heard once by each reader, in the order
     /// of its sender.
-    async fn reaches_once(mut self, before: Vec<(String, Appended)>, readers: &mut [Reader]) {
+    async fn reaches_once(mut self, before: Vec<(String, Placement)>, readers: &mut [Reader]) {
         let rest = self.placed(self.count - before.len()).await;
         let mut placed = HashMap::new();
         for (id, _) in before.into_iter().chain(rest) {
@@ -276,7 +276,7 @@ async fn places_are_dense_in_one_epoch(world: World) {
     assert!(base > 1_700_000_000_000_000, "an epoch opens at the clock: {base}");
     for n in 1..=20 {
         let appended = instance.say(&sender, &format!("m{n}")).await;
-        assert_eq!(appended, Appended { seq: base + n, duplicate: false });
+        assert_eq!(appended, Placement { seq: base + n, duplicate: false });
     }
     instance.end().await;
 }
@@ -298,10 +298,10 @@ async fn a_repetition_gets_the_first_place_and_reaches_once(world: World) {
     let mut reader = a.reader();
     let (ann, bob) = (someone(), someone());
     let first = a.say(&ann, "m").await;
-    assert_eq!(b.say(&ann, "m").await, Appended { seq: first.seq, duplicate: true });
-    assert_eq!(a.say(&ann, "m").await, Appended { seq: first.seq, duplicate: true });
+    assert_eq!(b.say(&ann, "m").await, Placement { seq: first.seq, duplicate: true });
+    assert_eq!(a.say(&ann, "m").await, Placement { seq: first.seq, duplicate: true });
     let other = b.say(&bob, "m").await;
-    assert_eq!(other, Appended { seq: first.seq + 1, duplicate: false }, "the sender is part of the key");
+    assert_eq!(other, Placement { seq: first.seq + 1, duplicate: false }, "the sender is part of the key");
     let last = a.say(&ann, "n").await;
     let heard = reader.hears(3).await;
     assert_eq!(heard.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [first.seq, other.seq, last.seq]);
@@ -315,7 +315,7 @@ async fn a_burst_keeps_its_order(world: World) {
     let (done, mut placed) = mpsc::channel(2000);
     for n in 0..1500 {
         let done = done.clone();
-        let tell = move |appended: Appended| done.try_send((n, appended.seq)).unwrap();
+        let tell = move |appended: Placement| done.try_send((n, appended.seq)).unwrap();
         instance.relay.publish(record(&sender, &n.to_string()), tell).unwrap();
     }
     for n in 0..1500 {
@@ -338,7 +338,7 @@ async fn a_log_that_forgot_everything_is_filled_again(world: World) {
     load.reaches_once(placed, &mut readers).await;
 
     let cursor = readers[0].heard[100].0;
-    assert_eq!(a.ring.resume(cursor), Resume::Replay, "a cursor in the lost range");
+    assert_eq!(a.ring.check_cursor(cursor), CursorCheck::Replay, "a cursor in the lost range");
     let late = world.live_instance().await;
     let history = late.ring.history(&RoomId::lobby(), None, None, 5000);
     assert_eq!(history.entries.len(), 1200, "everything is in the log again, once");
@@ -358,7 +358,7 @@ async fn a_late_instance_fills_its_ring(world: World) {
     assert_eq!(late.ring.last(), a.ring.last());
     let history = late.ring.history(&RoomId::lobby(), None, None, 5000);
     assert_eq!(history.entries.len(), 1200);
-    assert_eq!(late.ring.resume(first + 7), Resume::Replay);
+    assert_eq!(late.ring.check_cursor(first + 7), CursorCheck::Replay);
     assert!(late.ring.run(0, 10).unwrap().is_empty(), "a reader without a cursor begins behind the fill");
     late.say(&someone(), "news").await;
     reader.hears(1201).await;
@@ -401,8 +401,8 @@ async fn a_cursor_that_is_ahead_is_resolved_by_a_resync(world: World) {
     let (a, b) = (world.live_instance().await, world.live_instance().await);
     let appended = a.say(&someone(), "m").await;
     assert!(b.relay.resync(PATIENCE).await);
-    assert_eq!(b.ring.resume(appended.seq), Resume::Replay);
-    assert_eq!(b.ring.resume(appended.seq + 1), Resume::Ahead);
+    assert_eq!(b.ring.check_cursor(appended.seq), CursorCheck::Replay);
+    assert_eq!(b.ring.check_cursor(appended.seq + 1), CursorCheck::Ahead);
     a.end().await;
     b.end().await;
 }
@@ -459,7 +459,7 @@ async fn closing_flushes_what_waits(world: World) {
 fn server(world: &mut World) -> &mut Server {
     match world {
         World::Redis(server) => server,
-        World::Local(_) => panic!("this world has no server"),
+        World::Memory(_) => panic!("this world has no server"),
     }
 }
 

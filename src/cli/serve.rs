@@ -17,7 +17,7 @@ use hubbub_edge::{
 use hubbub_http::listener;
 use hubbub_lifecycle::{Secret, Shutdown};
 use hubbub_log::{
-    Local, Redis, RedisConfig, RedisError, Relay, RelayOptions,
+    Memory, Redis, RedisConfig, RedisError, Relay, RelayOptions,
     ring::{Retention, Ring},
 };
 use tokio::net::TcpListener;
@@ -138,7 +138,7 @@ fn start(settings: &Settings, shutdown: &Shutdown) -> Result<Node, RedisError> {
     let options = RelayOptions { instance: unique, ..RelayOptions::default() };
     let relay = match &settings.redis {
         Some(redis) => Relay::start(Redis::connect(redis)?, Arc::clone(&ring), options, shutdown),
-        None => Relay::start(Local::new(), Arc::clone(&ring), options, shutdown),
+        None => Relay::start(Memory::new(), Arc::clone(&ring), options, shutdown),
     };
     Ok(hubbub_edge::start(&settings.instance, ring, relay, Ports::default(), shutdown))
 }

@@ -295,6 +295,18 @@ impl<T: Transport> Connection<T> {
         was_open
     }
 
+    /// Opens a seat that begins behind `since`, without a word to the client, as memberships will.
+    #[cfg(test)]
+    pub(crate) fn open_seat_at(&self, room: &RoomId, since: Seq) -> bool {
+        self.delivery.lock().open_seat(room, since)
+    }
+
+    /// Closes a seat that ends with `until`, which is the worker's position, without a word to the client.
+    #[cfg(test)]
+    pub(crate) fn close_seat_at(&self, room: &RoomId, until: Seq) -> bool {
+        self.delivery.lock().close_seat(room, until, until)
+    }
+
     /// Sends the newest count or status, or notes that the connection missed it.
     pub(crate) fn offer(&self, frame: &Frame) {
         let mut delivery = self.delivery.lock();

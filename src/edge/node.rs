@@ -15,7 +15,7 @@ use hubbub_lifecycle::{Permit, Quota, Shutdown, clock::unix_millis, metric};
 use hubbub_log::{
     Announcement, Overloaded, Relay,
     census::Census,
-    ring::{History, Resume, Ring},
+    ring::{CursorCheck, History, Ring},
 };
 use hubbub_protocol::{
     Ack, CloseReason, Count, ErrorCode, MAX_CONNECTIONS_PER_SESSION, Publish, Record, Refusal, RelayState, ResetReason,
@@ -162,22 +162,22 @@ impl Node {
 
     /// Why a cursor cannot be taken up; None if it can.
     async fn check_cursor(&self, cursor: Seq) -> Result<Option<ResetReason>, CloseReason> {
-        let mut check = self.instance.ring.resume(cursor);
+        let mut check = self.instance.ring.check_cursor(cursor);
         let mut source = "ring";
-        if check == Resume::Ahead {
+        if check == CursorCheck::Ahead {
             // returning clients share the reads of the log: a sync that has not begun yet serves all that wait for one
             let synced = self.instance.relay.resync(RESYNC_DEADLINE).await;
-            check = self.instance.ring.resume(cursor);
+            check = self.instance.ring.check_cursor(cursor);
             source = "log";
-            if check == Resume::Ahead && !synced {
+            if check == CursorCheck::Ahead && !synced {
                 // the log may well know the cursor: a reset would show again what the client has seen
                 return Err(CloseReason::TryAgainLater);
             }
         }
         let reset = match check {
-            Resume::Replay => None,
-            Resume::Ahead => Some(ResetReason::UnknownCursor),
-            Resume::Reset(reason) => Some(reason),
+            CursorCheck::Replay => None,
+            CursorCheck::Ahead => Some(ResetReason::UnknownCursor),
+            CursorCheck::Reset(reason) => Some(reason),
         };
         let source = if reset.is_some() { "reset" } else { source };
         metrics::counter!(metric::RESUMES, "source" => source).increment(1);

@@ -4,103 +4,124 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
-use hubbub_protocol::{Count, Seq};
+use hubbub_protocol::{Count, Seq, UnixMillis};
 
 use crate::ring::Marker;
-
-/// The sequenced log, its channel and the census behind them.
-///
-/// Every call ends in bounded time, with an error if need be, and may be repeated: an append is idempotent by key, a
-/// report by its number. The relay never drops a call's future before it has ended.
-pub trait Backend: fmt::Debug + Send + Sync + 'static {
-    /// Appends a batch in order and publishes what was new, if the log is the one that the writer knows. Idempotent by
-    /// key. The log keeps its newest `capacity` entries, or somewhat more.
-    fn append<'a>(
-        &'a self,
-        known: Known,
-        capacity: usize,
-        batch: &'a [Submission],
-    ) -> BoxFuture<'a, Result<Receipt, BackendError>>;
-
-    /// One atomic picture of the log behind a reader's position. Opens an epoch when the log or its meta is gone, when
-    /// the store is not the process that opened the last one, or when the reader has seen more than the store has.
-    fn sync(&self, position: Position) -> BoxFuture<'_, Result<Snapshot, BackendError>>;
-
-    /// Publishes an ephemeral payload on the channel.
-    fn announce(&self, payload: Bytes) -> BoxFuture<'_, Result<(), BackendError>>;
-
-    /// Reports one instance's connections; the channel hears of it if it changes anything.
-    fn report<'a>(&'a self, report: &'a Report) -> BoxFuture<'a, Result<Tally, BackendError>>;
-
-    /// What happens on the channel from now on. Called once, before anything else.
-    fn events(&self) -> BoxStream<'static, Event>;
-
-    /// Leaves the channel and ends the connections. Nothing is called afterwards.
-    fn close(&self) -> BoxFuture<'_, ()>;
-}
-
-/// A publish has its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// The place.
-    pub seq: Seq,
-    /// It was there already: the same sender had published the same id before.
-    pub duplicate: bool,
-}
 
 /// How long the census counts an instance that has stopped reporting.
 pub(crate) const CENSUS_LEASE: Duration = Duration::from_secs(3);
 
+/// A store of the sequenced log, its channel and the census.
+///
+/// Every call ends in bounded time, with an error if need be. Every call may be repeated: the key of a submission and
+/// the number of a report make a repetition harmless. The futures are not cancel safe: the relay polls each to its end.
+pub trait Backend: fmt::Debug + Send + Sync + 'static {
+    /// Appends a batch in order and publishes the new messages on the channel. A submission whose key is known already
+    /// gets its first `seq` again and is not published. Afterwards the log holds its newest `capacity` entries, or
+    /// somewhat more.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError`] if the store did not answer or refused; the batch may have been written all the same.
+    fn append<'a>(
+        &'a self,
+        fence: Fence,
+        capacity: usize,
+        batch: &'a [Submission],
+    ) -> BoxFuture<'a, Result<AppendOutcome, BackendError>>;
+
+    /// Reads one atomic snapshot of the log above a `seq`. Opens an epoch first when the log or its meta data are gone,
+    /// when the store is another process than the one that opened the last epoch, or when the reader is ahead of it.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError`] if the store did not answer or refused.
+    fn sync(&self, request: SyncRequest) -> BoxFuture<'_, Result<Snapshot, BackendError>>;
+
+    /// Publishes an ephemeral payload on the channel.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError`] if the payload may not have been published.
+    fn announce(&self, payload: Bytes) -> BoxFuture<'_, Result<(), BackendError>>;
+
+    /// Records one instance's connections in the census, publishes the count on the channel if that changed it, and
+    /// returns it.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError`] if the store did not answer or refused.
+    fn report<'a>(&'a self, report: &'a Report) -> BoxFuture<'a, Result<VersionedCount, BackendError>>;
+
+    /// The events of the channel from now on. Called once, before anything else.
+    fn events(&self) -> BoxStream<'static, Event>;
+
+    /// Unsubscribes and closes the connections. Nothing is called afterwards.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Where a message stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Its place.
+    pub seq: Seq,
+    /// The log had it already: the same sender has published the same id before.
+    pub duplicate: bool,
+}
+
 /// A message on its way into the log.
 #[derive(Clone, Debug)]
 pub struct Submission {
-    /// What makes a repetition recognisable: `<user.id>:<message id>`.
+    /// Identifies the message, so that the log recognises a repetition: `<user.id>:<message id>`.
     pub key: Arc<str>,
     /// The record as JSON, without a raw newline.
     pub record: Bytes,
-    /// The place it had before the log lost it, or 0.
+    /// The `seq` it had before the log lost it, or 0.
     pub was: Seq,
+    /// When it was accepted. After the dedupe window it is not offered again.
+    pub at: UnixMillis,
 }
 
-/// What a writer knows of the log. One that is not so has lost something: nothing may be written before that is noticed.
+/// What a writer knows about the log. An append to a log that does not match it writes nothing: such a log has lost
+/// something, and readers must notice that first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// Base of the open epoch.
+pub struct Fence {
+    /// Base of the epoch that must be open.
     pub epoch: Seq,
-    /// A place that has been given out.
+    /// A `seq` that has been given out: the log must not end below it.
     pub last: Seq,
 }
 
-/// What became of a batch.
+/// The result of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Receipt {
-    /// Each submission has its place.
-    Placed(Vec<Appended>),
-    /// Another epoch is open, or none, or the log ends before what the writer knows: nothing was written.
+pub enum AppendOutcome {
+    /// One placement for each submission, in order.
+    Placed(Vec<Placement>),
+    /// The log does not match the [`Fence`]: nothing was written.
     Fenced,
 }
 
 /// Where a reader of the log stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// The last place it walked, 0 for none.
-    pub last: Seq,
-    /// The lowest cursor that what it holds can complete; None when it holds nothing.
+pub struct SyncRequest {
+    /// The `seq` of the last entry that it has applied; 0 for none.
+    pub after: Seq,
+    /// The lowest cursor that it can complete from its ring; None when the ring is empty.
     pub low: Option<Seq>,
-    /// How many entries it takes at once.
-    pub count: usize,
+    /// Upper bound for the entries of one reply.
+    pub limit: usize,
 }
 
-/// The log behind a position.
+/// The part of the log that a [`SyncRequest`] asked for.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Base of the open epoch.
     pub base: Seq,
-    /// The last place given out.
+    /// The last `seq` given out.
     pub seq: Seq,
-    /// The latest markers, ascending, whether the log still has them or not.
+    /// The latest markers, ascending, including those that the log has lost or trimmed.
     pub markers: Vec<Marker>,
-    /// The entries above the position, ascending.
+    /// The first entries above [`SyncRequest::after`], ascending.
     pub entries: Vec<LogEntry>,
 }
 
@@ -111,49 +132,58 @@ pub enum LogEntry {
     Message {
         /// Its place.
         seq: Seq,
-        /// The place it had before, or 0.
+        /// The `seq` it had before the log lost it, or 0.
         was: Seq,
-        /// Its record as JSON.
+        /// The record as JSON.
         record: Bytes,
     },
-    /// An epoch opened.
+    /// The beginning of an epoch.
     Marker(Marker),
 }
 
-/// What one instance has to say about its connections.
+impl LogEntry {
+    pub(crate) const fn seq(&self) -> Seq {
+        match self {
+            Self::Message { seq, .. } => *seq,
+            Self::Marker(marker) => marker.base,
+        }
+    }
+}
+
+/// How many connections one instance has.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The instance, unique to the start of its process.
+    /// The instance; another one after each start of its process.
     pub instance: Arc<str>,
     /// Grows with each report, so that a repeated older one changes nothing.
     pub number: u64,
-    /// Its connections; None: it leaves.
+    /// Its connections; None when it leaves.
     pub connections: Option<u64>,
 }
 
-/// The census at some moment.
+/// A count of the census. Of two, the one with the higher version is the newer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct VersionedCount {
     /// Grows with each change.
     pub version: u64,
-    /// The count itself.
+    /// Connections and instances.
     pub count: Count,
 }
 
-/// What the channel has for a subscriber.
+/// An event of the channel.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Something was published.
-    Push(Bytes),
-    /// The subscription stands, confirmed: pushes from here on arrive. Before it some may have been missed.
-    Reconnected,
-    /// This subscriber was too slow; pushes are missing.
+    /// Somebody published this.
+    Payload(Bytes),
+    /// The subscription is confirmed: payloads from here on arrive. Earlier ones may be missing.
+    Subscribed,
+    /// This subscriber was too slow: payloads are missing.
     Lagged,
-    /// The connection is gone. [`Reconnected`](Self::Reconnected) follows when it is back.
-    Lost(String),
+    /// The connection is lost, and why. [`Subscribed`](Self::Subscribed) follows when it is back.
+    Disconnected(String),
 }
 
-/// The store did not do what it was asked to, or did not answer. Whatever it was may be repeated.
+/// The store did not answer, or refused. The call may be repeated.
 #[derive(Debug, thiserror::Error)]
 #[error("the log cannot be reached: {0}")]
 pub struct BackendError(pub String);

@@ -1,7 +1,7 @@
-//! The live connection counter: how many are connected, over all instances.
+//! The live count of connections on all instances.
 //!
-//! Leases, never increments: each instance reports its own absolute count, and one that stops reporting is swept when
-//! its lease ends. So the number is right within 4 s of any crash and cannot drift, whatever is retried or lost.
+//! Each instance reports its own absolute count, which holds for a lease of 3 s. An instance that stops reporting is
+//! swept when its lease ends. So the sum is right within 4 s of any crash, and neither retries nor losses make it drift.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,12 +15,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::Relay;
 
-/// Changes that come closer together than this are reported as one.
+/// Changes within this time are reported as one.
 const COALESCE: Duration = Duration::from_millis(100);
-/// Longest silence between two reports; a lease lasts six of them.
+/// Longest time between two reports; a lease lasts for six of them.
 const REPORT_INTERVAL: Duration = COALESCE.saturating_mul(5);
 
-/// Handle of this instance's part in the census. Cloning shares it; when the last one is dropped the reports end.
+/// This instance's part in the census. Cloning shares it; dropping the last one ends the reports.
 #[derive(Clone, Debug)]
 pub struct Census {
     connections: Arc<watch::Sender<u64>>,
@@ -31,10 +31,10 @@ pub struct Census {
 }
 
 impl Census {
-    /// Starts to report, at first no connections.
+    /// Starts to report. The first report is of no connections.
     pub fn start(relay: &Relay, shutdown: &Shutdown) -> Self {
         let (connections, current) = watch::channel(0);
-        let (told, count) = watch::channel(Count::default());
+        let (counts, count) = watch::channel(Count::default());
         let (leaving, left, dropped) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let reporter = Reporter {
             relay: relay.clone(),
@@ -48,25 +48,25 @@ impl Census {
             reporter.run().await;
             ended.cancel();
         });
-        shutdown.spawn(follow(relay, told, dropped.clone()));
+        shutdown.spawn(follow(relay, counts, dropped.clone()));
         Self { connections: Arc::new(connections), count, leaving, left, _running: Arc::new(dropped.drop_guard()) }
     }
 
-    /// This instance has so many connections now. Cheap: reports are coalesced to one each 100 ms.
+    /// Sets the number of connections of this instance. Cheap: there is at most one report each 100 ms.
     pub fn set(&self, connections: u64) {
         self.connections.send_if_modified(|known| std::mem::replace(known, connections) != connections);
     }
 
-    /// The connections of all instances. All zero before the first report was taken.
+    /// The count of all instances. All zero until the first report has succeeded.
     pub fn count(&self) -> watch::Receiver<Count> {
         self.count.clone()
     }
 
-    /// Takes this instance out of the census at once, and ends the reports. Waits for that at most until `deadline`;
-    /// an instance that could not say goodbye is swept with its lease.
+    /// Removes this instance from the census and ends the reports. Waits at most for `deadline`; if the removal fails, the
+    /// instance is swept when its lease ends. Cancel safe.
     pub async fn leave(&self, deadline: Duration) {
         self.leaving.cancel();
-        // too late: the lease will end it
+        // after the deadline the lease ends it
         drop(timeout(deadline, self.left.cancelled()).await);
     }
 }
@@ -95,18 +95,18 @@ impl Reporter {
         self.leaving.is_cancelled() || self.dropped.is_cancelled()
     }
 
-    /// The relay bounds the wait. A report that failed is made good by the next one.
+    /// The relay bounds the wait. After a report that failed the next one corrects the census.
     async fn report(&mut self, connections: Option<u64>) {
         self.number += 1;
         self.relay.report(self.number, connections).await;
     }
 
-    /// Until there is something to report, but no longer than an interval.
+    /// Waits until the number of connections has changed, at most for an interval.
     async fn pause(&mut self) {
         let Self { relay, connections, leaving, dropped, .. } = self;
         let due = async {
             sleep(COALESCE).await;
-            // its end is that of the handles, which `dropped` tells
+            // an error means that the handles are gone, which cancels `dropped` too
             drop(timeout(REPORT_INTERVAL.saturating_sub(COALESCE), connections.changed()).await);
         };
         tokio::select! {
@@ -119,16 +119,16 @@ impl Reporter {
     }
 }
 
-/// Tells the handles what the channel says.
-async fn follow(relay: Relay, told: watch::Sender<Count>, dropped: CancellationToken) {
-    let mut tally = relay.tally();
+/// Passes each newer count on to the handles.
+async fn follow(relay: Relay, counts: watch::Sender<Count>, dropped: CancellationToken) {
+    let mut latest = relay.count();
     loop {
         tokio::select! {
             () = dropped.cancelled() => return,
             () = relay.closed() => return,
-            changed = tally.changed() => if changed.is_err() { return },
+            changed = latest.changed() => if changed.is_err() { return },
         }
-        let count = tally.borrow_and_update().count;
-        told.send_if_modified(|known| std::mem::replace(known, count) != count);
+        let count = latest.borrow_and_update().count;
+        counts.send_if_modified(|known| std::mem::replace(known, count) != count);
     }
 }

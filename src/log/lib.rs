@@ -1,4 +1,6 @@
-//! The one sequenced log of the system, its channel, and the newest part of it in memory.
+//! The sequenced log of the system, its channel, the newest part of it in memory, and the census.
+//!
+//! [`Relay`] is the way in, [`ring::Ring`] the way out. [`Redis`] and [`Memory`] are the stores behind them.
 
 mod backend;
 pub mod census;
@@ -12,9 +14,10 @@ mod tests;
 mod wire;
 
 pub use backend::{
-    Appended, Backend, BackendError, Event, Known, LogEntry, Position, Receipt, Report, Snapshot, Submission, Tally,
+    AppendOutcome, Backend, BackendError, Event, Fence, LogEntry, Placement, Report, Snapshot, Submission, SyncRequest,
+    VersionedCount,
 };
-pub use memory::Local;
+pub use memory::Memory;
 pub use redis::{Redis, RedisConfig, RedisError};
 pub use relay::{Overloaded, Relay, RelayOptions};
 pub use wire::Announcement;

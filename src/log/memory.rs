@@ -1,25 +1,27 @@
-//! The log inside this process: what a single instance runs on, and the twin of Redis for tests.
+//! The log inside this process: for a single instance without Redis, and for tests.
 //!
-//! Several relays on clones of one [`Local`] are to each other what instances on one Redis are.
+//! Relays on clones of one [`Memory`] share its log and channel, as instances share one Redis.
 
-mod census;
+mod leases;
 mod store;
 
 use std::{fmt, future::ready, sync::Arc};
 
 use bytes::Bytes;
-use census::Roll;
 use futures_util::{
     FutureExt, StreamExt,
     future::BoxFuture,
     stream::{self, BoxStream},
 };
 use hubbub_lifecycle::clock::unix_micros;
+use leases::Leases;
 use parking_lot::Mutex;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
-    backend::{Backend, BackendError, Event, Known, Position, Receipt, Report, Snapshot, Submission, Tally},
+    backend::{
+        AppendOutcome, Backend, BackendError, Event, Fence, Report, Snapshot, Submission, SyncRequest, VersionedCount,
+    },
     wire,
 };
 #[cfg(test)]
@@ -27,76 +29,73 @@ pub(crate) use store::Store;
 #[cfg(not(test))]
 use store::Store;
 
-/// Payloads that a relay may lag behind before it has to read the log.
+/// Payloads that a relay may lag behind. One that lags further must read the log.
 const CHANNEL: usize = 4096;
 
 /// The log inside this process. Cloning shares it.
 #[derive(Clone)]
-pub struct Local(Arc<Shared>);
-
-struct Shared {
-    inner: Mutex<Inner>,
+pub struct Memory {
+    server: Arc<Mutex<Server>>,
     channel: broadcast::Sender<Bytes>,
 }
 
-struct Inner {
+/// What a Redis server would keep.
+#[derive(Default)]
+struct Server {
     store: Store,
-    roll: Roll,
+    leases: Leases,
 }
 
-impl Local {
+impl Memory {
     /// An empty log.
     pub fn new() -> Self {
-        let inner = Mutex::new(Inner { store: Store::default(), roll: Roll::default() });
-        Self(Arc::new(Shared { inner, channel: broadcast::Sender::new(CHANNEL) }))
+        Self { server: Arc::default(), channel: broadcast::Sender::new(CHANNEL) }
     }
 
-    /// Forgets everything, as a server without persistence does when it restarts. For tests of what comes after.
+    /// Loses everything, as a server without persistence does when it restarts. For tests.
     pub fn forget(&self) {
-        let mut inner = self.0.inner.lock();
-        inner.store = Store::default();
-        inner.roll = Roll::default();
+        *self.server.lock() = Server::default();
     }
 
     fn publish(&self, payload: Bytes) {
-        // nobody listens: nobody misses it
-        drop(self.0.channel.send(payload));
+        // an error means that nobody has subscribed
+        drop(self.channel.send(payload));
     }
 }
 
-impl Default for Local {
+impl Default for Memory {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Backend for Local {
+impl Backend for Memory {
     fn append<'a>(
         &'a self,
-        known: Known,
+        fence: Fence,
         capacity: usize,
         batch: &'a [Submission],
-    ) -> BoxFuture<'a, Result<Receipt, BackendError>> {
-        let mut inner = self.0.inner.lock();
-        let (receipt, payload) = inner.store.append(known, capacity, batch);
-        // under the lock: the channel has the order of the log
+    ) -> BoxFuture<'a, Result<AppendOutcome, BackendError>> {
+        let mut server = self.server.lock();
+        let (outcome, payload) = server.store.append(fence, capacity, batch);
+        // still under the lock, so that the channel has the order of the log
         if let Some(payload) = payload {
             self.publish(payload);
         }
-        ready(Ok(receipt)).boxed()
+        ready(Ok(outcome)).boxed()
     }
 
-    fn sync(&self, position: Position) -> BoxFuture<'_, Result<Snapshot, BackendError>> {
+    fn sync(&self, request: SyncRequest) -> BoxFuture<'_, Result<Snapshot, BackendError>> {
         let now = unix_micros();
-        let mut inner = self.0.inner.lock();
-        let opened = match inner.store.open(position, now) {
+        let mut server = self.server.lock();
+        let opened = match server.store.open(request, now) {
             Ok(opened) => opened,
             Err(error) => return ready(Err(error)).boxed(),
         };
         if let Some(base) = opened {
             self.publish(wire::epoch(base));
         }
-        ready(Ok(inner.store.read(position))).boxed()
+        ready(Ok(server.store.read(request))).boxed()
     }
 
     fn announce(&self, payload: Bytes) -> BoxFuture<'_, Result<(), BackendError>> {
@@ -104,22 +103,22 @@ impl Backend for Local {
         ready(Ok(())).boxed()
     }
 
-    fn report<'a>(&'a self, report: &'a Report) -> BoxFuture<'a, Result<Tally, BackendError>> {
-        let mut inner = self.0.inner.lock();
-        let (tally, changed) = inner.roll.report(report);
+    fn report<'a>(&'a self, report: &'a Report) -> BoxFuture<'a, Result<VersionedCount, BackendError>> {
+        let mut server = self.server.lock();
+        let (count, changed) = server.leases.report(report);
         if changed {
-            self.publish(wire::count(tally));
+            self.publish(wire::count(count));
         }
-        ready(Ok(tally)).boxed()
+        ready(Ok(count)).boxed()
     }
 
     fn events(&self) -> BoxStream<'static, Event> {
-        let pushes = stream::unfold(self.0.channel.subscribe(), async |mut channel| match channel.recv().await {
-            Ok(payload) => Some((Event::Push(payload), channel)),
+        let pushes = stream::unfold(self.channel.subscribe(), async |mut channel| match channel.recv().await {
+            Ok(payload) => Some((Event::Payload(payload), channel)),
             Err(RecvError::Lagged(_)) => Some((Event::Lagged, channel)),
             Err(RecvError::Closed) => None,
         });
-        stream::once(ready(Event::Reconnected)).chain(pushes).boxed()
+        stream::once(ready(Event::Subscribed)).chain(pushes).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -127,8 +126,8 @@ impl Backend for Local {
     }
 }
 
-impl fmt::Debug for Local {
+impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Local").field(&self.0.inner.lock().store).finish()
+        f.debug_struct("Memory").field("store", &self.server.lock().store).finish_non_exhaustive()
     }
 }

@@ -1,9 +1,9 @@
 //! The log in Redis, through fred. Only this module and its parts name fred.
 //!
-//! What fred does on its own is bent in three ways. Commands in flight are sent again after a reconnect, so only
-//! idempotent scripts write. A future of the shared client that is dropped early can wedge it, so every wait is bounded
-//! by fred's own timeouts and none by ours. And its resubscribing helpers end for ever at the first lag, so the
-//! subscription is a loop of ours ([`subscription`]).
+//! Three things about fred shape this module. It sends commands under way again after a reconnect, so only idempotent
+//! scripts write. A future of the shared client that is dropped early can wedge the client, so fred's own timeouts bound
+//! every wait, never ours. Its helpers for subscribing again stop for ever at the first lag, so the subscription is a loop
+//! of ours ([`subscription`]).
 
 mod advice;
 mod decode;
@@ -43,30 +43,31 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, error, warn};
 
 use crate::backend::{
-    Backend, BackendError, CENSUS_LEASE, Event, Known, Position, Receipt, Report, Snapshot, Submission, Tally,
+    AppendOutcome, Backend, BackendError, CENSUS_LEASE, Event, Fence, Report, Snapshot, Submission, SyncRequest,
+    VersionedCount,
 };
 
-/// Longest wait for a reply; afterwards the caller tries again.
+/// Longest wait for a reply. The caller tries again after it.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a connection, and for its first commands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// A connection that owes a reply for this long is given up.
+/// A connection on which a reply is due for this long is closed.
 const UNRESPONSIVE: Duration = Duration::from_secs(3);
-/// Pushes that may wait for the subscriber before it lags.
+/// Payloads that may wait for the subscriber before it lags.
 const CHANNEL: usize = 8192;
-/// Longest wait for a connection before a call gives up.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Pause before a client whose router has ended is started again.
+/// Longest wait of a call for a connection.
+const CONNECTED_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pause before a client that has stopped is started again.
 const RESTART: Duration = Duration::from_secs(1);
 
-/// Where the log is.
+/// Which Redis has the log.
 #[derive(Clone)]
 pub struct RedisConfig {
-    /// `redis://`, `rediss://`, `redis-sentinel://`, `redis-cluster://`, with user and password if need be.
+    /// `redis://`, `rediss://`, `redis-sentinel://` or `redis-cluster://`, with user and password if required.
     pub url: String,
-    /// Name of this system among others on the same server. Keys and channel begin with it, in braces.
+    /// Separates this system from others on the same server. Keys and channel begin with it, in braces.
     pub prefix: String,
-    /// PEM file of the authority that signed the server's certificate. Default: those of the operating system.
+    /// PEM file of the authority that signed the server's certificate. Default: the authorities of the operating system.
     pub ca: Option<PathBuf>,
 }
 
@@ -81,21 +82,21 @@ impl fmt::Debug for RedisConfig {
 /// Why this configuration can never lead to a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisError {
-    /// The URL cannot be understood. It is not shown, since it may hold a password.
+    /// The URL is malformed. It is not shown, since it may hold a password.
     #[error("the Redis URL is not valid: {0}")]
     Url(String),
-    /// The URL is of something else.
-    #[error("a Redis URL begins with redis://, rediss://, redis-cluster://, redis-sentinel:// or valkey://")]
+    /// The URL has another scheme.
+    #[error("a Redis URL must begin with redis://, rediss://, redis-cluster://, redis-sentinel:// or valkey://")]
     Scheme,
-    /// The certificate authorities of the operating system cannot be used.
+    /// The certificate authorities of the operating system cannot be loaded.
     #[error("cannot use the certificate authorities of this system (SSL_CERT_FILE, if it is set): {0}")]
     System(String),
-    /// The file of the certificate authority cannot be used.
+    /// The file of the certificate authority cannot be loaded.
     #[error("cannot use the certificate authority {path}: {reason}")]
     Authority {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why not.
         reason: String,
     },
 }
@@ -108,7 +109,7 @@ pub struct Redis {
     subscriber: SubscriberClient,
     _connected: [AbortOnDropHandle<()>; 2],
     clustered: bool,
-    /// Warns when the server does not name its process.
+    /// Warns once when the server does not name its process.
     anonymous: Once,
 }
 
@@ -128,7 +129,7 @@ struct Scripts {
 }
 
 impl Names {
-    /// All share a hash tag: a cluster keeps them in one place, as the scripts need them.
+    /// All share a hash tag, so that a cluster keeps them on one node, as the scripts require.
     fn new(prefix: &str) -> Self {
         let name = |part: &str| format!("{{{prefix}}}:{part}");
         Self {
@@ -146,7 +147,7 @@ impl Scripts {
     fn new(clustered: bool) -> Self {
         let script = |parts: &[&str]| {
             let text = parts.concat();
-            // in a cluster the channel lives where the keys do
+            // in a cluster the channel belongs to the node that has the keys
             Script::from_lua(if clustered { text.replace("'PUBLISH'", "'SPUBLISH'") } else { text })
         };
         let (process, state) = (include_str!("redis/process.lua"), include_str!("redis/state.lua"));
@@ -165,11 +166,12 @@ impl From<Error> for BackendError {
 }
 
 impl Redis {
-    /// Begins to connect, and goes on in the background for as long as it takes. Needs a tokio runtime.
+    /// Begins to connect and returns. Goes on in the background until it succeeds, and after each loss of the connection.
+    /// Needs a tokio runtime.
     ///
     /// # Errors
     ///
-    /// [`RedisError`] if the configuration itself is wrong. A server out of reach is none.
+    /// [`RedisError`] if the configuration is wrong. A server out of reach is no error.
     pub fn connect(config: &RedisConfig) -> Result<Self, RedisError> {
         let scheme = config.url.split_once("://").ok_or(RedisError::Scheme)?.0;
         if !matches!(scheme.split('-').next(), Some("redis" | "rediss" | "valkey" | "valkeys")) {
@@ -200,14 +202,19 @@ impl Redis {
         })
     }
 
-    /// Waits a moment for the connection. What is asked for without one would wait in fred's queue, and be sent when
-    /// nobody waits for the answer any more.
+    /// Waits for the connection, but not long. A command without one would wait in fred's queue, and be sent after its
+    /// caller has given up.
     async fn connected(&self) -> Result<(), BackendError> {
-        let connected = timeout(PATIENCE, self.commands.wait_for_connect()).await;
-        connected.map_err(|_| BackendError("there is no connection to Redis".to_owned()))?.map_err(BackendError::from)
+        let connected = timeout(CONNECTED_TIMEOUT, self.commands.wait_for_connect()).await;
+        connected.map_err(|_| BackendError("not connected to Redis".to_owned()))?.map_err(BackendError::from)
     }
 
-    async fn try_append(&self, known: Known, capacity: usize, batch: &[Submission]) -> Result<Receipt, BackendError> {
+    async fn try_append(
+        &self,
+        fence: Fence,
+        capacity: usize,
+        batch: &[Submission],
+    ) -> Result<AppendOutcome, BackendError> {
         self.connected().await?;
         let Names { log, meta, dedupe, channel, .. } = &self.names;
         let mut keys: Vec<Key> = vec![log.into(), meta.into()];
@@ -216,8 +223,8 @@ impl Redis {
             channel.clone().into(),
             capacity.to_string().into(),
             DEDUPE_WINDOW.as_millis().to_string().into(),
-            known.epoch.to_string().into(),
-            known.last.to_string().into(),
+            fence.epoch.to_string().into(),
+            fence.last.to_string().into(),
         ];
         for submission in batch {
             arguments.push(submission.was.to_string().into());
@@ -225,24 +232,24 @@ impl Redis {
         }
         let keys = MultipleKeys::from(keys);
         let places: Vec<Value> = self.scripts.append.evalsha_with_reload(&self.commands, keys, arguments).await?;
-        decode::receipt(&places, batch.len())
+        decode::append_outcome(&places, batch.len())
     }
 
-    async fn try_sync(&self, position: Position) -> Result<Snapshot, BackendError> {
+    async fn try_sync(&self, request: SyncRequest) -> Result<Snapshot, BackendError> {
         self.connected().await?;
         let Names { log, meta, channel, .. } = &self.names;
         let arguments: Vec<String> = vec![
             channel.clone(),
-            position.last.to_string(),
-            position.low.map_or_else(|| "-".to_owned(), |low| low.to_string()),
-            position.count.to_string(),
+            request.after.to_string(),
+            request.low.map_or_else(|| "-".to_owned(), |low| low.to_string()),
+            request.limit.to_string(),
         ];
         let keys = vec![log.as_str(), meta.as_str()];
         let reply: Value = self.scripts.sync.evalsha_with_reload(&self.commands, keys, arguments).await?;
         if decode::is_anonymous(&reply) {
             self.anonymous.call_once(|| {
-                tracing::warn!(
-                    "Redis denies INFO (allow +info) or hides its run_id: what a restart or failover loses may be noticed late"
+                warn!(
+                    "Redis denies INFO (allow it with +info) or hides its run_id: messages lost in a restart may be noticed late"
                 );
             });
         }
@@ -252,7 +259,7 @@ impl Redis {
     async fn try_announce(&self, payload: Bytes) -> Result<(), BackendError> {
         self.connected().await?;
         let channel = self.names.channel.as_str();
-        let _heard: u64 = if self.clustered {
+        let _subscribers: u64 = if self.clustered {
             self.commands.spublish(channel, payload).await?
         } else {
             self.commands.publish(channel, payload).await?
@@ -260,7 +267,7 @@ impl Redis {
         Ok(())
     }
 
-    async fn try_report(&self, report: &Report) -> Result<Tally, BackendError> {
+    async fn try_report(&self, report: &Report) -> Result<VersionedCount, BackendError> {
         self.connected().await?;
         let Names { instances, census, channel, .. } = &self.names;
         let arguments: Vec<String> = vec![
@@ -272,29 +279,29 @@ impl Redis {
         ];
         let keys = vec![instances.as_str(), census.as_str()];
         let reply: Vec<u64> = self.scripts.census.evalsha_with_reload(&self.commands, keys, arguments).await?;
-        decode::tally(&reply)
+        decode::versioned_count(&reply)
     }
 }
 
 impl Backend for Redis {
     fn append<'a>(
         &'a self,
-        known: Known,
+        fence: Fence,
         capacity: usize,
         batch: &'a [Submission],
-    ) -> BoxFuture<'a, Result<Receipt, BackendError>> {
-        self.try_append(known, capacity, batch).boxed()
+    ) -> BoxFuture<'a, Result<AppendOutcome, BackendError>> {
+        self.try_append(fence, capacity, batch).boxed()
     }
 
-    fn sync(&self, position: Position) -> BoxFuture<'_, Result<Snapshot, BackendError>> {
-        self.try_sync(position).boxed()
+    fn sync(&self, request: SyncRequest) -> BoxFuture<'_, Result<Snapshot, BackendError>> {
+        self.try_sync(request).boxed()
     }
 
     fn announce(&self, payload: Bytes) -> BoxFuture<'_, Result<(), BackendError>> {
         self.try_announce(payload).boxed()
     }
 
-    fn report<'a>(&'a self, report: &'a Report) -> BoxFuture<'a, Result<Tally, BackendError>> {
+    fn report<'a>(&'a self, report: &'a Report) -> BoxFuture<'a, Result<VersionedCount, BackendError>> {
         self.try_report(report).boxed()
     }
 
@@ -305,10 +312,10 @@ impl Backend for Redis {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
-            // the process ends, or this backend does: what a server out of reach thinks of it does not matter
+            // nothing is called after this, so a failure does no harm
             let (commands, subscriber) = join(self.commands.quit(), self.subscriber.quit()).await;
             if let Err(error) = commands.and(subscriber) {
-                debug!(%error, "the goodbye to Redis failed");
+                debug!(%error, "could not close the connection to Redis in order");
             }
         }
         .boxed()
@@ -323,15 +330,15 @@ impl fmt::Debug for Redis {
 
 /// Keeps a client connected until it quits or the handle is dropped.
 ///
-/// fred's router reconnects for ever, but ends for good at what it takes for an error of the configuration, as an
-/// unexpected answer of a Sentinel or of a cluster's node can be; without it every call would fail from then on.
+/// fred reconnects for ever, but stops for good at what it takes for an error of the configuration, such as an unexpected
+/// reply of a Sentinel or of a cluster's node. Without this loop every call would fail from then on.
 fn keep_connected(client: impl ClientLike + 'static) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(TaskTracker::new().spawn(async move {
         loop {
             match AbortOnDropHandle::new(client.connect()).await {
                 Ok(Ok(())) => return,
-                Ok(Err(error)) => warn!(%error, "the connection to Redis is given up by its driver: starting again"),
-                Err(error) => error!(%error, "the driver of the connection to Redis has failed: starting again"),
+                Ok(Err(error)) => warn!(%error, "the Redis client has stopped: starting it again"),
+                Err(error) => error!(%error, "the Redis client has failed: starting it again"),
             }
             sleep(RESTART).await;
         }
@@ -344,7 +351,7 @@ fn builder(server: Config) -> Builder {
         .with_connection_config(|connection| {
             connection.connection_timeout = CONNECT_TIMEOUT;
             connection.internal_command_timeout = CONNECT_TIMEOUT;
-            // when a command runs out of attempts over an ASK, fred ends the whole client: redirections must run out first
+            // fred stops the whole client when a command runs out of attempts during an ASK: redirections must run out first
             connection.max_command_attempts = 10;
             connection.max_redirections = 2;
             connection.max_command_buffer_len = 1024;
@@ -363,7 +370,7 @@ fn builder(server: Config) -> Builder {
             performance.default_command_timeout = COMMAND_TIMEOUT;
             performance.broadcast_channel_capacity = CHANNEL;
         })
-        // for ever, from 50 ms to 1 s
+        // for ever, with pauses from 50 ms to 1 s
         .set_policy(ReconnectPolicy::new_exponential(0, 50, 1000, 2));
     builder
 }
@@ -378,7 +385,7 @@ fn trust(path: &Path) -> Result<TlsConfig, RedisError> {
         roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
     }
     if roots.is_empty() {
-        return Err(wrong("it holds no certificate".to_owned()));
+        return Err(wrong("it contains no certificate".to_owned()));
     }
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     Ok(TlsConnector::from(config).into())

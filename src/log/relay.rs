@@ -1,63 +1,82 @@
-//! The one sequenced log of the system, and the one channel that tells every instance of it.
+//! The way of a message: into the log, and through the one channel to every instance.
 //!
-//! A publish goes into the log, gets its `seq` there, and comes back through the channel to every instance, the
-//! publishing one included; only then it enters the [`Ring`] and is fanned out. What the channel loses is read from
-//! the log; what the log loses is offered again by those who hold it. The store behind it is Redis ([`Redis`]) or
-//! this process ([`Local`]); the algorithm is the same.
+//! A publish is appended to the log, gets its `seq` there, and comes back through the channel to every instance, the
+//! publishing one included; only then it enters the [`Ring`] and is fanned out. What the channel loses is read from the
+//! log. What the log loses is offered again by the instances that hold it. The store is Redis ([`Redis`](crate::Redis))
+//! or this process ([`Memory`](crate::Memory)); the algorithm is the same.
 //!
-//! Three tasks: the publisher appends, one batch at a time; the subscriber walks the channel and the log into the
-//! ring; the announcer sends what is ephemeral, and a probe that shows whether the channel carries at all. They
-//! outlive the beginning of a shutdown, since a drain still publishes: [`Relay::close`] ends them, or dropping the last handle.
+//! Three tasks: the publisher appends, one batch at a time; the subscriber applies the channel and the log to the ring;
+//! the announcer publishes ephemeral events, and probes that show whether the channel delivers. They outlive the
+//! beginning of a shutdown, since a drain still publishes: [`Relay::close`] ends them, or dropping the last handle.
+//!
+//! | state | written by | read by |
+//! |---|---|---|
+//! | publish queue | handle, publisher, ring writer | publisher |
+//! | ring, epoch | ring writer (part of the subscriber) | publisher, clients |
+//! | sync requests | handle, publisher | subscriber |
+//! | liveness | all three tasks | handle, announcer |
+//! | count of the census | handle, subscriber | handle |
+//!
+//! No lock is held across an await, and no task holds two of them.
 
 mod announcer;
-pub(crate) mod health;
-pub(crate) mod outbox;
+mod latest_count;
+mod liveness;
+pub(crate) mod publish_queue;
 mod publisher;
+pub(crate) mod ring_writer;
 mod subscriber;
-pub(crate) mod walker;
+mod sync_requests;
 
 use std::{sync::Arc, time::Duration};
 
-use health::Health;
+use announcer::Announcer;
 use hubbub_lifecycle::Shutdown;
-use hubbub_protocol::{Record, RelayState, Seq};
-use outbox::{Bounds, Outbox};
-use parking_lot::Mutex;
+use hubbub_protocol::{Record, RelayState};
+use latest_count::LatestCount;
+use liveness::Liveness;
+use publish_queue::{Bounds, PublishQueue};
+use publisher::Publisher;
+use ring_writer::RingWriter;
+use subscriber::Subscriber;
+use sync_requests::SyncRequests;
 use tokio::{
-    sync::{Notify, broadcast, mpsc, watch},
+    sync::{broadcast, mpsc, watch},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
-use walker::Walker;
 
 use crate::{
-    backend::{Appended, Backend, Report, Submission, Tally},
+    backend::{Backend, Placement, Report, VersionedCount},
     ring::Ring,
     wire::{self, Announcement},
 };
 
-/// Too much waits for the log already: this message was not taken.
+/// Least time for unsubscribing, however late it is.
+const LEAST_CLOSING: Duration = Duration::from_millis(200);
+
+/// Too many messages wait for the log: this one was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many messages wait for the log; try again in {retry_after_ms} ms")]
 pub struct Overloaded {
-    /// When it may be worth trying again, in milliseconds.
+    /// When to try again, in milliseconds.
     pub retry_after_ms: u64,
 }
 
-/// How a relay behaves.
+/// Settings of a relay.
 #[derive(Clone, Debug)]
 pub struct RelayOptions {
-    /// This instance, unique to the start of its process. Without spaces.
+    /// Name of this instance, without spaces; another one after each start of the process. Default: random.
     pub instance: String,
-    /// Announcements that a slow reader may lag behind. Default 1024.
+    /// Announcements that a slow receiver may lag behind. Default 1024.
     pub channel_capacity: usize,
     /// Messages that may wait for the log. Default 10 000.
     pub pending_messages: usize,
     /// Bytes of records that may wait for the log. Default 16 MiB.
     pub pending_bytes: usize,
-    /// How long an instance waits at most, after the log lost something, for another one to offer it again. Default
-    /// 200 ms.
+    /// After the log has lost messages: longest time for which an instance waits for another one to offer them again.
+    /// Default 200 ms.
     pub offer_jitter: Duration,
 }
 
@@ -73,199 +92,143 @@ impl Default for RelayOptions {
     }
 }
 
-/// Handle of a running relay. Cloning shares it.
+/// Handle of a running relay. Cloning shares it; dropping the last one ends the tasks.
 #[derive(Clone, Debug)]
 pub struct Relay {
-    shared: Arc<Shared>,
+    instance: Arc<str>,
+    backend: Arc<dyn Backend>,
+    queue: Arc<PublishQueue>,
+    syncs: Arc<SyncRequests>,
+    liveness: Arc<Liveness>,
     outgoing: mpsc::Sender<Announcement>,
+    announcements: broadcast::Sender<Announcement>,
+    count: LatestCount,
+    closed: CancellationToken,
     _running: Arc<DropGuard>,
 }
 
-/// What the handle and the tasks share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) instance: Arc<str>,
-    pub(crate) backend: Arc<dyn Backend>,
-    pub(crate) ring: Arc<Ring>,
-    /// Never held together with the ring's lock.
-    pub(crate) outbox: Mutex<Outbox>,
-    pub(crate) health: Health,
-    /// Wakes the publisher.
-    pub(crate) work: Notify,
-    /// The publisher has nothing left.
-    pub(crate) flushed: Notify,
-    /// Base of the last marker walked; moves after what the marker took is in the outbox.
-    pub(crate) epoch: watch::Sender<Seq>,
-    /// Wakes the subscriber for a sync.
-    pub(crate) wants_sync: Notify,
-    /// Number of the last sync begun and of the last one that ended well.
-    pub(crate) syncs: watch::Sender<Syncs>,
-    pub(crate) announcements: broadcast::Sender<Announcement>,
-    pub(crate) tally: watch::Sender<Tally>,
-    pub(crate) closed: CancellationToken,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Syncs {
-    pub(crate) begun: u64,
-    pub(crate) done: u64,
-}
-
 impl Relay {
-    /// Starts the relay's tasks on this backend. They fill the ring; the state becomes live after that.
+    /// Starts the relay's tasks on this backend. The state becomes live after they have filled the ring.
     pub fn start(backend: impl Backend, ring: Arc<Ring>, options: RelayOptions, shutdown: &Shutdown) -> Self {
-        let bounds =
-            Bounds { messages: options.pending_messages, bytes: options.pending_bytes, jitter: options.offer_jitter };
-        let RelayOptions { instance, channel_capacity, .. } = options;
-        let shared = Arc::new(Shared::new(instance.into(), Arc::new(backend), ring, bounds, channel_capacity));
-        let closed = shared.closed.clone();
-        let (outgoing, queue) = mpsc::channel(announcer::QUEUE);
-        let events = shared.backend.events();
-        shutdown.spawn(subscriber::run(Walker::new(Arc::clone(&shared)), events));
-        shutdown.spawn(publisher::run(Arc::clone(&shared)));
-        shutdown.spawn(announcer::run(Arc::clone(&shared), queue));
-        Self { shared, outgoing, _running: Arc::new(closed.drop_guard()) }
+        let RelayOptions { instance, channel_capacity, pending_messages, pending_bytes, offer_jitter } = options;
+        let bounds = Bounds { messages: pending_messages, bytes: pending_bytes, jitter: offer_jitter };
+        let closed = CancellationToken::new();
+        let (outgoing, queued) = mpsc::channel(announcer::QUEUE);
+        let relay = Self {
+            instance: instance.into(),
+            backend: Arc::new(backend),
+            queue: Arc::new(PublishQueue::new(bounds)),
+            syncs: Arc::default(),
+            liveness: Arc::new(Liveness::new()),
+            outgoing,
+            announcements: broadcast::Sender::new(channel_capacity.max(1)),
+            count: LatestCount::default(),
+            closed: closed.clone(),
+            _running: Arc::new(closed.drop_guard()),
+        };
+        let events = relay.backend.events();
+        let writer = RingWriter::new(Arc::clone(&ring), Arc::clone(&relay.queue));
+        shutdown.spawn(relay.publisher(ring, &writer).run());
+        shutdown.spawn(relay.subscriber(writer).run(events));
+        shutdown.spawn(relay.announcer(queued).run());
+        relay
     }
 
-    /// Queues a message. `done` runs exactly once, on a task of the relay, when the log has given the message its
-    /// place, be it after an outage; it must not block. It never runs if the relay ends before that.
+    fn publisher(&self, ring: Arc<Ring>, writer: &RingWriter) -> Publisher {
+        let Self { queue, syncs, liveness, backend, closed, .. } = self.clone();
+        Publisher::new(queue, syncs, liveness, ring, backend, writer.epoch(), closed)
+    }
+
+    fn subscriber(&self, writer: RingWriter) -> Subscriber {
+        let Self { instance, backend, queue, syncs, liveness, announcements, count, closed, .. } = self.clone();
+        Subscriber { instance, backend, writer, queue, syncs, liveness, announcements, count, closed }
+    }
+
+    fn announcer(&self, outgoing: mpsc::Receiver<Announcement>) -> Announcer {
+        let Self { instance, backend, liveness, closed, .. } = self.clone();
+        Announcer { instance, backend, liveness, outgoing, closed }
+    }
+
+    /// Queues a message. `on_placed` runs once, on a task of the relay, when the log has given the message its `seq`,
+    /// which may be after an outage. It must not block. It is dropped without running if the relay ends before that.
     ///
     /// # Errors
     ///
-    /// [`Overloaded`] if as much waits already as may; `done` is dropped then.
+    /// [`Overloaded`] if the queue is full; `on_placed` is dropped then.
     #[expect(clippy::needless_pass_by_value, reason = "the message is handed over")]
-    pub fn publish(&self, record: Record, done: impl FnOnce(Appended) + Send + 'static) -> Result<(), Overloaded> {
-        let key = wire::key(record.from.id.as_str(), record.id.as_str());
-        // a record of the protocol always serialises
-        let json = serde_json::to_string(&record).map_err(|_| Overloaded { retry_after_ms: 0 })?;
-        let submission = Submission { key, record: json.into(), was: 0 };
-        self.shared.outbox.lock().queue(submission, record.at, Box::new(done))?;
-        self.shared.work.notify_one();
-        Ok(())
+    pub fn publish(
+        &self,
+        record: Record,
+        on_placed: impl FnOnce(Placement) + Send + 'static,
+    ) -> Result<(), Overloaded> {
+        let submission = wire::submission(&record).map_err(|_| Overloaded { retry_after_ms: 0 })?;
+        self.queue.push(submission, Box::new(on_placed))
     }
 
-    /// Tells every instance, this one included, something ephemeral. Dropped while degraded or when too much waits.
+    /// Sends an ephemeral event to every instance, this one included. It is dropped while degraded or when 256 wait.
     pub fn announce(&self, announcement: Announcement) {
-        // full: the instances will live without it
+        // an error means that the queue is full: a lost announcement does no harm
         drop(self.outgoing.try_send(announcement));
     }
 
-    /// What any instance announces from now on, this one included.
+    /// The announcements of all instances from now on, this one included.
     pub fn announcements(&self) -> broadcast::Receiver<Announcement> {
-        self.shared.announcements.subscribe()
+        self.announcements.subscribe()
     }
 
     /// Whether messages flow. Degraded until the ring has been filled.
     pub fn state(&self) -> watch::Receiver<RelayState> {
-        self.shared.health.state()
+        self.liveness.state()
     }
 
     /// Whether the state has been live since the start.
     pub fn was_ever_live(&self) -> bool {
-        self.shared.health.was_ever_live()
+        self.liveness.was_ever_live()
     }
 
-    /// Whether the log has answered for 3 s, and yet no probe of this instance came back through the channel.
+    /// Whether the log has answered for 3 s, while no probe of this instance came back through the channel.
     pub fn is_deaf(&self) -> bool {
-        self.shared.health.is_deaf()
+        self.liveness.is_deaf()
     }
 
-    /// Waits until the log, as it is from this call on, has been walked to its end, at most for `deadline`.
-    ///
-    /// For a cursor that is ahead of everything known here. Says whether it was walked. Cancel safe.
+    /// Waits until the log, as it is at this call or later, has been applied to its end. False: it was not within
+    /// `deadline`. Use it for a cursor that is ahead of the ring. Cancel safe.
     pub async fn resync(&self, deadline: Duration) -> bool {
-        let mut syncs = self.shared.syncs.subscribe();
-        let wanted = syncs.borrow().begun + 1;
-        self.shared.wants_sync.notify_one();
-        timeout_at(Instant::now() + deadline, syncs.wait_for(|syncs| syncs.done >= wanted)).await.is_ok()
+        self.syncs.complete(deadline).await
     }
 
-    /// Publishes that wait for their place.
+    /// New messages that wait for their place.
     pub fn backlog(&self) -> usize {
-        self.shared.outbox.lock().backlog()
+        self.queue.backlog()
     }
 
-    /// After the last publish: appends what waits, then leaves the channel and ends the tasks. Returns by `deadline`
-    /// even if the log is out of reach; what still waits then, new or to be offered again, is given up. Says how many
-    /// messages that were.
+    /// Appends what waits, then unsubscribes and ends the tasks. Call it after the last publish. Returns soon after
+    /// `deadline` even if the log is out of reach: messages that still wait then, new or lost, are given up. Returns how
+    /// many these were. Not cancel safe: a dropped call may leave the tasks running.
     pub async fn close(&self, deadline: Duration) -> usize {
         let until = Instant::now() + deadline;
-        drop(timeout_at(until, self.flushed()).await);
-        self.shared.closed.cancel();
-        drop(timeout_at(until.max(Instant::now() + LEAST_CLOSING), self.shared.backend.close()).await);
-        let mut outbox = self.shared.outbox.lock();
-        let given_up = outbox.waiting();
-        // what is to be told holds on to those who would be told, and they to this relay
-        outbox.clear();
-        given_up
+        drop(timeout_at(until, self.queue.emptied()).await);
+        self.closed.cancel();
+        drop(timeout_at(until.max(Instant::now() + LEAST_CLOSING), self.backend.close()).await);
+        self.queue.clear()
     }
 
-    /// The census as the channel tells it.
-    pub(crate) fn tally(&self) -> watch::Receiver<Tally> {
-        self.shared.tally.subscribe()
+    /// The count of the census, as the channel and the replies to reports bring it.
+    pub(crate) fn count(&self) -> watch::Receiver<VersionedCount> {
+        self.count.subscribe()
     }
 
-    /// Reports this instance's connections; None: it leaves.
+    /// Reports this instance's connections to the census; None when it leaves.
     pub(crate) async fn report(&self, number: u64, connections: Option<u64>) {
-        let report = Report { instance: Arc::clone(&self.shared.instance), number, connections };
-        match self.shared.backend.report(&report).await {
-            Ok(tally) => self.shared.counted(tally),
+        let report = Report { instance: Arc::clone(&self.instance), number, connections };
+        match self.backend.report(&report).await {
+            Ok(count) => self.count.update(count),
             Err(error) => debug!(%error, "a report to the census failed"),
         }
     }
 
-    /// Completes when the relay ends. Cancel safe.
+    /// Completes when the relay closes. Cancel safe.
     pub(crate) async fn closed(&self) {
-        self.shared.closed.cancelled().await;
-    }
-
-    async fn flushed(&self) {
-        loop {
-            let flushed = self.shared.flushed.notified();
-            if self.shared.outbox.lock().waiting() == 0 {
-                return;
-            }
-            flushed.await;
-        }
-    }
-}
-
-/// What leaving the channel may take, however late it is.
-const LEAST_CLOSING: Duration = Duration::from_millis(200);
-
-impl Shared {
-    pub(crate) fn new(
-        instance: Arc<str>,
-        backend: Arc<dyn Backend>,
-        ring: Arc<Ring>,
-        bounds: Bounds,
-        channel_capacity: usize,
-    ) -> Self {
-        Self {
-            instance,
-            backend,
-            ring,
-            outbox: Mutex::new(Outbox::new(bounds)),
-            health: Health::new(),
-            work: Notify::new(),
-            flushed: Notify::new(),
-            epoch: watch::Sender::new(0),
-            wants_sync: Notify::new(),
-            syncs: watch::Sender::new(Syncs::default()),
-            announcements: broadcast::Sender::new(channel_capacity.max(1)),
-            tally: watch::Sender::new(Tally::default()),
-            closed: CancellationToken::new(),
-        }
-    }
-
-    /// The census is at least this new.
-    fn counted(&self, tally: Tally) {
-        self.tally.send_if_modified(|known| {
-            let newer = tally.version > known.version;
-            if newer {
-                *known = tally;
-            }
-            newer
-        });
+        self.closed.cancelled().await;
     }
 }

@@ -1,27 +1,29 @@
-//! What a walk over the log means, and where a new epoch opens. Pure: no clock, no I/O.
+//! What a reader does with the next entry of the log, and where a new epoch opens. Pure: no clock, no I/O.
 
 use hubbub_protocol::Seq;
 
 use crate::ring::Marker;
 
-/// No epoch opens above this: room for 2^32 more messages below 2^53, which a JavaScript number still counts.
+/// Highest base of an epoch. Leaves room for 2^32 messages below 2^53, the largest integer that JavaScript counts
+/// exactly.
 const MAX_BASE: Seq = (1 << 53) - (1 << 32);
 
 /// How far above everything known an epoch opens when the clock is behind.
 ///
-/// The opener may have seen less of a lost tail than others have; their places must not be given out again.
+/// Other instances may have read more of a lost tail than the one that opens the epoch; no `seq` may be given out twice.
 const MARGIN: Seq = 1 << 20;
 
-/// Where the next epoch opens, when `known` is the highest place that the log or the caller knows.
+/// The base of the next epoch. `known` is the highest `seq` that the log or the caller knows, `now_us` the clock of the
+/// store in microseconds since 1970.
 ///
-/// A clock ahead of everything known is taken as it is, so that bases grow with the clock alone, whoever opens them.
-/// None: the clock or the caller is absurd.
+/// A clock above everything known is used as it is, so that bases follow the clock, whichever instance opens an epoch.
+/// None: the clock or `known` is beyond the highest base.
 pub(crate) fn open_at(known: Seq, now_us: u64) -> Option<Seq> {
     let base = if now_us > known { now_us } else { known.saturating_add(MARGIN) };
     (base <= MAX_BASE).then_some(base)
 }
 
-/// What stands at a place of the log.
+/// The `seq` of an entry, with what a reader must know about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// A message.
@@ -30,24 +32,32 @@ pub(crate) enum Place {
     Marker(Marker),
 }
 
-/// What a reader makes of the next entry.
+impl Place {
+    pub(crate) const fn seq(self) -> Seq {
+        match self {
+            Self::Message(seq) | Self::Marker(Marker { base: seq, .. }) => seq,
+        }
+    }
+}
+
+/// How the next entry relates to the ones that a reader has applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It follows.
+    /// It is the next one.
     Next,
-    /// It was walked before.
-    Known,
-    /// Something is missing in front of it, up to and including `hole`.
+    /// It was applied before.
+    Repeat,
+    /// Entries are missing in front of it, up to and including `hole`.
     Gap {
-        /// The last missing place.
+        /// The `seq` of the last missing entry.
         hole: Seq,
     },
 }
 
-/// One step of a reader whose last entry was `last`; 0 for a reader without one, which takes what comes.
+/// One step of a reader whose last entry was `last`. A reader without one (0) accepts any entry.
 pub(crate) fn step(last: Seq, next: Place) -> Step {
     match next {
-        Place::Message(seq) | Place::Marker(Marker { base: seq, .. }) if seq <= last => Step::Known,
+        _ if next.seq() <= last => Step::Repeat,
         _ if last == 0 => Step::Next,
         Place::Message(seq) if seq > last + 1 => Step::Gap { hole: seq - 1 },
         Place::Marker(marker) if marker.cut > last => Step::Gap { hole: marker.cut },
@@ -55,7 +65,7 @@ pub(crate) fn step(last: Seq, next: Place) -> Step {
     }
 }
 
-/// Whether a place is still in the log after these markers.
+/// Whether the log still has this `seq` after these markers.
 pub(crate) fn survives<'a>(seq: Seq, markers: impl IntoIterator<Item = &'a Marker>) -> bool {
     !markers.into_iter().any(|marker| marker.cut < seq && seq < marker.base)
 }
@@ -83,58 +93,52 @@ mod tests {
     fn messages_follow_each_other_without_a_gap() {
         assert_eq!(step(0, Place::Message(7)), Step::Next);
         assert_eq!(step(6, Place::Message(7)), Step::Next);
-        assert_eq!(step(7, Place::Message(7)), Step::Known);
+        assert_eq!(step(7, Place::Message(7)), Step::Repeat);
         assert_eq!(step(4, Place::Message(7)), Step::Gap { hole: 6 });
     }
 
     #[test]
-    fn a_marker_follows_what_survived_and_what_was_lost() {
+    fn a_marker_follows_a_surviving_entry_and_a_lost_one() {
         assert_eq!(step(12, Place::Marker(marker(100, 12))), Step::Next);
         assert_eq!(step(15, Place::Marker(marker(100, 12))), Step::Next);
         assert_eq!(step(9, Place::Marker(marker(100, 12))), Step::Gap { hole: 12 });
-        assert_eq!(step(100, Place::Marker(marker(100, 12))), Step::Known);
+        assert_eq!(step(100, Place::Marker(marker(100, 12))), Step::Repeat);
     }
 
     #[test]
-    fn a_place_between_cut_and_base_did_not_survive() {
+    fn a_seq_between_cut_and_base_does_not_survive() {
         let markers = [marker(100, 12), marker(200, 150)];
         for (seq, survived) in [(12, true), (13, false), (99, false), (100, true), (150, true), (151, false)] {
             assert_eq!(survives(seq, &markers), survived, "{seq}");
         }
     }
 
-    /// A log through which epochs went: each has some messages, of which the next one's marker found only so many, and
-    /// opened so far above the last.
+    /// A log with several epochs. Of each: its messages, how many entries were lost before it opened, and how far above
+    /// the last `seq` it opened.
     fn log(epochs: &[(u64, usize, u64)]) -> Vec<Place> {
-        let (mut log, mut last) = (Vec::new(), 0);
+        let (mut log, mut last) = (Vec::<Place>::new(), 0);
         for (messages, lost, leap) in epochs {
             log.truncate(log.len().saturating_sub(*lost));
             let base = last + leap;
-            log.push(Place::Marker(marker(base, log.last().map_or(0, place))));
+            log.push(Place::Marker(marker(base, log.last().map_or(0, |place| place.seq()))));
             last = base + messages;
             log.extend((base + 1..=last).map(Place::Message));
         }
         log
     }
 
-    const fn place(place: &Place) -> Seq {
-        match *place {
-            Place::Message(seq) | Place::Marker(Marker { base: seq, .. }) => seq,
-        }
-    }
-
     proptest! {
         #[test]
-        fn a_reader_takes_what_follows_and_tells_everything_else_apart(
+        fn a_reader_tells_the_next_entry_from_a_repeat_and_a_gap(
             epochs in prop::collection::vec((0..6_u64, 0..8_usize, 1..5_u64), 1..6),
         ) {
             let log = log(&epochs);
             for (n, entry) in log.iter().enumerate() {
-                let before = n.checked_sub(1).map_or(0, |n| place(&log[n]));
-                for last in 1..place(log.last().unwrap()) + 2 {
+                let before = n.checked_sub(1).map_or(0, |n| log[n].seq());
+                for last in 1..log.last().unwrap().seq() + 2 {
                     let expected = match entry {
-                        _ if last >= place(entry) => Step::Known,
-                        // whoever stands at a place that the log has lost misses nothing in front of the marker
+                        _ if last >= entry.seq() => Step::Repeat,
+                        // a reader at a lost place misses nothing in front of the marker
                         Place::Marker(_) if last >= before => Step::Next,
                         Place::Message(_) if last == before => Step::Next,
                         _ => Step::Gap { hole: before },
@@ -145,7 +149,7 @@ mod tests {
         }
 
         #[test]
-        fn an_epoch_opens_above_all_that_anybody_can_have_seen(known in 0..1_u64 << 52, unseen in 0..1_u64 << 20, now in 0..1_u64 << 53) {
+        fn an_epoch_opens_above_every_seq_that_an_instance_can_have_read(known in 0..1_u64 << 52, unseen in 0..1_u64 << 20, now in 0..1_u64 << 53) {
             if let Some(base) = open_at(known, now) {
                 prop_assert!(base > known && base <= MAX_BASE);
                 prop_assert!(base > known + unseen || (now > known && base == now), "{} reaches into {}", base, known);

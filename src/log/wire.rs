@@ -1,63 +1,58 @@
-//! What travels on the channel: a line of text that says what it is, then lines of JSON.
+//! The payloads of the channel: a header line of text, then lines of JSON.
 //!
-//! `redis-cli SUBSCRIBE` shows it readably. The first word is a version: instances of two releases share the channel
-//! during a rolling deploy, and each skips what it does not know.
+//! `redis-cli SUBSCRIBE` shows them as text. The first word is a version: during a rolling deploy instances of two
+//! releases share the channel, and each skips the payloads that it does not know.
 
-use std::{borrow::Cow, fmt::Write as _, str::FromStr};
+use std::{borrow::Cow, fmt::Write as _, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
-use hubbub_protocol::{Count, RoomId, Seq, UnixMillis, User};
+use hubbub_protocol::{Count, Record, RoomId, Seq, User};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{Submission, Tally};
+use crate::backend::{Submission, VersionedCount};
 
 const VERSION: &str = "1";
 
-/// Something ephemeral that instances tell each other. It has no `seq`, and may be lost.
+/// An ephemeral event that every instance gets. It has no `seq` and may be lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Announcement {
-    /// Who types in a room.
+    /// People are typing in a room.
     Typing {
         /// The room.
         room: RoomId,
-        /// Those who typed within the last second.
+        /// The people who have typed within the last second.
         from: Vec<User>,
     },
 }
 
 /// A payload of the channel.
 #[derive(Debug)]
-pub(crate) enum Push<'a> {
+pub(crate) enum Payload<'a> {
     /// A batch of consecutive messages.
     Messages(Messages<'a>),
-    /// An epoch was opened: sync now rather than at the next tick.
+    /// An epoch has opened: sync now rather than at the next tick.
     Epoch,
-    /// The census changed.
-    Count(Tally),
-    /// Something ephemeral.
+    /// The census has changed.
+    Count(VersionedCount),
+    /// An ephemeral event.
     Announcement(Announcement),
-    /// An instance listens for itself.
-    Probe {
-        /// Which one.
-        instance: &'a str,
-        /// Its number for the probe.
-        number: u64,
-    },
+    /// An instance checks that its own payloads come back.
+    Probe { instance: &'a str, number: u64 },
 }
 
 /// A batch of consecutive messages of one epoch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Messages<'a> {
-    /// Base of the epoch.
+    /// Base of their epoch.
     pub(crate) epoch: Seq,
-    /// Place of the first message.
+    /// `seq` of the first one.
     pub(crate) first: Seq,
     lines: &'a str,
 }
 
 impl<'a> Messages<'a> {
-    /// Each message's place, former place and record. A malformed line has an empty record: its place is taken.
+    /// The `seq`, former `seq` (or 0) and record of each message. A malformed line has an empty record and keeps its `seq`.
     pub(crate) fn iter(self) -> impl Iterator<Item = (Seq, Seq, &'a str)> {
         (self.first..).zip(self.lines.lines()).map(|(seq, line)| {
             let (was, record) = line.split_once(' ').unwrap_or_default();
@@ -66,8 +61,8 @@ impl<'a> Messages<'a> {
     }
 }
 
-/// Reads a payload. None: not for this version.
-pub(crate) fn parse(payload: &[u8]) -> Option<Push<'_>> {
+/// Reads a payload. None: it is of another version, or malformed.
+pub(crate) fn parse(payload: &[u8]) -> Option<Payload<'_>> {
     let (header, body) = std::str::from_utf8(payload).ok()?.split_once('\n')?;
     let mut words = header.split(' ');
     if words.next()? != VERSION {
@@ -76,17 +71,17 @@ pub(crate) fn parse(payload: &[u8]) -> Option<Push<'_>> {
     match words.next()? {
         "messages" => {
             let (epoch, first) = (number(words.next())?, number(words.next())?);
-            Some(Push::Messages(Messages { epoch, first, lines: body }))
+            Some(Payload::Messages(Messages { epoch, first, lines: body }))
         }
-        "epoch" => Some(Push::Epoch),
+        "epoch" => Some(Payload::Epoch),
         "count" => {
             let version = number(words.next())?;
             let (connections, instances) = (number(words.next())?, number(words.next())?);
             let settling = number::<u8>(words.next())? != 0;
-            Some(Push::Count(Tally { version, count: Count { connections, instances, settling } }))
+            Some(Payload::Count(VersionedCount { version, count: Count { connections, instances, settling } }))
         }
-        "typing" => Some(Push::Announcement(serde_json::from_str(body).ok()?)),
-        "probe" => Some(Push::Probe { instance: words.next()?, number: number(words.next())? }),
+        "typing" => Some(Payload::Announcement(serde_json::from_str(body).ok()?)),
+        "probe" => Some(Payload::Probe { instance: words.next()?, number: number(words.next())? }),
         _ => None,
     }
 }
@@ -95,7 +90,7 @@ fn number<N: FromStr>(word: Option<&str>) -> Option<N> {
     word?.parse().ok()
 }
 
-/// A batch of new messages, the first at `first`.
+/// A batch of new messages; the first has the `seq` `first`.
 pub(crate) fn messages<'a>(epoch: Seq, first: Seq, batch: impl ExactSizeIterator<Item = &'a Submission>) -> Bytes {
     let mut text = format!("{VERSION} messages {epoch} {first} {}\n", batch.len()).into_bytes();
     for submission in batch {
@@ -106,23 +101,23 @@ pub(crate) fn messages<'a>(epoch: Seq, first: Seq, batch: impl ExactSizeIterator
     text.into()
 }
 
-/// The hint that an epoch was opened.
+/// The hint that an epoch has opened.
 pub(crate) fn epoch(base: Seq) -> Bytes {
     format!("{VERSION} epoch {base}\n").into()
 }
 
 /// A change of the census.
-pub(crate) fn count(tally: Tally) -> Bytes {
-    let Tally { version, count: Count { connections, instances, settling } } = tally;
+pub(crate) fn count(count: VersionedCount) -> Bytes {
+    let VersionedCount { version, count: Count { connections, instances, settling } } = count;
     format!("{VERSION} count {version} {connections} {instances} {}\n", u8::from(settling)).into()
 }
 
-/// Something ephemeral.
+/// An ephemeral event.
 pub(crate) fn announcement(announcement: &Announcement) -> Bytes {
     let mut text = match announcement {
         Announcement::Typing { .. } => format!("{VERSION} typing\n"),
     };
-    // a type of the protocol always serialises; a body that will not read is skipped by everyone
+    // a type of the protocol always serialises; every instance skips a body that cannot be read
     let body = serde_json::to_string(announcement).unwrap_or_default();
     text.push_str(&body);
     text.into()
@@ -137,15 +132,7 @@ pub(crate) fn probe(instance: &str, number: u64) -> Bytes {
     text.into()
 }
 
-/// What an instance needs to know of every record that passes.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Outline<'a> {
-    #[serde(borrow)]
-    pub(crate) room: Cow<'a, str>,
-    pub(crate) at: UnixMillis,
-}
-
-/// What it needs to know of a record that has to be offered again.
+/// What identifies the message of a record.
 #[derive(Debug, Deserialize)]
 struct Identity<'a> {
     #[serde(borrow)]
@@ -160,15 +147,24 @@ struct Sender<'a> {
     id: Cow<'a, str>,
 }
 
-/// What makes a message recognisable as a repetition.
-pub(crate) fn key(sender: &str, message: &str) -> std::sync::Arc<str> {
+fn key(sender: &str, message: &str) -> Arc<str> {
     format!("{sender}:{message}").into()
 }
 
-/// The same, of a record.
-pub(crate) fn key_of(record: &str) -> Option<std::sync::Arc<str>> {
+/// The key of a record in JSON. None: it cannot be read.
+pub(crate) fn key_of(record: &str) -> Option<Arc<str>> {
     let Identity { id, from } = serde_json::from_str(record).ok()?;
     Some(key(&from.id, &id))
+}
+
+/// A new message as the log takes it.
+///
+/// # Errors
+///
+/// None in practice: a record of the protocol always serialises.
+pub(crate) fn submission(record: &Record) -> Result<Submission, serde_json::Error> {
+    let key = key(record.from.id.as_str(), record.id.as_str());
+    Ok(Submission { key, record: serde_json::to_vec(record)?.into(), was: 0, at: record.at })
 }
 
 #[cfg(test)]
@@ -178,17 +174,17 @@ mod tests {
     use super::*;
     use hubbub_protocol::{GuestSecret, RoomId, User};
 
-    fn submission(record: &'static str, was: Seq) -> Submission {
-        Submission { key: "u:m".into(), record: Bytes::from_static(record.as_bytes()), was }
+    fn line(record: &'static str, was: Seq) -> Submission {
+        Submission { key: "u:m".into(), record: Bytes::from_static(record.as_bytes()), was, at: 0 }
     }
 
     #[test]
-    fn a_batch_reads_back_with_its_places() {
-        let batch = [submission(r#"{"a":1}"#, 0), submission(r#"{"b":"x y"}"#, 42)];
+    fn a_batch_reads_back_with_its_seqs() {
+        let batch = [line(r#"{"a":1}"#, 0), line(r#"{"b":"x y"}"#, 42)];
         let payload = messages(1_764_000_000_000_000, 1_764_000_000_000_007, batch.iter());
         let text = "1 messages 1764000000000000 1764000000000007 2\n0 {\"a\":1}\n42 {\"b\":\"x y\"}\n";
         assert_eq!(payload, text);
-        let Some(Push::Messages(read)) = parse(&payload) else { panic!("no messages") };
+        let Some(Payload::Messages(read)) = parse(&payload) else { panic!("no messages") };
         assert_eq!((read.epoch, read.first), (1_764_000_000_000_000, 1_764_000_000_000_007));
         let lines: Vec<_> = read.iter().collect();
         let (first, second) = (1_764_000_000_000_007, 1_764_000_000_000_008);
@@ -197,17 +193,17 @@ mod tests {
 
     #[test]
     fn the_small_payloads_read_back() {
-        assert!(matches!(parse(&epoch(5)), Some(Push::Epoch)));
-        assert!(matches!(parse(&probe("a", 9)), Some(Push::Probe { instance: "a", number: 9 })));
-        let tally = Tally { version: 3, count: Count { connections: 2, instances: 1, settling: true } };
-        assert!(matches!(parse(&count(tally)), Some(Push::Count(read)) if read == tally));
+        assert!(matches!(parse(&epoch(5)), Some(Payload::Epoch)));
+        assert!(matches!(parse(&probe("a", 9)), Some(Payload::Probe { instance: "a", number: 9 })));
+        let census = VersionedCount { version: 3, count: Count { connections: 2, instances: 1, settling: true } };
+        assert!(matches!(parse(&count(census)), Some(Payload::Count(read)) if read == census));
         let from = vec![User { id: GuestSecret::random().user_id(), name: "Ann".parse().unwrap() }];
         let typing = Announcement::Typing { room: RoomId::lobby(), from };
-        assert!(matches!(parse(&announcement(&typing)), Some(Push::Announcement(read)) if read == typing));
+        assert!(matches!(parse(&announcement(&typing)), Some(Payload::Announcement(read)) if read == typing));
     }
 
     #[test]
-    fn what_is_not_known_is_skipped() {
+    fn an_unknown_payload_is_skipped() {
         for payload in ["", "\n", "2 epoch 5\n", "1 sing\n", "1 count 1\n", "1 messages x\n", "1 typing\n{}", "\u{1}"] {
             assert!(parse(payload.as_bytes()).is_none(), "{payload}");
         }
@@ -217,8 +213,6 @@ mod tests {
     fn a_record_yields_its_key() {
         let record = r#"{"room":"a","id":"m1","from":{"id":"u","name":"x"},"body":"","at":7}"#;
         assert_eq!(key_of(record).as_deref(), Some("u:m1"));
-        let outline: Outline<'_> = serde_json::from_str(record).unwrap();
-        assert_eq!((outline.room.as_ref(), outline.at), ("a", 7));
     }
 
     /// A record without a raw newline, as JSON has none.
@@ -231,11 +225,11 @@ mod tests {
         fn any_batch_reads_back(
             epoch in any::<Seq>(), first in 0..1_u64 << 53, batch in prop::collection::vec((any::<Seq>(), record()), 0..20),
         ) {
-            let key: std::sync::Arc<str> = "u:m".into();
+            let key: Arc<str> = "u:m".into();
             let submissions: Vec<_> =
-                batch.iter().map(|(was, record)| Submission { key: key.clone(), record: record.clone(), was: *was }).collect();
+                batch.iter().map(|(was, record)| Submission { key: key.clone(), record: record.clone(), was: *was, at: 0 }).collect();
             let payload = messages(epoch, first, submissions.iter());
-            let Some(Push::Messages(read)) = parse(&payload) else { panic!("no messages: {payload:?}") };
+            let Some(Payload::Messages(read)) = parse(&payload) else { panic!("no messages: {payload:?}") };
             prop_assert_eq!((read.epoch, read.first), (epoch, first));
             let expected: Vec<_> = (first..).zip(&batch).map(|(seq, (was, record))| (seq, *was, record.as_ref())).collect();
             let lines: Vec<_> = read.iter().map(|(seq, was, record)| (seq, was, record.as_bytes())).collect();
@@ -247,17 +241,17 @@ mod tests {
             number in any::<u64>(), instance in "[^ \n]{1,40}", connections in any::<u64>(), instances in any::<u64>(),
             settling in any::<bool>(), names in prop::collection::vec("[a-zA-Zé🙂 \"]{0,20}x", 0..4),
         ) {
-            prop_assert!(matches!(parse(&epoch(number)), Some(Push::Epoch)));
-            let heard = matches!(
+            prop_assert!(matches!(parse(&epoch(number)), Some(Payload::Epoch)));
+            let returned = matches!(
                 parse(&probe(&instance, number)),
-                Some(Push::Probe { instance: read, number: n }) if read == instance && n == number
+                Some(Payload::Probe { instance: read, number: n }) if read == instance && n == number
             );
-            prop_assert!(heard);
-            let tally = Tally { version: number, count: Count { connections, instances, settling } };
-            prop_assert!(matches!(parse(&count(tally)), Some(Push::Count(read)) if read == tally));
+            prop_assert!(returned);
+            let census = VersionedCount { version: number, count: Count { connections, instances, settling } };
+            prop_assert!(matches!(parse(&count(census)), Some(Payload::Count(read)) if read == census));
             let from = names.iter().map(|name| User { id: GuestSecret::random().user_id(), name: name.parse().unwrap() });
             let typing = Announcement::Typing { room: RoomId::lobby(), from: from.collect() };
-            prop_assert!(matches!(parse(&announcement(&typing)), Some(Push::Announcement(read)) if read == typing));
+            prop_assert!(matches!(parse(&announcement(&typing)), Some(Payload::Announcement(read)) if read == typing));
         }
 
         #[test]
@@ -265,7 +259,7 @@ mod tests {
             header in "(1 (messages|epoch|count|typing|probe)|2 x)( [0-9]{0,21}){0,4}", body in any::<Vec<u8>>(),
         ) {
             let payload = [header.as_bytes(), b"\n", &body].concat();
-            if let Some(Push::Messages(batch)) = parse(&payload) {
+            if let Some(Payload::Messages(batch)) = parse(&payload) {
                 prop_assert!(batch.iter().take(100).all(|(seq, ..)| seq >= batch.first));
             }
         }

@@ -17,7 +17,7 @@ use hubbub_edge::{
 };
 use hubbub_lifecycle::Shutdown;
 use hubbub_log::{
-    Backend, Known, Local, Position, Receipt, Relay, RelayOptions, Submission,
+    AppendOutcome, Backend, Fence, Memory, Relay, RelayOptions, Submission, SyncRequest,
     ring::{Retention, Ring},
 };
 use hubbub_protocol::{Frame, GuestSecret, Record, RelayState, RoomId, Seq, User};
@@ -72,8 +72,8 @@ pub struct Batch {
 /// The instance, and those who sit in its rooms: the same number in each, everybody in one.
 #[derive(Debug)]
 pub struct Instance {
-    log: Local,
-    known: Known,
+    log: Memory,
+    known: Fence,
     rooms: Vec<RoomId>,
     members: usize,
     fanout: Fanout<Socket>,
@@ -89,13 +89,13 @@ pub struct Instance {
 impl Instance {
     /// Starts it, and seats `members` connections in each of so many rooms.
     pub async fn start(rooms: usize, members: usize, coalescing: Coalescing) -> Self {
-        let (log, ring, shutdown) = (Local::new(), Arc::new(Ring::new(Retention::default())), Shutdown::default());
+        let (log, ring, shutdown) = (Memory::new(), Arc::new(Ring::new(Retention::default())), Shutdown::default());
         let relay = Relay::start(log.clone(), Arc::clone(&ring), RelayOptions::default(), &shutdown);
         within(relay.state().wait_for(|state| *state == RelayState::Live)).await.unwrap();
-        let snapshot = log.sync(Position { last: ring.last(), low: None, count: 0 }).await.unwrap();
+        let snapshot = log.sync(SyncRequest { after: ring.last(), low: None, limit: 0 }).await.unwrap();
         let mut instance = Self {
             log,
-            known: Known { epoch: snapshot.base, last: snapshot.seq },
+            known: Fence { epoch: snapshot.base, last: snapshot.seq },
             rooms: (0..rooms).map(|room| format!("room-{room}").parse().unwrap()).collect(),
             members,
             fanout: Fanout::start(&ring, coalescing, encode, &shutdown),
@@ -141,7 +141,7 @@ impl Instance {
         let key = format!("{}:{id}", self.user.id.as_str()).into();
         let (room, from) = (self.rooms[room].clone(), self.user.clone());
         let record = Record { room, id: id.parse().unwrap(), from, body: "x".repeat(size), at: 1_795_000_000_000 };
-        Submission { key, record: serde_json::to_string(&record).unwrap().into(), was: 0 }
+        Submission { key, record: serde_json::to_string(&record).unwrap().into(), was: 0, at: 0 }
     }
 
     /// What all connections together get of these messages, in bytes.
@@ -177,7 +177,7 @@ impl Instance {
     /// Appends the messages to the log and waits until the ring has them.
     pub async fn append(&mut self, batch: &Batch) {
         let receipt = self.log.append(self.known, CAPACITY, &batch.submissions).await.unwrap();
-        let Receipt::Placed(places) = receipt else { panic!("the log is another one") };
+        let AppendOutcome::Placed(places) = receipt else { panic!("the log is another one") };
         self.known.last = places.last().unwrap().seq;
         within(until(|| self.ring.last() >= self.known.last)).await;
     }

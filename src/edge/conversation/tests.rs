@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use hubbub_lifecycle::Shutdown;
 use hubbub_log::{
-    Local, Relay, RelayOptions,
+    Memory, Relay, RelayOptions,
     ring::{Retention, Ring},
 };
 use hubbub_protocol::{CloseReason, ErrorCode, MAX_FRAME_BYTES, Refusal, RelayState, RoomId, ServerFrame};
@@ -73,7 +73,7 @@ struct Instance {
 impl Instance {
     async fn start() -> Self {
         let (ring, shutdown) = (Arc::new(Ring::new(Retention::default())), Shutdown::default());
-        let relay = Relay::start(Local::new(), Arc::clone(&ring), RelayOptions::default(), &shutdown);
+        let relay = Relay::start(Memory::new(), Arc::clone(&ring), RelayOptions::default(), &shutdown);
         within(relay.state().wait_for(|state| *state == RelayState::Live)).await.unwrap();
         let ports = Ports { gate: Arc::new(StrictGate), directory: Arc::new(Assigned) };
         let node = crate::start("test", ring, relay, ports, &shutdown);

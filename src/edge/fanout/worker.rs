@@ -5,6 +5,8 @@
 //! to a connection in one write. After a long pass the worker pauses, so that more of them gather: the cost of a
 //! delivery is the write. A message after silence goes out at once.
 
+#[cfg(test)]
+mod model;
 mod pass;
 
 use std::{

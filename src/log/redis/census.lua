@@ -1,23 +1,25 @@
--- Reports one instance's connections, sweeps those that stopped reporting, and announces what changed.
--- KEYS: 1 instances (hash: id -> "number connections deadline"), 2 meta (hash: version, told, born, beat, run)
+-- Records the connections of one instance, sweeps instances whose lease has ended, and publishes the count if it changed.
+-- KEYS: 1 instances (hash: id -> "number connections deadline"),
+--       2 census (hash: version, announced, settling_since, last_report, run)
 -- ARGV: 1 channel, 2 instance, 3 number of the report, 4 connections ("-": it leaves), 5 lease in ms
 -- Returns {version, connections, instances, settling}.
 --
--- Counts are absolute and numbered, so a repeated report changes nothing; what is added up is what stands in the hash,
--- so the sum can neither drift nor fall below zero.
+-- Reports are absolute and numbered, so a repeated one changes nothing. The sum is taken over the hash each time, so it can
+-- neither drift nor fall below zero.
 
 local channel, me, number, connections, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local function text(n) return string.format('%.0f', n) end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local run = process()
-local m = redis.call('HMGET', KEYS[2], 'version', 'told', 'born', 'beat', 'run')
-local version, told, born, beat = tonumber(m[1] or '0'), m[2], tonumber(m[3] or '0'), tonumber(m[4] or '0')
+local known = redis.call('HMGET', KEYS[2], 'version', 'announced', 'settling_since', 'last_report', 'run')
+local version, announced = tonumber(known[1] or '0'), known[2]
+local settling_since, last_report = tonumber(known[3] or '0'), tonumber(known[4] or '0')
 
--- another server process, nobody has reported for half a lease (the server itself was away), or its clock went back:
--- silence says nothing about the instances yet
-if m[5] ~= run or now - beat > lease / 2 or now < beat then born = now end
-local settling = now < born + lease
+-- Another server process, no report for half a lease (the server itself was away), or a clock that went back: the
+-- instances had no chance to renew their leases, so none is swept for the length of a lease.
+if known[5] ~= run or now - last_report > lease / 2 or now < last_report then settling_since = now end
+local settling = now < settling_since + lease
 
 local own = redis.call('HGET', KEYS[1], me)
 if number > tonumber(own and string.match(own, '^%d+') or '0') then
@@ -40,10 +42,11 @@ for i = 1, #all, 2 do
 end
 
 local flag = settling and '1' or '0'
-local news = text(sum) .. ' ' .. text(instances) .. ' ' .. flag
-if news ~= told then
-  version = math.max(version + 1, now) -- begins at the clock: it grows even when the server forgot it
-  redis.call('PUBLISH', channel, '1 count ' .. text(version) .. ' ' .. news .. '\n')
+local count = text(sum) .. ' ' .. text(instances) .. ' ' .. flag
+if count ~= announced then
+  version = math.max(version + 1, now) -- not below the clock, so that it grows even if the server has lost the last one
+  redis.call('PUBLISH', channel, '1 count ' .. text(version) .. ' ' .. count .. '\n')
 end
-redis.call('HSET', KEYS[2], 'version', text(version), 'told', news, 'born', text(born), 'beat', text(now), 'run', run)
+redis.call('HSET', KEYS[2], 'version', text(version), 'announced', count, 'settling_since', text(settling_since),
+  'last_report', text(now), 'run', run)
 return { version, sum, instances, tonumber(flag) }

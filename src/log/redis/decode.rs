@@ -1,13 +1,13 @@
-//! Replies of the scripts, as types. Whatever has another shape is an error, never a guess.
+//! The replies of the scripts as types. A reply of another shape is an error.
 
 use fred::types::Value;
 use hubbub_protocol::{Count, Seq};
 
-use crate::backend::{Appended, BackendError, LogEntry, Receipt, Snapshot, Tally};
+use crate::backend::{AppendOutcome, BackendError, LogEntry, Placement, Snapshot, VersionedCount};
 use crate::ring::Marker;
 
 fn malformed() -> BackendError {
-    BackendError("a reply of a script has not the shape it must have".to_owned())
+    BackendError("Redis gave an unexpected reply to a script".to_owned())
 }
 
 fn number(value: &Value) -> Option<Seq> {
@@ -15,18 +15,18 @@ fn number(value: &Value) -> Option<Seq> {
 }
 
 /// The reply of append.lua to a batch of this length.
-pub(super) fn receipt(places: &[Value], length: usize) -> Result<Receipt, BackendError> {
+pub(super) fn append_outcome(places: &[Value], length: usize) -> Result<AppendOutcome, BackendError> {
     if places.is_empty() {
-        return Ok(Receipt::Fenced);
+        return Ok(AppendOutcome::Fenced);
     }
-    let all: Option<Vec<_>> = places.iter().map(appended).collect();
-    all.filter(|all| all.len() == length).map(Receipt::Placed).ok_or_else(malformed)
+    let all: Option<Vec<_>> = places.iter().map(placement).collect();
+    all.filter(|all| all.len() == length).map(AppendOutcome::Placed).ok_or_else(malformed)
 }
 
-fn appended(place: &Value) -> Option<Appended> {
+fn placement(place: &Value) -> Option<Placement> {
     let place = place.as_str()?;
     let first = place.strip_prefix('-');
-    Some(Appended { seq: first.unwrap_or(&place).parse().ok()?, duplicate: first.is_some() })
+    Some(Placement { seq: first.unwrap_or(&place).parse().ok()?, duplicate: first.is_some() })
 }
 
 /// The reply of sync.lua.
@@ -38,25 +38,25 @@ fn try_snapshot(reply: Value) -> Option<Snapshot> {
     let mut parts = reply.into_array().into_iter();
     let (base, seq) = (number(&parts.next()?)?, number(&parts.next()?)?);
     let markers = parts.next()?.as_str()?.split_terminator(' ').map(marker).collect::<Option<_>>()?;
-    // what somebody else has written into the stream has no place in the log
+    // an entry that is not ours, written by somebody else into the stream, is skipped
     let entries = parts.next()?.into_array().into_iter().filter_map(entry).collect();
     Some(Snapshot { base, seq, markers, entries })
 }
 
-/// A marker as the meta hash has it.
+/// A marker as the meta hash has it: `cut:base:low`.
 fn marker(text: &str) -> Option<Marker> {
     let mut numbers = text.split(':').map(|number| number.parse().ok());
     let (cut, base, low) = (numbers.next()??, numbers.next()??, numbers.next()??);
     Some(Marker { base, cut, low })
 }
 
-/// Whether the reply of sync.lua cannot name the server process.
+/// Whether sync.lua could not find out which process the server is.
 pub(super) fn is_anonymous(reply: &Value) -> bool {
     let Value::Array(parts) = reply else { return false };
     parts.last().and_then(Value::as_str).is_some_and(|process| process == "-")
 }
 
-/// An entry as XRANGE gives it: its id, then its fields and values in turn.
+/// An entry as XRANGE returns it: its id, then its fields and values in turn.
 fn entry(entry: Value) -> Option<LogEntry> {
     let mut parts = entry.into_array().into_iter();
     let seq = parts.next()?.as_str()?.strip_suffix("-0")?.parse().ok()?;
@@ -68,22 +68,22 @@ fn entry(entry: Value) -> Option<LogEntry> {
             "w" => was = number(&value)?,
             "cut" => cut = Some(number(&value)?),
             "low" => low = Some(number(&value)?),
-            // of a later release
+            // a field of a later release
             _ => (),
         }
     }
     match (record, cut, low) {
         (None, Some(cut), Some(low)) => Some(LogEntry::Marker(Marker { base: seq, cut, low })),
-        // without a record it takes its place all the same
+        // one without a record keeps its place
         (record, ..) => Some(LogEntry::Message { seq, was, record: record.unwrap_or_default() }),
     }
 }
 
 /// The reply of census.lua.
-pub(super) fn tally(reply: &[u64]) -> Result<Tally, BackendError> {
+pub(super) fn versioned_count(reply: &[u64]) -> Result<VersionedCount, BackendError> {
     match *reply {
         [version, connections, instances, settling] => {
-            Ok(Tally { version, count: Count { connections, instances, settling: settling != 0 } })
+            Ok(VersionedCount { version, count: Count { connections, instances, settling: settling != 0 } })
         }
         _ => Err(malformed()),
     }
@@ -102,16 +102,16 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_tells_new_places_from_old_ones() {
-        assert_eq!(receipt(&[], 2).unwrap(), Receipt::Fenced);
-        let placed = receipt(&[text("1764000000000001"), text("-1764000000000000")], 2).unwrap();
+    fn the_outcome_of_an_append_tells_new_placements_from_duplicates() {
+        assert_eq!(append_outcome(&[], 2).unwrap(), AppendOutcome::Fenced);
+        let placed = append_outcome(&[text("1764000000000001"), text("-1764000000000000")], 2).unwrap();
         let expected = [
-            Appended { seq: 1_764_000_000_000_001, duplicate: false },
-            Appended { seq: 1_764_000_000_000_000, duplicate: true },
+            Placement { seq: 1_764_000_000_000_001, duplicate: false },
+            Placement { seq: 1_764_000_000_000_000, duplicate: true },
         ];
-        assert_eq!(placed, Receipt::Placed(expected.to_vec()));
-        assert!(receipt(&[text("1")], 2).is_err());
-        assert!(receipt(&[text("x")], 1).is_err());
+        assert_eq!(placed, AppendOutcome::Placed(expected.to_vec()));
+        assert!(append_outcome(&[text("1")], 2).is_err());
+        assert!(append_outcome(&[text("x")], 1).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The subscription: made again after every reconnect, confirmed by a ping, and kept from going deaf.
+//! The subscription to the channel. It is repeated after every reconnect and after a silence, and confirmed by a ping.
 
 use std::{future::pending, time::Duration};
 
@@ -17,10 +17,10 @@ use tokio::{
 use super::advice::explain;
 use crate::backend::Event;
 
-/// How often the connection is asked for a sign of life. One that only listens would never notice its own death.
+/// How often the connection is pinged. One that only receives would never notice that it is dead.
 const PING_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A subscription that hears nothing for this long is made again.
+/// A subscription that receives nothing for this long is repeated.
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) struct Subscription {
@@ -30,15 +30,15 @@ pub(super) struct Subscription {
     messages: Receiver<Message>,
     reconnects: Receiver<Server>,
     errors: Receiver<(Error, Option<Server>)>,
-    stands: bool,
-    /// When the channel last had anything to say.
-    heard_at: Instant,
-    /// A ping in flight. It is never dropped before it has ended.
+    confirmed: bool,
+    /// When the channel brought the last payload, or the subscription was made.
+    received_at: Instant,
+    /// A ping under way. It is never dropped before it has ended.
     pinging: Option<BoxFuture<'static, Result<Value, Error>>>,
     tick: Interval,
 }
 
-/// What woke the loop.
+/// Why the loop goes on.
 enum Wake {
     Message(Result<Message, RecvError>),
     Reconnected,
@@ -58,48 +58,48 @@ impl Subscription {
             client,
             channel,
             sharded,
-            stands: false,
-            heard_at: Instant::now(),
+            confirmed: false,
+            received_at: Instant::now(),
             pinging: None,
             tick,
         }
     }
 
-    /// What happens next. Never ends.
+    /// The next event. Not cancel safe: an event may be lost.
     pub(super) async fn next(&mut self) -> Event {
         loop {
             let wake = self.wake().await;
-            if let Some(event) = self.on(wake).await {
+            if let Some(event) = self.handle(wake).await {
                 return event;
             }
         }
     }
 
-    async fn on(&mut self, wake: Wake) -> Option<Event> {
+    async fn handle(&mut self, wake: Wake) -> Option<Event> {
         match wake {
             Wake::Message(Ok(message)) => {
-                self.heard_at = Instant::now();
-                message.value.into_bytes().map(Event::Push)
+                self.received_at = Instant::now();
+                message.value.into_bytes().map(Event::Payload)
             }
             Wake::Message(Err(RecvError::Lagged(_))) => Some(Event::Lagged),
-            // quit() has replaced the channels: nothing comes any more
+            // quit() has replaced the channels: nothing follows
             Wake::Message(Err(RecvError::Closed)) => pending().await,
             Wake::Failed(reason) => {
-                self.stands = false;
-                Some(Event::Lost(reason))
+                self.confirmed = false;
+                Some(Event::Disconnected(reason))
             }
             Wake::Reconnected => self.subscribe().await,
             Wake::Pinged => {
                 self.pinging = None;
                 None
             }
-            // each instance sends a probe a second, this one too: the server has forgotten the subscription
-            Wake::Tick if self.stands && self.heard_at.elapsed() >= SILENCE_LIMIT => self.subscribe().await,
-            Wake::Tick if self.stands => {
+            // each instance publishes a probe a second, so the server has lost the subscription
+            Wake::Tick if self.confirmed && self.received_at.elapsed() >= SILENCE_LIMIT => self.subscribe().await,
+            Wake::Tick if self.confirmed => {
                 self.begin_ping();
                 None
             }
-            // the reconnect came, but its subscribing failed
+            // connected again, but the subscription failed
             Wake::Tick if self.client.is_connected() => self.subscribe().await,
             Wake::Tick => None,
         }
@@ -107,7 +107,7 @@ impl Subscription {
 
     async fn wake(&mut self) -> Wake {
         tokio::select! {
-            // an error is older than the reconnect that follows it
+            // an error comes before the reconnect that follows it
             biased;
             error = self.errors.recv() => match error {
                 Ok((error, _)) => Wake::Failed(explain(&error)),
@@ -124,19 +124,19 @@ impl Subscription {
         }
     }
 
-    /// SUBSCRIBE returns when it is written, not when it is confirmed: the reply to a PING behind it is the confirmation.
+    /// fred's SUBSCRIBE returns when it is written. The reply to a PING after it confirms it.
     async fn subscribe(&mut self) -> Option<Event> {
         let subscribed = if self.sharded {
             self.client.ssubscribe(self.channel.as_str()).await
         } else {
             self.client.subscribe(self.channel.as_str()).await
         };
-        self.heard_at = Instant::now();
-        self.stands = subscribed.is_ok() && self.ping().await.is_ok();
-        self.stands.then_some(Event::Reconnected)
+        self.received_at = Instant::now();
+        self.confirmed = subscribed.is_ok() && self.ping().await.is_ok();
+        self.confirmed.then_some(Event::Subscribed)
     }
 
-    /// With the channel as its text, which in a cluster leads it to the node that the subscription is on.
+    /// The channel is its text: in a cluster that routes it to the node that has the subscription.
     fn ping(&self) -> BoxFuture<'static, Result<Value, Error>> {
         let (client, channel) = (self.client.clone(), self.channel.clone());
         async move { client.ping(Some(channel)).await }.boxed()
@@ -149,8 +149,8 @@ impl Subscription {
     }
 }
 
-/// Completes when the ping does; that it failed shows as an error of the connection. Cancel safe: the ping stays where
-/// it is.
+/// Completes when the ping does. Its failure comes as an error of the connection. Cancel safe: the ping stays where it
+/// is.
 async fn ended(pinging: &mut Option<BoxFuture<'static, Result<Value, Error>>>) {
     match pinging {
         Some(ping) => drop(ping.await),

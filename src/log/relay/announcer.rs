@@ -1,4 +1,4 @@
-//! Sends what is ephemeral, and a probe through the channel each second.
+//! Publishes ephemeral announcements, and each second a probe that shows whether the channel delivers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,46 +7,60 @@ use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::Shared;
-use crate::wire::{self, Announcement};
+use super::liveness::Liveness;
+use crate::{
+    backend::Backend,
+    wire::{self, Announcement},
+};
 
-/// Announcements that may wait while one is on its way.
+/// Announcements that may wait while one is being published.
 pub(super) const QUEUE: usize = 256;
 
-/// How often an instance listens for itself.
+/// How often an instance sends itself a probe.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Runs until the relay ends.
-pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Announcement>) {
-    let mut probe = interval(PROBE_INTERVAL);
-    probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut number, mut state) = (0, shared.health.state());
-    loop {
-        let payload = tokio::select! {
-            biased;
-            () = shared.closed.cancelled() => return,
-            // a probe from before the subscription was lost
-            Ok(()) = state.changed() => {
-                probe.reset_immediately();
-                continue;
-            }
-            _ = probe.tick() => {
-                number += 1;
-                shared.health.probing(number);
-                wire::probe(&shared.instance, number)
-            }
-            Some(announcement) = queue.recv() => {
-                if *shared.health.state().borrow() == RelayState::Degraded {
+pub(super) struct Announcer {
+    pub(super) instance: Arc<str>,
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) liveness: Arc<Liveness>,
+    pub(super) outgoing: mpsc::Receiver<Announcement>,
+    pub(super) closed: CancellationToken,
+}
+
+impl Announcer {
+    /// Runs until the relay closes.
+    pub(super) async fn run(mut self) {
+        let mut probe = interval(PROBE_INTERVAL);
+        probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut number, mut state) = (0, self.liveness.state());
+        loop {
+            let payload = tokio::select! {
+                biased;
+                () = self.closed.cancelled() => return,
+                // the last probe may have been sent before the subscription was lost
+                Ok(()) = state.changed() => {
+                    probe.reset_immediately();
                     continue;
                 }
-                wire::announcement(&announcement)
+                _ = probe.tick() => {
+                    number += 1;
+                    self.liveness.probe_sent(number);
+                    wire::probe(&self.instance, number)
+                }
+                Some(announcement) = self.outgoing.recv() => {
+                    if *self.liveness.state().borrow() == RelayState::Degraded {
+                        continue;
+                    }
+                    wire::announcement(&announcement)
+                }
+            };
+            // the backend bounds the wait, and its futures are not cancel safe
+            if let Err(error) = self.backend.announce(payload).await {
+                debug!(%error, "an announcement was lost");
             }
-        };
-        // the backend bounds the wait, and its futures must not be dropped
-        if let Err(error) = shared.backend.announce(payload).await {
-            debug!(%error, "an announcement was lost");
         }
     }
 }

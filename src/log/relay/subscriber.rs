@@ -1,4 +1,4 @@
-//! Listens to the channel, and asks the log whenever the channel may have lost something.
+//! Follows the channel, and reads the log whenever the channel may have lost something.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -6,61 +6,135 @@ use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
 use hubbub_lifecycle::metric::{RELAY_BEHIND, RELAY_PENDING, count};
 use hubbub_protocol::Seq;
 use metrics::{Gauge, gauge};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::broadcast,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
 
-use super::walker::Walker;
+use super::{
+    latest_count::LatestCount, liveness::Liveness, publish_queue::PublishQueue, ring_writer::RingWriter,
+    sync_requests::SyncRequests,
+};
 use crate::{
-    backend::{BackendError, Event, Snapshot},
-    wire,
+    backend::{Backend, BackendError, Event, Snapshot},
+    wire::{self, Announcement},
 };
 
-/// How often the log is asked although nothing seems missing: a lost last message leaves no later gap.
+/// How often the log is read although nothing seems missing: the loss of the last message leaves no gap.
 const SYNC_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A sync in flight. It is never dropped before it has ended, and ends in bounded time.
+/// A sync under way. It is never dropped before it has ended, and ends in bounded time.
 type Syncing = BoxFuture<'static, Result<Snapshot, BackendError>>;
 
-struct Subscriber {
-    walker: Walker,
-    syncing: Option<Syncing>,
-    /// Another sync has to follow the one in flight.
-    wanted: bool,
-    /// Number of the sync in flight or of the last one. One that takes several round trips keeps it.
-    number: u64,
-    behind: Gauge,
-    pending: Gauge,
+/// What the subscriber needs of the relay.
+pub(super) struct Subscriber {
+    pub(super) instance: Arc<str>,
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) writer: RingWriter,
+    pub(super) queue: Arc<PublishQueue>,
+    pub(super) syncs: Arc<SyncRequests>,
+    pub(super) liveness: Arc<Liveness>,
+    pub(super) announcements: broadcast::Sender<Announcement>,
+    pub(super) count: LatestCount,
+    pub(super) closed: CancellationToken,
 }
 
-/// Runs until the relay ends.
-pub(super) async fn run(walker: Walker, mut events: BoxStream<'static, Event>) {
-    let shared = Arc::clone(&walker.shared);
-    let (behind, pending) = (gauge!(RELAY_BEHIND), gauge!(RELAY_PENDING));
-    let mut subscriber = Subscriber { walker, syncing: None, wanted: true, number: 0, behind, pending };
-    let mut tick = interval(SYNC_INTERVAL);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        if subscriber.wanted && subscriber.syncing.is_none() {
-            subscriber.begin();
-        }
-        tokio::select! {
-            () = shared.closed.cancelled() => break,
-            Some(event) = events.next() => subscriber.on_event(&event),
-            result = ended(&mut subscriber.syncing) => {
-                subscriber.syncing = None;
-                subscriber.on_synced(result);
+/// How far the reading of the log has come.
+struct Syncs {
+    under_way: Option<Syncing>,
+    /// Another sync must follow the one under way.
+    wanted: bool,
+    /// Number of the sync under way or of the last one. One that takes several round trips keeps it.
+    number: u64,
+    behind: Gauge,
+}
+
+impl Subscriber {
+    /// Runs until the relay closes.
+    pub(super) async fn run(mut self, mut events: BoxStream<'static, Event>) {
+        let mut syncs = Syncs { under_way: None, wanted: true, number: 0, behind: gauge!(RELAY_BEHIND) };
+        let backlog = gauge!(RELAY_PENDING);
+        let mut tick = interval(SYNC_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if syncs.wanted && syncs.under_way.is_none() {
+                syncs.wanted = false;
+                syncs.number = self.syncs.begin();
+                syncs.under_way = Some(self.sync());
             }
-            () = shared.wants_sync.notified() => subscriber.wanted = true,
-            _ = tick.tick() => {
-                subscriber.wanted = true;
-                shared.health.check();
-                // what waits for a log that does not answer grows without a success to count it after
-                subscriber.pending.set(level(count(shared.outbox.lock().backlog())));
+            tokio::select! {
+                () = self.closed.cancelled() => break,
+                Some(event) = events.next() => syncs.wanted |= self.receive(&event),
+                result = ended(&mut syncs.under_way) => syncs.under_way = self.synced(result, &syncs),
+                () = self.syncs.requested() => syncs.wanted = true,
+                _ = tick.tick() => {
+                    syncs.wanted = true;
+                    self.liveness.check();
+                    // set here and not on each append: it grows while no append succeeds
+                    backlog.set(level(count(self.queue.backlog())));
+                }
+            }
+        }
+        if let Some(syncing) = syncs.under_way {
+            // its result does not matter any more, but it must not be dropped
+            drop(syncing.await);
+        }
+    }
+
+    fn sync(&self) -> Syncing {
+        let (backend, request) = (Arc::clone(&self.backend), self.writer.sync_request());
+        Box::pin(async move { backend.sync(request).await })
+    }
+
+    /// True: the log must be read.
+    fn receive(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Payload(payload) => self.receive_payload(payload),
+            Event::Lagged => true,
+            Event::Subscribed => {
+                self.liveness.subscribed();
+                true
+            }
+            Event::Disconnected(reason) => {
+                self.liveness.disconnected(reason);
+                false
             }
         }
     }
-    if let Some(syncing) = subscriber.syncing {
-        // nobody wants its outcome any more, but it must not be dropped
-        drop(syncing.await);
+
+    fn receive_payload(&mut self, payload: &[u8]) -> bool {
+        match wire::parse(payload) {
+            Some(wire::Payload::Messages(messages)) => return !self.writer.apply_messages(messages),
+            Some(wire::Payload::Epoch) => return true,
+            Some(wire::Payload::Count(count)) => self.count.update(count),
+            // an error means that nobody has subscribed
+            Some(wire::Payload::Announcement(announcement)) => drop(self.announcements.send(announcement)),
+            Some(wire::Payload::Probe { instance, number }) if instance == &*self.instance => {
+                self.liveness.probe_returned(number);
+            }
+            Some(wire::Payload::Probe { .. }) | None => (),
+        }
+        false
+    }
+
+    /// Returns the next round trip if the log has more.
+    fn synced(&mut self, result: Result<Snapshot, BackendError>, syncs: &Syncs) -> Option<Syncing> {
+        let snapshot = match result {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                self.liveness.sync_failed(&error.to_string());
+                return None;
+            }
+        };
+        let at_end = self.writer.apply_snapshot(&snapshot);
+        syncs.behind.set(level(behind(&snapshot, self.writer.applied())));
+        if !at_end {
+            return Some(self.sync());
+        }
+        self.syncs.finish(syncs.number);
+        self.liveness.synced();
+        None
     }
 }
 
@@ -72,74 +146,13 @@ async fn ended(syncing: &mut Option<Syncing>) -> Result<Snapshot, BackendError> 
     }
 }
 
-impl Subscriber {
-    fn begin(&mut self) {
-        self.wanted = false;
-        self.number += 1;
-        self.walker.shared.syncs.send_modify(|syncs| syncs.begun = self.number);
-        self.ask();
-    }
-
-    fn ask(&mut self) {
-        let (backend, position) = (Arc::clone(&self.walker.shared.backend), self.walker.position());
-        self.syncing = Some(Box::pin(async move { backend.sync(position).await }));
-    }
-
-    fn on_event(&mut self, event: &Event) {
-        match event {
-            Event::Push(payload) => self.on_push(payload),
-            Event::Lagged => self.wanted = true,
-            Event::Reconnected => {
-                self.walker.shared.health.subscribed();
-                self.wanted = true;
-            }
-            Event::Lost(reason) => self.walker.shared.health.lost(reason),
-        }
-    }
-
-    fn on_push(&mut self, payload: &[u8]) {
-        let shared = &self.walker.shared;
-        match wire::parse(payload) {
-            Some(wire::Push::Messages(batch)) => self.wanted |= !self.walker.push(batch),
-            Some(wire::Push::Epoch) => self.wanted = true,
-            Some(wire::Push::Count(tally)) => shared.counted(tally),
-            // nobody listens: nobody misses it
-            Some(wire::Push::Announcement(announcement)) => drop(shared.announcements.send(announcement)),
-            Some(wire::Push::Probe { instance, number }) if instance == &*shared.instance => {
-                shared.health.heard(number);
-            }
-            Some(wire::Push::Probe { .. }) | None => (),
-        }
-    }
-
-    fn on_synced(&mut self, result: Result<Snapshot, BackendError>) {
-        let snapshot = match result {
-            Ok(snapshot) => snapshot,
-            Err(error) => {
-                self.walker.shared.health.sync_failed(&error.to_string());
-                return;
-            }
-        };
-        let at_end = self.walker.snapshot(&snapshot);
-        let (last, _) = self.walker.shared.ring.walked();
-        self.behind.set(level(behind(&snapshot, last)));
-        if !at_end {
-            self.ask();
-            return;
-        }
-        let number = self.number;
-        self.walker.shared.syncs.send_modify(|syncs| syncs.done = number);
-        self.walker.shared.health.synced();
-    }
-}
-
-/// How many messages the log had more than a reader whose last entry is `last`. Places are dense within an epoch and
-/// say nothing across its marker: of what stands in front of one that was not walked yet, only the marker counts.
+/// How many entries the log had above `last`. Numbers are dense within an epoch only: of what stands before a marker that
+/// is not applied yet, just the marker counts.
 fn behind(snapshot: &Snapshot, last: Seq) -> u64 {
     snapshot.seq.saturating_sub(last.max(snapshot.base.saturating_sub(1)))
 }
 
-/// A count as a gauge takes it.
+/// A count as the value of a gauge.
 fn level(count: u64) -> f64 {
     u32::try_from(count).map_or(f64::MAX, f64::from)
 }
@@ -149,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn behind_is_what_the_log_has_more_and_nothing_at_its_end() {
+    fn behind_is_how_many_entries_the_log_has_more() {
         let snapshot = Snapshot { base: 1000, seq: 1250, markers: Vec::new(), entries: Vec::new() };
         for (last, messages) in [(1250, 0), (1249, 1), (1000, 250), (40, 251), (7, 251), (1300, 0), (0, 251)] {
             assert_eq!(behind(&snapshot, last), messages, "{last}");

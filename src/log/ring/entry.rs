@@ -1,41 +1,43 @@
 //! One place of the log, encoded for its readers.
 
-use hubbub_protocol::{Frame, ResetReason, RoomId, Seq, ServerFrame, UnixMillis};
+use hubbub_protocol::{Frame, RoomId, Seq, UnixMillis};
 
-/// What an entry costs beside its frame, in bytes: the allocation, the indexes, the frame's handle.
+use super::draft::{Hole, NewMessage};
+
+/// Estimated bytes of an entry beside its frame: the allocation, the indexes, the handle of the frame.
 const OVERHEAD: usize = 160;
 
-/// Head of a `message` frame's payload, up to its `seq`.
+/// The beginning of a `message` frame's payload, up to its `seq`.
 const HEAD: &str = r#"{"type":"message","seq":"#;
 
-/// One entry of the log as every reader of the ring sees it.
+/// One entry of the log as the readers of the ring see it.
 #[derive(Debug)]
 pub struct Entry {
     /// Its place.
     pub seq: Seq,
-    /// Whom it concerns.
+    /// Which connections it concerns.
     pub audience: Audience,
-    /// The frame as clients get it. Of [`Audience::Nobody`]: empty, never sent.
+    /// The frame as clients get it. Empty for [`Audience::Nobody`], which is never sent.
     pub frame: Frame,
-    /// The place it had before the log lost it. 0 for a message that was never lost, and for one of which this
-    /// instance cannot tell who had it: everyone gets those.
+    /// The `seq` it had before the log lost it. 0 for a message that was never lost, and for one that may be new to any
+    /// reader as far as this instance can tell: every reader gets those.
     ///
-    /// A reader has had it if this is not above what [`crossed_at`](Self::crossed_at) of the last marker gave.
+    /// A reader has had it already if this is at most what [`crossed_at`](Self::crossed_at) of the last marker returned.
     pub was: Seq,
-    /// When the accepting instance took the message; 0 for what is no message.
+    /// When the accepting instance took the message; 0 for markers and holes.
     pub at: UnixMillis,
     /// `at`, made monotone along the log, so that age can be searched for.
     pub(super) stamp: UnixMillis,
-    /// What the frame says that it was; of a marker, nothing.
+    /// The `was` of the frame; 0 for markers and holes.
     former: Seq,
-    /// Of a marker: what this instance had walked before it.
-    walked: Span,
+    /// Of a marker: what this instance had applied before it.
+    applied: Span,
 }
 
-/// Places from the base of an epoch to the last one that an instance walked in it.
+/// The places of one epoch that an instance has applied: from the base to the last one.
 ///
-/// Whoever stands there has had what the epoch has up to there. Of any other cursor that cannot be said: it may belong
-/// to an epoch that came and went elsewhere.
+/// A reader whose cursor lies in it has had everything in the epoch up to that cursor. Any other cursor proves nothing:
+/// it may belong to an epoch that this instance has never seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) base: Seq,
@@ -48,40 +50,39 @@ impl Span {
     }
 }
 
-/// Whom an entry concerns.
+/// Which connections an entry concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// A message: the members of the room.
+    /// A message: connections with a seat in the room.
     Room(RoomId),
-    /// A hole this instance could not fill: every connection gets the `reset` frame.
+    /// A hole that this instance cannot fill: every connection gets the `reset` frame.
     Everyone,
-    /// An epoch marker: no frame. A reader that crosses it notes [`crossed_at`](Entry::crossed_at) its cursor, and skips
-    /// returned messages whose [`was`](Entry::was) is not above that.
+    /// An epoch marker, without a frame. A reader that crosses it keeps [`crossed_at`](Entry::crossed_at) of its cursor,
+    /// and skips returned messages whose [`was`](Entry::was) is not above that.
     Nobody,
 }
 
 impl Entry {
-    /// A message, after a marker in front of which this instance had walked `walked`.
-    pub(super) fn message(seq: Seq, room: RoomId, draft: Draft, stamp: UnixMillis, walked: Span) -> Self {
-        let Draft { frame, was: former, at } = draft;
-        let was = if walked.contains(former) { former } else { 0 };
-        Self { seq, audience: Audience::Room(room), frame, was, at, stamp, former, walked: Span::default() }
+    /// A message. `applied` is what this instance had applied before the last marker.
+    pub(super) fn message(message: NewMessage<'_>, room: RoomId, stamp: UnixMillis, applied: Span) -> Self {
+        let NewMessage { seq, was: former, at, room: _, frame } = message;
+        let was = if applied.contains(former) { former } else { 0 };
+        Self { seq, audience: Audience::Room(room), frame, was, at, stamp, former, applied: Span::default() }
     }
 
-    pub(super) fn hole(seq: Seq, stamp: UnixMillis) -> Self {
-        let frame = Frame::json(&ServerFrame::Reset { seq, reason: ResetReason::Hole });
+    pub(super) fn hole(Hole { seq, frame }: Hole, stamp: UnixMillis) -> Self {
         Self { frame, audience: Audience::Everyone, ..Self::marker(seq, stamp, Span::default()) }
     }
 
-    pub(super) fn marker(seq: Seq, stamp: UnixMillis, walked: Span) -> Self {
+    pub(super) fn marker(seq: Seq, stamp: UnixMillis, applied: Span) -> Self {
         let (audience, frame) = (Audience::Nobody, Frame::text(""));
-        Self { seq, audience, frame, was: 0, at: 0, stamp, former: 0, walked }
+        Self { seq, audience, frame, was: 0, at: 0, stamp, former: 0, applied }
     }
 
-    /// Of a marker: up to where a reader that crosses it with this cursor has surely had what the log has lost. 0 when
-    /// the cursor comes from another instance that knew more, or other things.
+    /// Of a marker: the `seq` up to which a reader that crosses it with this cursor has had the lost messages for sure.
+    /// 0 when the cursor comes from an epoch that this instance has not applied.
     pub const fn crossed_at(&self, cursor: Seq) -> Seq {
-        if self.walked.contains(cursor) { cursor } else { 0 }
+        if self.applied.contains(cursor) { cursor } else { 0 }
     }
 
     /// The room of a message.
@@ -97,12 +98,12 @@ impl Entry {
         self.stamp
     }
 
-    /// What it counts against the ring's bound, in bytes.
+    /// Bytes that it counts against [`Retention::bytes`](super::Retention::bytes).
     pub(super) const fn size(&self) -> usize {
         self.frame.len() + OVERHEAD
     }
 
-    /// The record of a message as JSON, cut out of its frame. None for what is no message.
+    /// The record of a message as JSON, cut out of its frame. None for markers and holes.
     pub fn record(&self) -> Option<String> {
         self.room()?;
         let payload = std::str::from_utf8(self.frame.payload()).ok()?;
@@ -112,27 +113,17 @@ impl Entry {
     }
 }
 
-/// A message that is about to enter the ring.
-#[derive(Debug)]
-pub(crate) struct Draft {
-    /// The encoded `message` frame.
-    pub(crate) frame: Frame,
-    /// The place it had before, or 0.
-    pub(crate) was: Seq,
-    /// When it was accepted.
-    pub(crate) at: UnixMillis,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const PLACE: Seq = 1_700_000_000_000_001;
 
-    fn message(was: Seq, walked: Span) -> Entry {
+    fn message(was: Seq, applied: Span) -> Entry {
         let record = r#"{"room":"a","id":"m","body":"x\"was\":3}"}"#;
-        let draft = Draft { frame: Frame::message(PLACE, record, was), was, at: 1 };
-        Entry::message(PLACE, RoomId::lobby(), draft, 1, walked)
+        let frame = Frame::message(PLACE, record, was);
+        let message = NewMessage { seq: PLACE, was, at: 1, room: "a".into(), frame };
+        Entry::message(message, RoomId::lobby(), 1, applied)
     }
 
     #[test]
@@ -142,18 +133,18 @@ mod tests {
             assert_eq!(message(was, Span::default()).record().as_deref(), Some(record));
         }
         assert_eq!(Entry::marker(5, 0, Span::default()).record(), None);
-        assert_eq!(Entry::hole(5, 0).record(), None);
+        assert_eq!(Entry::hole(Hole::up_to(5), 0).record(), None);
     }
 
     #[test]
-    fn only_what_was_walked_here_tells_who_had_what() {
-        let walked = Span { base: 100, last: 120 };
-        let marker = Entry::marker(200, 0, walked);
+    fn only_a_cursor_in_an_applied_epoch_proves_what_its_reader_had() {
+        let applied = Span { base: 100, last: 120 };
+        let marker = Entry::marker(200, 0, applied);
         for (cursor, crossed_at) in [(99, 0), (100, 100), (115, 115), (120, 120), (121, 0), (150, 0)] {
             assert_eq!(marker.crossed_at(cursor), crossed_at, "{cursor}");
         }
         for (former, was) in [(0, 0), (99, 0), (110, 110), (121, 0)] {
-            assert_eq!(message(former, walked).was, was, "{former}");
+            assert_eq!(message(former, applied).was, was, "{former}");
         }
     }
 }

@@ -2,16 +2,17 @@
 
 use hubbub_protocol::Seq;
 
-/// An epoch opened at `base` because the log may have lost its tail.
+/// The beginning of an epoch, which opens when the log may have lost its tail.
 ///
-/// A `seq` strictly between `cut` and `base` is a place that the log does not have (any more).
+/// The log has nothing with a `seq` strictly between `cut` and `base`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Marker {
-    /// Where the marker stands; messages of the epoch stand above it.
+    /// Its own `seq`; the messages of the epoch have higher ones.
     pub base: Seq,
-    /// The last entry that survived; 0 when the log was empty.
+    /// The `seq` of the last entry that survived; 0 when the log was empty.
     pub cut: Seq,
-    /// The lowest cursor that can be completed by what is offered again; `base` when the opener held nothing.
+    /// The lowest lost cursor for which the messages offered again make a complete replay; `base` when the instance that
+    /// opened the epoch held nothing.
     pub low: Seq,
 }
 
@@ -21,17 +22,17 @@ impl Marker {
         self.cut < self.low && self.low < self.base
     }
 
-    /// Whether a reader that has everything up to `cursor`, somewhere before this marker, may read on behind it.
+    /// Whether a reader that has everything up to `cursor`, which is below this marker, may go on behind it.
     pub const fn admits(&self, cursor: Seq) -> bool {
         if cursor > self.cut { cursor >= self.low } else { !self.has_hole() }
     }
 
-    /// Whether an instance that has walked up to here, and no further, lacks what this marker knows to be gone for good.
-    pub(crate) const fn outruns(&self, walked: Seq) -> bool {
-        walked != 0 && walked < self.low && self.low < self.base
+    /// Whether an instance that has applied the log up to here lacks messages that are gone for good.
+    pub(crate) const fn leaves_hole_after(&self, applied: Seq) -> bool {
+        applied != 0 && applied < self.low && self.low < self.base
     }
 
-    /// The lowest cursor that this marker lets through, as the next one to open an epoch may promise it.
+    /// The lowest cursor that may cross this marker, which the next marker may promise too.
     pub(crate) fn floor(&self) -> Seq {
         self.cut.max(self.low)
     }
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opener_that_held_nothing_admits_survivors_only() {
+    fn a_marker_of_an_instance_that_held_nothing_admits_survivors_only() {
         let marker = Marker { base: 100, cut: 12, low: 100 };
         assert!(!marker.has_hole());
         assert!(marker.admits(12));

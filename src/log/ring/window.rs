@@ -8,7 +8,7 @@ use std::{
 
 use hubbub_protocol::{ResetReason, RoomId, Seq, UnixMillis};
 
-use super::{Draft, Entry, Fallen, History, Marker, Page, Resume, Retention, Seat, entry::Span};
+use super::{CursorCheck, Entry, Fallen, History, Hole, Marker, NewMessage, Page, Retention, Seat, entry::Span};
 
 /// Entries in ascending order of `seq`.
 type Run = VecDeque<Arc<Entry>>;
@@ -16,33 +16,34 @@ type Run = VecDeque<Arc<Entry>>;
 /// A marker that is still in the window.
 #[derive(Debug)]
 struct Crossing {
-    /// As the log has it: decides about cursors that come from anywhere.
-    told: Marker,
-    /// With what this instance itself offers again: decides about readers that were here when it was walked.
-    here: Marker,
-    /// The lowest cursor that can be completed across it; None when it hides nothing of what is older.
-    fence: Option<Seq>,
+    /// The marker as the log claims it. Decides about cursors that clients bring from anywhere.
+    claimed: Marker,
+    /// The marker as this instance can complete it with the messages that it offers again itself. Decides about readers
+    /// that were here when it was applied.
+    local: Marker,
+    /// The lowest cursor that may cross it; None when older entries stand in front of it without a gap.
+    floor: Option<Seq>,
 }
 
 #[derive(Debug)]
-pub(super) struct Window {
+pub(crate) struct Window {
     retention: Retention,
     entries: Run,
     rooms: HashMap<RoomId, Run>,
     /// Markers and holes, which concern every reader.
-    shared: Run,
+    common: Run,
     crossings: VecDeque<Crossing>,
     bytes: usize,
     /// Entries up to here have been evicted, or were never here.
     evicted: Seq,
-    /// The highest place walked.
+    /// The last `seq` applied.
     last: Seq,
-    /// Where a reader begins that came before the first fill.
+    /// Where a reader without a cursor begins.
     origin: Seq,
-    /// Base of the last marker walked.
+    /// Base of the last marker applied.
     epoch: Seq,
-    /// What had been walked before it.
-    walked: Span,
+    /// What had been applied before that marker.
+    before_epoch: Span,
 }
 
 impl Window {
@@ -51,18 +52,19 @@ impl Window {
             retention,
             entries: Run::new(),
             rooms: HashMap::new(),
-            shared: Run::new(),
+            common: Run::new(),
             crossings: VecDeque::new(),
             bytes: 0,
             evicted: 0,
             last: 0,
             origin: 0,
             epoch: 0,
-            walked: Span::default(),
+            before_epoch: Span::default(),
         }
     }
 
-    pub(super) const fn last(&self) -> Seq {
+    /// The last `seq` applied; 0 before the first.
+    pub(crate) const fn last(&self) -> Seq {
         self.last
     }
 
@@ -87,18 +89,19 @@ impl Window {
         self.bytes
     }
 
-    /// From now on a reader without a cursor begins behind what is here.
+    /// From now on a reader without a cursor begins after the last entry.
     pub(super) const fn begin_here(&mut self) {
         self.origin = self.last;
     }
 
-    pub(super) const fn adopt_epoch(&mut self, base: Seq) {
+    /// Takes over the open epoch when its marker was trimmed from the log before this ring was filled.
+    pub(crate) const fn adopt_epoch(&mut self, base: Seq) {
         self.epoch = base;
     }
 
     pub(super) fn run(&self, after: Seq, max: usize) -> Result<Vec<Arc<Entry>>, Fallen> {
         let after = self.admit(after)?;
-        Ok(self.entries.range(position(&self.entries, after)..).take(max).cloned().collect())
+        Ok(self.entries.range(index_after(&self.entries, after)..).take(max).cloned().collect())
     }
 
     pub(super) fn read(&self, after: Seq, upto: Seq, seats: &[Seat], max_bytes: usize) -> Result<Page, Fallen> {
@@ -108,9 +111,9 @@ impl Window {
             Some((self.rooms.get(&seat.room)?, seat.since.max(after), seat.until.map_or(upto, |until| until.min(upto))))
         });
         let mut sources: Vec<_> = seated
-            .chain([(&self.shared, after, upto)])
+            .chain([(&self.common, after, upto)])
             .map(|(run, since, until)| {
-                run.range(position(run, since)..).take_while(move |entry| entry.seq <= until).peekable()
+                run.range(index_after(run, since)..).take_while(move |entry| entry.seq <= until).peekable()
             })
             .collect();
         let mut heads: BinaryHeap<Reverse<(Seq, usize)>> =
@@ -135,55 +138,55 @@ impl Window {
     pub(super) fn history(&self, room: &RoomId, before: Option<Seq>, after: Option<Seq>, limit: usize) -> History {
         let seq = self.last;
         let Some(run) = self.rooms.get(room) else { return History { seq, ..History::default() } };
-        let low = after.map_or(0, |after| position(run, after));
-        let high = before.map_or(run.len(), |before| position(run, before.saturating_sub(1))).max(low);
+        let low = after.map_or(0, |after| index_after(run, after));
+        let high = before.map_or(run.len(), |before| index_after(run, before.saturating_sub(1))).max(low);
         let start = high.saturating_sub(limit).max(low);
         let entries: Vec<_> = run.range(start..high).cloned().collect();
         let next = entries.first().filter(|_| start > low).map(|entry| entry.seq);
         History { entries, next, seq }
     }
 
-    pub(super) fn resume(&self, cursor: Seq) -> Resume {
+    pub(super) fn check_cursor(&self, cursor: Seq) -> CursorCheck {
         if cursor == 0 {
-            return Resume::Reset(ResetReason::UnknownCursor);
+            return CursorCheck::Reset(ResetReason::UnknownCursor);
         }
         if cursor > self.last {
-            return Resume::Ahead;
+            return CursorCheck::Ahead;
         }
         if cursor < self.evicted {
-            return Resume::Reset(ResetReason::TooOld);
+            return CursorCheck::Reset(ResetReason::TooOld);
         }
         if self.newest_hole() > cursor {
-            return Resume::Reset(ResetReason::Hole);
+            return CursorCheck::Reset(ResetReason::Hole);
         }
-        self.obstacle(cursor, |crossing| &crossing.told).map_or(Resume::Replay, Resume::Reset)
+        self.obstacle(cursor, |crossing| &crossing.claimed).map_or(CursorCheck::Replay, CursorCheck::Reset)
     }
 
-    /// Up to where a reader may go that is not to cross a marker above `upto` yet: what such a marker took is here no
-    /// more, though the reader has not had it.
+    /// The highest `seq` that a reader may reach without crossing a marker above `upto`. The entries that such a marker
+    /// took are not here any more, and the reader has not had them.
     fn readable(&self, upto: Seq) -> Seq {
-        let above = self.crossings.partition_point(|crossing| crossing.told.base <= upto);
-        self.crossings.range(above..).map(|crossing| crossing.told.cut).fold(upto, Seq::min)
+        let above = self.crossings.partition_point(|crossing| crossing.claimed.base <= upto);
+        self.crossings.range(above..).map(|crossing| crossing.claimed.cut).fold(upto, Seq::min)
     }
 
-    /// The position from which a reader of this instance goes on, or that it cannot.
+    /// The `seq` after which a reader of this instance goes on.
     fn admit(&self, after: Seq) -> Result<Seq, Fallen> {
         let after = if after == 0 { self.origin } else { after };
         if after >= self.last {
             return Ok(after);
         }
-        if after < self.evicted || self.obstacle(after, |crossing| &crossing.here).is_some() {
+        if after < self.evicted || self.obstacle(after, |crossing| &crossing.local).is_some() {
             return Err(Fallen);
         }
         Ok(after)
     }
 
-    /// What keeps a reader at this cursor from walking over the markers above it. The cursor lies in the window.
+    /// Why a reader at this cursor cannot cross the markers above it. The cursor lies in the window.
     ///
-    /// Messages above the cursor need no look: a gap between them has an entry of its own.
+    /// Messages above the cursor are not looked at: a gap between them has a hole as an entry.
     fn obstacle(&self, cursor: Seq, side: impl Fn(&Crossing) -> &Marker) -> Option<ResetReason> {
-        let next = self.entries.get(position(&self.entries, cursor)).map(|entry| entry.seq);
-        let above = self.crossings.partition_point(|crossing| crossing.told.base <= cursor);
+        let next = self.entries.get(index_after(&self.entries, cursor)).map(|entry| entry.seq);
+        let above = self.crossings.partition_point(|crossing| crossing.claimed.base <= cursor);
         self.crossings.range(above..).map(side).find_map(|marker| {
             let placed_by_marker = next == Some(marker.base);
             if placed_by_marker && cursor < marker.cut {
@@ -198,71 +201,77 @@ impl Window {
     }
 
     fn newest_hole(&self) -> Seq {
-        let marker = |seq| self.crossings.binary_search_by_key(&seq, |crossing| crossing.told.base).is_ok();
-        self.shared.iter().rev().map(|entry| entry.seq).find(|seq| !marker(*seq)).unwrap_or(0)
+        let marker = |seq| self.crossings.binary_search_by_key(&seq, |crossing| crossing.claimed.base).is_ok();
+        self.common.iter().rev().map(|entry| entry.seq).find(|seq| !marker(*seq)).unwrap_or(0)
     }
 
-    /// The lowest cursor that what is here can complete, when entries from before `young` do not count.
-    /// None: nothing is here.
+    /// The lowest cursor after which the window has everything; entries older than `young` count as missing. None when
+    /// the window is empty.
     pub(super) fn low(&self, young: UnixMillis) -> Option<Seq> {
-        let fence = self.crossings.iter().rev().find_map(|crossing| crossing.fence).unwrap_or(0);
+        let floor = self.crossings.iter().rev().find_map(|crossing| crossing.floor).unwrap_or(0);
         let aged = self.entries.partition_point(|entry| entry.stamp < young);
-        // a marker has nothing to offer, and in front of everything it has no age either
+        // only a message can be offered again; a marker in front of all messages has no age either
         let aged = self.entries.range(..aged).rev().find(|entry| entry.room().is_some()).map_or(0, |entry| entry.seq);
-        (!self.entries.is_empty()).then(|| self.evicted.max(self.newest_hole()).max(fence).max(aged))
+        (!self.entries.is_empty()).then(|| self.evicted.max(self.newest_hole()).max(floor).max(aged))
     }
 
-    /// Appends a message. One whose room has no valid name takes its place without being kept.
-    pub(super) fn push_message(&mut self, seq: Seq, room: &str, draft: Draft, now: UnixMillis) {
+    /// Appends a message; its `seq` must be above [`last`](Self::last). One whose room has no valid name takes its place
+    /// without being kept.
+    pub(crate) fn push_message(&mut self, message: NewMessage<'_>, now: UnixMillis) {
         if self.last == 0 {
-            self.evicted = seq.saturating_sub(1);
+            self.evicted = message.seq.saturating_sub(1);
         }
-        self.last = seq;
+        self.last = message.seq;
         // one allocation a room instead of one a message
-        let known = self.rooms.get_key_value(room).map(|(known, _)| known.clone());
-        let Some(room) = known.or_else(|| room.parse().ok()) else { return };
-        let stamp = self.stamp().max(draft.at.min(now));
-        let entry = Arc::new(Entry::message(seq, room.clone(), draft, stamp, self.walked));
+        let known = self.rooms.get_key_value(&*message.room).map(|(known, _)| known.clone());
+        let Some(room) = known.or_else(|| message.room.parse().ok()) else { return };
+        let stamp = self.stamp().max(message.at.min(now));
+        let entry = Arc::new(Entry::message(message, room.clone(), stamp, self.before_epoch));
         self.rooms.entry(room).or_default().push_back(Arc::clone(&entry));
         self.push(entry);
     }
 
-    /// Appends a hole: what lies between the last entry and this place is lost to this instance.
-    pub(super) fn push_hole(&mut self, seq: Seq) {
-        let entry = Arc::new(Entry::hole(seq, self.stamp()));
-        self.last = seq;
-        self.shared.push_back(Arc::clone(&entry));
+    /// Appends a hole behind the last entry.
+    pub(crate) fn push_hole(&mut self, hole: Hole) {
+        self.last = hole.seq;
+        let entry = Arc::new(Entry::hole(hole, self.stamp()));
+        self.common.push_back(Arc::clone(&entry));
         self.push(entry);
     }
 
-    /// Appends a marker. What it lost must have been taken out before; `held` is what [`low`](Self::low) was before
-    /// that, and `last` the last place walked.
-    pub(super) fn push_marker(&mut self, marker: Marker, held: Option<Seq>, last: Seq) {
-        let fence = match self.entries.back() {
+    /// Appends a marker, behind a hole if there is one. Takes out what the log has lost, and returns it in order: every
+    /// entry above the marker's `cut`, except those above `keep`, which were read after the marker was written.
+    pub(crate) fn push_marker(&mut self, marker: Marker, hole: Option<Hole>, keep: Seq) -> Vec<Arc<Entry>> {
+        let (applied, low) = (self.last, self.low(0));
+        let lost = self.take_lost(marker.cut, keep);
+        if let Some(hole) = hole {
+            self.push_hole(hole);
+        }
+        let floor = match self.entries.back() {
             _ if marker.low > marker.cut => Some(marker.low),
             Some(before) if before.seq == marker.cut => None,
             Some(_) => Some(marker.cut),
             None => Some(marker.floor()),
         };
-        let here = Marker { low: held.map_or(marker.low, |held| held.min(marker.low)), ..marker };
-        self.crossings.push_back(Crossing { told: marker, here, fence });
-        self.walked = Span { base: self.epoch, last };
+        let local = Marker { low: low.map_or(marker.low, |low| low.min(marker.low)), ..marker };
+        self.crossings.push_back(Crossing { claimed: marker, local, floor });
+        self.before_epoch = Span { base: self.epoch, last: applied };
         self.epoch = marker.base;
         self.last = marker.base;
-        let entry = Arc::new(Entry::marker(marker.base, self.stamp(), self.walked));
-        self.shared.push_back(Arc::clone(&entry));
+        let entry = Arc::new(Entry::marker(marker.base, self.stamp(), self.before_epoch));
+        self.common.push_back(Arc::clone(&entry));
         self.push(entry);
+        lost
     }
 
-    /// Takes out every entry above `cut`, ascending, but leaves those above `keep`: they were read after the marker
-    /// was written, so the log does have them.
-    pub(super) fn take_lost(&mut self, cut: Seq, keep: Seq) -> Vec<Arc<Entry>> {
+    /// Takes out the entries above `cut`, ascending, except those above `keep`.
+    fn take_lost(&mut self, cut: Seq, keep: Seq) -> Vec<Arc<Entry>> {
         let keep = keep.max(cut);
         let kept = self.pop_above(keep);
         let lost = self.pop_above(cut);
-        self.crossings.retain(|crossing| crossing.told.base <= cut || crossing.told.base > keep);
+        self.crossings.retain(|crossing| crossing.claimed.base <= cut || crossing.claimed.base > keep);
         if kept.is_empty() && self.evicted > cut {
-            // of what is left nothing was evicted; older cursors meet the marker first
+            // nothing of the rest was evicted; older cursors meet the marker first
             self.evicted = 0;
         }
         for entry in kept {
@@ -299,7 +308,7 @@ impl Window {
         self.bytes -= entry.size();
         self.evicted = entry.seq;
         self.unindex(&entry, VecDeque::pop_front);
-        while self.crossings.front().is_some_and(|crossing| crossing.told.base <= entry.seq) {
+        while self.crossings.front().is_some_and(|crossing| crossing.claimed.base <= entry.seq) {
             self.crossings.pop_front();
         }
     }
@@ -307,14 +316,14 @@ impl Window {
     fn index(&mut self, entry: &Entry) -> &mut Run {
         match entry.room() {
             Some(room) => self.rooms.entry(room.clone()).or_default(),
-            None => &mut self.shared,
+            None => &mut self.common,
         }
     }
 
-    /// Takes an entry out of its index, where it stands at the end that `pop` takes from.
+    /// Takes an entry out of its index, in which it is the one that `pop` returns.
     fn unindex(&mut self, entry: &Entry, pop: fn(&mut Run) -> Option<Arc<Entry>>) {
         let Some(room) = entry.room() else {
-            pop(&mut self.shared);
+            pop(&mut self.common);
             return;
         };
         let Some(run) = self.rooms.get_mut(room) else { return };
@@ -332,6 +341,6 @@ impl Window {
 }
 
 /// Index of the first entry above `seq`.
-fn position(run: &Run, seq: Seq) -> usize {
+fn index_after(run: &Run, seq: Seq) -> usize {
     run.partition_point(|entry| entry.seq <= seq)
 }

@@ -1,9 +1,10 @@
-//! Two instances, one log, and everything between them in the hands of the test: which push arrives, when, how often and
-//! whether at all; when a sync is asked and when it is answered; whether the reply to an append comes; what the server
-//! has lost when it restarts. The store, the walkers, the rings and the outboxes are the real ones.
+//! Two instances and one log. The test controls everything between them: which payload arrives, when and how often; when
+//! a sync is sent and when its reply arrives; whether the reply to an append arrives; what the server has lost when it
+//! restarts. The store, the ring writers, the rings and the publish queues are the real ones.
 //!
-//! Whatever happens, a connection that is there from the start hears the log: every message once, in order, at the place
-//! that the log gave it. Nothing is exempt but what was trimmed before the instance had read it, and of that it is told.
+//! Whatever happens, a connection that is there from the start receives the log: every message once, in order, at the `seq`
+//! that the log gave it. The only exception is a message that was trimmed before the instance had read it; then the
+//! connection gets a reset.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,33 +19,32 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use crate::{
-    backend::{Appended, Known, LogEntry, Receipt, Snapshot, Submission},
-    memory::{Local, Store},
+    backend::{AppendOutcome, Fence, LogEntry, Placement, Snapshot, Submission},
+    memory::Store,
     relay::{
-        Shared,
-        outbox::{Batch, Bounds, Next},
-        walker::Walker,
+        publish_queue::{AppendBatch, Bounds, Next, PublishQueue},
+        ring_writer::RingWriter,
     },
     ring::{Audience, Retention, Ring},
-    wire::{self, Push},
+    wire::{self, Payload},
 };
 
-/// Two instances; both hear what either says.
+/// Both receive what either publishes.
 const INSTANCES: usize = 2;
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    /// The instance takes so many messages from its clients.
+    /// The instance accepts this many messages from its clients.
     Publish(usize, usize),
     Append(usize),
-    /// The reply to the append comes, or is lost.
+    /// The reply to the append arrives, or is lost.
     Reply(usize, bool),
-    /// Any payload that the channel has ever carried arrives, once more or for the first time, counted from the newest.
-    Push(usize, usize),
-    /// The next payload arrives that has not.
+    /// Any payload that was ever published arrives, again or for the first time, counted from the newest.
+    Payload(usize, usize),
+    /// The next payload that has not arrived arrives.
     Next(usize),
-    Ask(usize),
-    Answer(usize),
+    Sync(usize),
+    Snapshot(usize),
     /// The server restarts without the last `tail` entries.
     Lose {
         tail: usize,
@@ -58,7 +58,7 @@ enum Op {
 #[derive(Clone, Copy, Debug)]
 enum Clock {
     Ahead(u64),
-    /// It says so and so many microseconds since 1970.
+    /// Microseconds since 1970.
     Behind(u64),
 }
 
@@ -71,25 +71,25 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (instance(), 1..5_usize).prop_map(|(instance, count)| Op::Publish(instance, count)),
         8 => instance().prop_map(Op::Append),
-        8 => (instance(), prop::bool::weighted(0.8)).prop_map(|(instance, comes)| Op::Reply(instance, comes)),
-        4 => (instance(), 0..12_usize).prop_map(|(instance, age)| Op::Push(instance, age)),
+        8 => (instance(), prop::bool::weighted(0.8)).prop_map(|(instance, arrives)| Op::Reply(instance, arrives)),
+        4 => (instance(), 0..12_usize).prop_map(|(instance, age)| Op::Payload(instance, age)),
         12 => instance().prop_map(Op::Next),
-        4 => instance().prop_map(Op::Ask),
-        4 => instance().prop_map(Op::Answer),
+        4 => instance().prop_map(Op::Sync),
+        4 => instance().prop_map(Op::Snapshot),
         2 => (0..12_usize, instance(), clock).prop_map(|(tail, opener, clock)| Op::Lose { tail, opener, clock }),
         1 => (0..6_usize).prop_map(Op::Trim),
     ]
 }
 
-/// One connection of an instance, served as the fan-out serves it, and what it keeps as a client keeps it.
+/// One connection of an instance. It reads as the fan-out does, and keeps what a client keeps.
 #[derive(Default)]
 struct Reader {
     cursor: Seq,
-    before: Seq,
-    heard: BTreeMap<Seq, u32>,
-    /// What it was not sent, because it had it at a former place.
+    crossed_at: Seq,
+    received: BTreeMap<Seq, u32>,
+    /// Messages that it was not sent, because it had each at a former `seq`.
     skipped: BTreeSet<Seq>,
-    /// Where it was told last that something is missing.
+    /// The `seq` of its last reset.
     reset: Seq,
 }
 
@@ -102,12 +102,12 @@ impl Reader {
         for entry in entries {
             assert!(entry.seq > self.cursor);
             match entry.audience {
-                Audience::Room(_) if entry.was != 0 && entry.was <= self.before => {
+                Audience::Room(_) if entry.was != 0 && entry.was <= self.crossed_at => {
                     self.skipped.insert(entry.seq);
                 }
-                Audience::Room(_) => drop(self.heard.insert(entry.seq, id(entry.record().unwrap().as_bytes()))),
+                Audience::Room(_) => drop(self.received.insert(entry.seq, id(entry.record().unwrap().as_bytes()))),
                 Audience::Everyone => self.reset = entry.seq,
-                Audience::Nobody => self.before = entry.crossed_at(self.cursor),
+                Audience::Nobody => self.crossed_at = entry.crossed_at(self.cursor),
             }
             self.cursor = entry.seq;
         }
@@ -121,11 +121,13 @@ fn id(record: &[u8]) -> u32 {
 
 /// An instance whose tasks are run by hand.
 struct Instance {
-    walker: Walker,
+    ring: Arc<Ring>,
+    queue: Arc<PublishQueue>,
+    writer: RingWriter,
     reader: Reader,
-    /// An append of which the reply is on its way.
-    appending: Option<(Batch, Receipt)>,
-    /// A sync of which the reply is on its way.
+    /// An append of which the reply is under way.
+    appending: Option<(AppendBatch, AppendOutcome)>,
+    /// A sync of which the reply is under way.
     syncing: Option<Snapshot>,
     /// The first payload that has not arrived.
     next: usize,
@@ -135,39 +137,34 @@ impl Instance {
     fn new() -> Self {
         let retention = Retention { messages: usize::MAX, bytes: usize::MAX };
         let bounds = Bounds { messages: 1000, bytes: 1 << 20, jitter: Duration::ZERO };
-        let ring = Arc::new(Ring::new(retention));
-        let shared = Shared::new("one".into(), Arc::new(Local::new()), ring, bounds, 1);
-        let walker = Walker::new(Arc::new(shared));
-        Self { walker, reader: Reader::default(), appending: None, syncing: None, next: 0 }
+        let (ring, queue) = (Arc::new(Ring::new(retention)), Arc::new(PublishQueue::new(bounds)));
+        let writer = RingWriter::new(Arc::clone(&ring), Arc::clone(&queue));
+        Self { ring, queue, writer, reader: Reader::default(), appending: None, syncing: None, next: 0 }
     }
 
-    fn read(&mut self) {
-        self.reader.read(&self.walker.shared.ring);
-    }
-
-    fn push(&mut self, payload: &[u8]) {
-        if let Some(Push::Messages(batch)) = wire::parse(payload) {
-            // the sync that follows a gap is one of the test's, in its own time
-            let _missing = !self.walker.push(batch);
-            self.read();
+    fn receive(&mut self, payload: &[u8]) {
+        if let Some(Payload::Messages(messages)) = wire::parse(payload) {
+            // the test runs the sync that follows a gap when it likes
+            let _missing = !self.writer.apply_messages(messages);
+            self.reader.read(&self.ring);
         }
     }
 
-    fn answer(&mut self) -> bool {
+    /// True: the reply to the sync has arrived, and the instance has the whole log.
+    fn receive_snapshot(&mut self) -> bool {
         let Some(snapshot) = self.syncing.take() else { return false };
-        let at_end = self.walker.snapshot(&snapshot);
-        self.read();
+        let at_end = self.writer.apply_snapshot(&snapshot);
+        self.reader.read(&self.ring);
         at_end
     }
 
-    fn reply(&mut self, comes: bool) {
-        let Some((batch, receipt)) = self.appending.take() else { return };
-        let mut outbox = self.walker.shared.outbox.lock();
-        match receipt {
-            Receipt::Placed(places) if comes => {
-                outbox.placed(batch, &places).into_iter().flatten().for_each(|(done, appended)| done(appended));
+    fn reply(&mut self, arrives: bool) {
+        match self.appending.take() {
+            Some((batch, AppendOutcome::Placed(placements))) if arrives => {
+                let _standing = self.queue.settle(batch, &placements);
             }
-            _ => outbox.failed(),
+            Some(_) => self.queue.append_failed(),
+            None => (),
         }
     }
 }
@@ -177,10 +174,10 @@ struct World {
     instances: [Instance; INSTANCES],
     channel: Vec<Bytes>,
     clock: u64,
-    /// The highest place ever given out.
+    /// The highest `seq` ever given out.
     highest: Seq,
     published: u32,
-    /// Every place ever given out, and to whom.
+    /// The message of each `seq` that was ever given out.
     places: BTreeMap<Seq, u32>,
     acks: Arc<Mutex<Vec<(u32, Seq)>>>,
     losses: usize,
@@ -210,10 +207,10 @@ impl World {
         world.instances[0].reply(true);
         for instance in 0..INSTANCES {
             world.sync(instance);
-            // as a client that comes now and knows the history
-            let Instance { walker, reader, .. } = &mut world.instances[instance];
-            let cursor = walker.shared.ring.last();
-            *reader = Reader { cursor, heard: [(cursor, 0)].into(), ..Reader::default() };
+            // a client that connects now and knows the history
+            let Instance { ring, reader, .. } = &mut world.instances[instance];
+            let cursor = ring.last();
+            *reader = Reader { cursor, received: [(cursor, 0)].into(), ..Reader::default() };
         }
         world
     }
@@ -222,15 +219,15 @@ impl World {
         match op {
             Op::Publish(instance, count) => (0..count).for_each(|_| self.publish(instance)),
             Op::Append(instance) => self.append(instance),
-            Op::Reply(instance, comes) => self.instances[instance].reply(comes),
-            Op::Push(instance, age) => {
+            Op::Reply(instance, arrives) => self.instances[instance].reply(arrives),
+            Op::Payload(instance, age) => {
                 if let Some(payload) = self.channel.len().checked_sub(age + 1).map(|at| self.channel[at].clone()) {
-                    self.instances[instance].push(&payload);
+                    self.instances[instance].receive(&payload);
                 }
             }
             Op::Next(instance) => self.next(instance),
-            Op::Ask(instance) => self.ask(instance),
-            Op::Answer(instance) => drop(self.instances[instance].answer()),
+            Op::Sync(instance) => self.begin_sync(instance),
+            Op::Snapshot(instance) => drop(self.instances[instance].receive_snapshot()),
             Op::Lose { tail, opener, clock } => self.lose(tail, opener, clock),
             Op::Trim(count) => self.trim(count),
         }
@@ -239,33 +236,33 @@ impl World {
     fn publish(&mut self, instance: usize) {
         let number = self.published;
         self.published += 1;
-        let record = format!(r#"{{"room":"a","id":"{number}","from":{{"id":"u"}},"at":{}}}"#, unix_millis());
-        let submission = Submission { key: format!("u:{number}").into(), record: record.into(), was: 0 };
+        let at = unix_millis();
+        let record = format!(r#"{{"room":"a","id":"{number}","from":{{"id":"u"}},"at":{at}}}"#);
+        let submission = Submission { key: format!("u:{number}").into(), record: record.into(), was: 0, at };
         let acks = Arc::clone(&self.acks);
-        let done = Box::new(move |appended: Appended| acks.lock().push((number, appended.seq)));
-        self.instances[instance].walker.shared.outbox.lock().queue(submission, unix_millis(), done).unwrap();
+        let on_placed = Box::new(move |placement: Placement| acks.lock().push((number, placement.seq)));
+        self.instances[instance].queue.push(submission, on_placed).unwrap();
     }
 
     /// As the publisher does it: first the epoch, then the batch.
     fn append(&mut self, instance: usize) {
-        let Instance { walker, appending, .. } = &mut self.instances[instance];
+        let Instance { ring, queue, writer, appending, .. } = &mut self.instances[instance];
         if appending.is_some() {
             return;
         }
-        let (epoch, last) = (*walker.shared.epoch.borrow(), walker.shared.ring.walked().0);
-        let next = walker.shared.outbox.lock().next(unix_millis());
-        if let Next::Append(batch) = next {
-            let (receipt, payload) = self.store.append(Known { epoch, last }, usize::MAX, &batch.submissions);
+        let (epoch, (last, _)) = (*writer.epoch().borrow(), ring.applied());
+        if let Next::Append(batch) = queue.next(unix_millis()) {
+            let (outcome, payload) = self.store.append(Fence { epoch, last }, usize::MAX, &batch.submissions);
             self.channel.extend(payload);
-            if let Receipt::Placed(places) = &receipt {
-                for (submission, appended) in batch.submissions.iter().zip(places) {
-                    self.highest = self.highest.max(appended.seq);
-                    let before = self.places.insert(appended.seq, id(&submission.record));
-                    let same = before.is_none_or(|before| appended.duplicate && before == id(&submission.record));
-                    assert!(same, "place {} is given out twice", appended.seq);
+            if let AppendOutcome::Placed(placements) = &outcome {
+                for (submission, placement) in batch.submissions.iter().zip(placements) {
+                    self.highest = self.highest.max(placement.seq);
+                    let before = self.places.insert(placement.seq, id(&submission.record));
+                    let same = before.is_none_or(|before| placement.duplicate && before == id(&submission.record));
+                    assert!(same, "seq {} is given out twice", placement.seq);
                 }
             }
-            *appending = Some((batch, receipt));
+            *appending = Some((batch, outcome));
         }
     }
 
@@ -273,39 +270,39 @@ impl World {
         let instance = &mut self.instances[instance];
         if let Some(payload) = self.channel.get(instance.next) {
             instance.next += 1;
-            instance.push(payload);
+            instance.receive(payload);
         }
     }
 
-    fn ask(&mut self, instance: usize) {
+    fn begin_sync(&mut self, instance: usize) {
         self.clock += 1000;
         let instance = &mut self.instances[instance];
         if instance.syncing.is_none() {
-            let position = instance.walker.position();
-            let opened = self.store.open(position, self.clock).unwrap();
+            let request = instance.writer.sync_request();
+            let opened = self.store.open(request, self.clock).unwrap();
             self.highest = self.highest.max(opened.unwrap_or(0));
             self.channel.extend(opened.map(wire::epoch));
-            instance.syncing = Some(self.store.read(position));
+            instance.syncing = Some(self.store.read(request));
         }
     }
 
     fn sync(&mut self, instance: usize) {
-        // a picture from before is none of now
-        self.instances[instance].answer();
+        // a snapshot from before is not one of now
+        self.instances[instance].receive_snapshot();
         for _ in 0..100 {
-            self.ask(instance);
-            if self.instances[instance].answer() {
+            self.begin_sync(instance);
+            if self.instances[instance].receive_snapshot() {
                 return;
             }
         }
-        panic!("{instance} never comes to the end of the log {:?}", self.store.log());
+        panic!("instance {instance} never has the whole log {:?}", self.store.log());
     }
 
     fn lose(&mut self, tail: usize, opener: usize, clock: Clock) {
         match clock {
             Clock::Ahead(step) => self.clock = self.highest + 1000 + step,
             Clock::Behind(now) => {
-                // without a clock the opener must have seen the epoch, though not all of it
+                // without a clock the opener must have read the epoch, though not all of it
                 self.sync(opener);
                 let other = (opener + 1) % INSTANCES;
                 self.sync(other);
@@ -317,13 +314,13 @@ impl World {
         }
         self.losses += 1;
         let mut log = self.store.log().clone();
-        // a ring in which nothing is young promises nothing: the first message stays
+        // a ring without young messages promises nothing, so the first message stays
         log.truncate(log.len().saturating_sub(tail).max(log.len().min(2)));
         self.store.restart(log);
-        self.ask(opener);
+        self.begin_sync(opener);
     }
 
-    /// An instance may fall so far behind that it misses messages, and says so, or a marker.
+    /// An instance may fall so far behind that it misses messages, and resets its clients, or a marker.
     fn trim(&mut self, count: usize) {
         let mut log = self.store.log().clone();
         drop(log.drain(..count.min(log.len().saturating_sub(1))));
@@ -331,11 +328,11 @@ impl World {
         self.store.replace(log);
     }
 
-    /// Faults are over, and everything that is under way arrives.
+    /// No more faults: everything that is under way arrives.
     fn settle(&mut self) {
         for _ in 0..2 * INSTANCES {
             for instance in 0..INSTANCES {
-                self.instances[instance].answer();
+                self.instances[instance].receive_snapshot();
                 self.instances[instance].reply(true);
                 self.sync(instance);
                 for _ in 0..100 {
@@ -343,8 +340,8 @@ impl World {
                     self.instances[instance].reply(true);
                     self.sync(instance);
                 }
-                let outbox = self.instances[instance].walker.shared.outbox.lock();
-                assert!(outbox.waiting() == 0, "{outbox:?} never empties, log {:?}", self.store.log());
+                let queue = &self.instances[instance].queue;
+                assert!(queue.waiting() == 0, "{queue:?} never empties, log {:?}", self.store.log());
             }
         }
     }
@@ -352,18 +349,18 @@ impl World {
     /// What holds at any time.
     fn check(&self) {
         for Instance { reader, .. } in &self.instances {
-            for (seq, id) in &reader.heard {
-                assert_eq!(self.places.get(seq), Some(id), "{seq} is not what the log has there");
+            for (seq, id) in &reader.received {
+                assert_eq!(self.places.get(seq), Some(id), "{seq} is another message in the log");
             }
             assert!(self.trimmed || reader.reset == 0, "a reset, although nothing was trimmed: {:?}", self.store.log());
         }
         for (id, seq) in &*self.acks.lock() {
-            assert_eq!(self.places.get(seq), Some(id), "acked with a place that it has not");
+            assert_eq!(self.places.get(seq), Some(id), "acked with a seq that it does not have");
         }
     }
 
     /// What holds when nothing is under way.
-    fn check_all_heard(&self) {
+    fn check_all_received(&self) {
         let log: BTreeMap<Seq, u32> = self
             .store
             .log()
@@ -379,21 +376,21 @@ impl World {
             "not every message was acked once"
         );
         for Instance { reader, .. } in &self.instances {
-            let heard: BTreeSet<_> = reader.heard.values().copied().collect();
-            // what the log has lost may come again without its `was`: clients recognise it by its id
-            assert!(self.losses > 0 || heard.len() == reader.heard.len(), "something is heard twice");
+            let received: BTreeSet<_> = reader.received.values().copied().collect();
+            // a lost message may come again without its `was`: clients recognise its id
+            assert!(self.losses > 0 || received.len() == reader.received.len(), "a message is received twice");
             for (seq, id) in &log {
-                let had = reader.heard.range(..seq).any(|(_, other)| other == id);
-                let exactly = if reader.skipped.contains(seq) { had } else { reader.heard.contains_key(seq) };
-                assert!(exactly || *seq <= reader.reset, "{id} at {seq}, heard before: {had}");
+                let had = reader.received.range(..seq).any(|(_, other)| other == id);
+                let exactly = if reader.skipped.contains(seq) { had } else { reader.received.contains_key(seq) };
+                assert!(exactly || *seq <= reader.reset, "{id} at {seq}, received before: {had}");
             }
             let forgiven = |number| self.places.iter().any(|(seq, id)| *id == number && *seq <= reader.reset);
-            let missed: Vec<_> = (0..self.published).filter(|id| !heard.contains(id) && !forgiven(*id)).collect();
+            let missed: Vec<_> = (0..self.published).filter(|id| !received.contains(id) && !forgiven(*id)).collect();
             assert!(
                 missed.is_empty(),
-                "{missed:?} were never heard; reset {}, heard {:?}, places {:?}, log {:?}",
+                "{missed:?} were never received; reset {}, received {:?}, places {:?}, log {:?}",
                 reader.reset,
-                reader.heard,
+                reader.received,
                 self.places,
                 self.store.log()
             );
@@ -403,7 +400,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn every_message_is_heard_once_and_in_order_whatever_the_channel_and_the_log_lose(
+    fn every_message_is_received_once_and_in_order_whatever_the_channel_and_the_log_lose(
         ops in prop::collection::vec(op(), 1..120),
     ) {
         let mut world = World::new();
@@ -413,6 +410,6 @@ proptest! {
         }
         world.settle();
         world.check();
-        world.check_all_heard();
+        world.check_all_received();
     }
 }

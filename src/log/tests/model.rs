@@ -1,5 +1,5 @@
-//! A model of everything that can happen to the log, driven at random: the real store, walkers, rings and outboxes,
-//! with the server's losses, restarts and clock in the hands of the test.
+//! A model of everything that can happen to the log, driven at random. The store, the ring writers, the rings and the
+//! publish queues are the real ones; the test controls the server's losses, restarts and clock.
 //!
 //! After every step each cursor that was ever given out is tried on an instance that has just started.
 
@@ -14,14 +14,13 @@ use hubbub_protocol::{RoomId, Seq};
 use proptest::prelude::*;
 
 use crate::{
-    backend::{Known, LogEntry, Position, Receipt, Submission},
-    memory::{Local, Store},
+    backend::{AppendOutcome, Fence, LogEntry, Submission, SyncRequest},
+    memory::Store,
     relay::{
-        Shared,
-        outbox::{Bounds, Next},
-        walker::Walker,
+        publish_queue::{Bounds, Next, PublishQueue},
+        ring_writer::RingWriter,
     },
-    ring::{Audience, Entry, Fallen, Marker, Resume, Retention, Ring},
+    ring::{Audience, CursorCheck, Entry, Fallen, Marker, Retention, Ring},
     sequencer::{self, Place, Step},
     wire,
 };
@@ -58,8 +57,9 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn submission(id: u32) -> Submission {
-    let record = format!(r#"{{"room":"a","id":"{id}","from":{{"id":"u"}},"at":{}}}"#, unix_millis());
-    Submission { key: format!("u:{id}").into(), record: record.into(), was: 0 }
+    let at = unix_millis();
+    let record = format!(r#"{{"room":"a","id":"{id}","from":{{"id":"u"}},"at":{at}}}"#);
+    Submission { key: format!("u:{id}").into(), record: record.into(), was: 0, at }
 }
 
 fn bit(record: &[u8]) -> Set {
@@ -77,12 +77,14 @@ fn room() -> RoomId {
 
 /// An instance without its tasks, and a connection that has been on it since its start.
 struct Instance {
-    walker: Walker,
-    /// Where the connection began: what is older is history to it.
+    ring: Arc<Ring>,
+    queue: Arc<PublishQueue>,
+    writer: RingWriter,
+    /// Where the connection began. Older messages are history to it.
     start: Option<Seq>,
     cursor: Seq,
-    before: Seq,
-    heard: Set,
+    crossed_at: Seq,
+    received: Set,
     reset: bool,
 }
 
@@ -90,51 +92,48 @@ impl Instance {
     fn new(messages: usize) -> Self {
         let ring = Arc::new(Ring::new(Retention { messages, bytes: usize::MAX }));
         let bounds = Bounds { messages: 1000, bytes: 1 << 20, jitter: Duration::ZERO };
-        let shared = Shared::new("model".into(), Arc::new(Local::new()), ring, bounds, 1);
-        Self { walker: Walker::new(Arc::new(shared)), start: None, cursor: 0, before: 0, heard: 0, reset: false }
-    }
-
-    fn ring(&self) -> &Ring {
-        &self.walker.shared.ring
+        let queue = Arc::new(PublishQueue::new(bounds));
+        let writer = RingWriter::new(Arc::clone(&ring), Arc::clone(&queue));
+        Self { ring, queue, writer, start: None, cursor: 0, crossed_at: 0, received: 0, reset: false }
     }
 
     fn read(&mut self, store: &Store, seen: &BTreeMap<Seq, Set>) {
-        while !self.walker.snapshot(&store.read(self.walker.position())) {}
+        while !self.writer.apply_snapshot(&store.read(self.writer.sync_request())) {}
         if self.start.is_none() {
-            let start = self.ring().last();
-            (self.start, self.heard) = (Some(start), seen.get(&start).copied().unwrap_or(0) | self.in_ring());
+            let start = self.ring.last();
+            (self.start, self.received) = (Some(start), seen.get(&start).copied().unwrap_or(0) | self.in_ring());
         }
         let start = self.start.unwrap_or(0);
-        let Ok(entries) = self.ring().run(self.cursor.max(start), usize::MAX) else {
-            // further behind than the ring is long: the connection is closed, and another one comes
-            (self.cursor, self.reset) = (self.ring().last(), true);
+        let Ok(entries) = self.ring.run(self.cursor.max(start), usize::MAX) else {
+            // further behind than the ring is long: the connection is closed, and another one opens
+            (self.cursor, self.reset) = (self.ring.last(), true);
             return;
         };
         for entry in entries {
             match entry.audience {
-                Audience::Room(_) if entry.was != 0 && entry.was <= self.before => {
-                    assert!(self.reset || self.heard & of(&entry) != 0, "skipped what was never heard: {entry:?}");
+                Audience::Room(_) if entry.was != 0 && entry.was <= self.crossed_at => {
+                    assert!(self.reset || self.received & of(&entry) != 0, "skipped, but never received: {entry:?}");
                 }
-                Audience::Room(_) => self.heard |= of(&entry),
+                Audience::Room(_) => self.received |= of(&entry),
                 Audience::Everyone => self.reset = true,
-                Audience::Nobody => self.before = entry.crossed_at(self.cursor),
+                Audience::Nobody => self.crossed_at = entry.crossed_at(self.cursor),
             }
             self.cursor = entry.seq;
         }
     }
 
     fn in_ring(&self) -> Set {
-        let entries = self.ring().history(&room(), None, None, usize::MAX).entries;
+        let entries = self.ring.history(&room(), None, None, usize::MAX).entries;
         entries.iter().fold(0, |set, entry| set | of(entry))
     }
 
-    /// What its ring and its outbox hold.
+    /// The messages in its ring and its queue.
     fn holds(&self) -> Set {
         self.in_ring() | self.offers()
     }
 
     fn offers(&self) -> Set {
-        self.walker.shared.outbox.lock().missing().fold(0, |set, submission| set | bit(&submission.record))
+        self.queue.offers().iter().fold(0, |set, submission| set | bit(&submission.record))
     }
 }
 
@@ -145,13 +144,13 @@ struct World {
     clock: u64,
     next: u32,
     highest: Seq,
-    /// The log as a client has seen it that was there all the time.
+    /// The log as a client has received it that was connected all the time.
     chain: BTreeMap<Seq, Set>,
-    /// What a client with this cursor has certainly seen, or is not owed any more.
+    /// The messages that a client with this cursor has certainly received, or is not owed any more.
     seen: BTreeMap<Seq, Set>,
-    /// Lost before the opener of an epoch had read it: nobody can tell.
+    /// Lost before the opener of an epoch had read them: no instance can know of these.
     exempt: Set,
-    /// Lost, and nobody who opened an epoch held it: whoever is carried over the marker has seen it.
+    /// Lost, and not held by the opener of the epoch: a client whose cursor may cross the marker has received these.
     gone: Set,
     /// Messages of the last lost tail.
     undead: Vec<LogEntry>,
@@ -172,7 +171,7 @@ impl World {
         world
     }
 
-    /// Notes what the log has gained.
+    /// Records the new entries of the log.
     fn note(&mut self) {
         let entries: Vec<_> = self.store.log().iter().filter(|e| e.seq() > self.highest).cloned().collect();
         for entry in entries {
@@ -187,26 +186,26 @@ impl World {
 
     fn publish(&mut self) {
         if self.next < MESSAGES {
-            let epoch = self.store.read(Position { last: 0, low: None, count: 0 }).base;
-            let (receipt, _) = self.store.append(Known { epoch, last: epoch }, usize::MAX, &[submission(self.next)]);
-            assert!(matches!(receipt, Receipt::Placed(_)));
+            let epoch = self.store.read(SyncRequest { after: 0, low: None, limit: 0 }).base;
+            let (outcome, _) = self.store.append(Fence { epoch, last: epoch }, usize::MAX, &[submission(self.next)]);
+            assert!(matches!(outcome, AppendOutcome::Placed(_)));
             self.next += 1;
             self.note();
         }
     }
 
     fn open(&mut self, opener: usize) {
-        let base = self.store.open(self.instances[opener].walker.position(), self.clock).unwrap().unwrap();
+        let base = self.store.open(self.instances[opener].writer.sync_request(), self.clock).unwrap().unwrap();
         assert!(base > self.highest, "{base} after {}", self.highest);
         self.note();
     }
 
-    /// What these instances hold and will offer again when they have read the log, if they have not done so.
+    /// The messages that these instances hold and will offer again, at the latest when they have read the log.
     fn coming_back<'a>(&self, instances: impl IntoIterator<Item = &'a Instance>) -> Set {
         let markers: Vec<_> = self.store.log().iter().filter_map(|entry| marker(place(entry))).collect();
         let lost = |instance: &Instance| {
-            let ahead = || markers.iter().filter(|marker| marker.base > instance.ring().last());
-            let entries = instance.ring().history(&room(), None, None, usize::MAX).entries;
+            let ahead = || markers.iter().filter(|marker| marker.base > instance.ring.last());
+            let entries = instance.ring.history(&room(), None, None, usize::MAX).entries;
             let taken = entries.iter().filter(|entry| !sequencer::survives(entry.seq, ahead()));
             taken.fold(instance.offers(), |set, entry| set | of(entry))
         };
@@ -216,7 +215,7 @@ impl World {
     fn lose(&mut self, tail: Option<usize>, opener: usize) {
         let mut log = self.store.log().clone();
         let lost = log.split_off(tail.map_or(0, |tail| log.len().saturating_sub(tail)));
-        let read = self.instances[opener].ring().last();
+        let read = self.instances[opener].ring.last();
         for entry in &lost {
             if let LogEntry::Message { seq, record, .. } = entry
                 && *seq > read
@@ -239,8 +238,8 @@ impl World {
         self.store.restart(log);
     }
 
-    /// What reappeared, and then lost the marker that had cut it, stands in the log as if nothing had happened. Who came
-    /// in between is not given it: two losses, one of them half undone, without a return in between.
+    /// An entry that reappeared, and then lost the marker that had cut it off, is in the log as if nothing had happened. A
+    /// client that connected in between does not get it. This takes two losses, one half undone, without a return between.
     fn exempt_the_risen(&mut self, log: &VecDeque<LogEntry>) {
         let markers: Vec<_> = log.iter().filter_map(|entry| marker(place(entry))).collect();
         for entry in log {
@@ -260,7 +259,7 @@ impl World {
             Op::Lose { tail, opener, clock } => {
                 self.clock = if jumping { clock * 30 } else { self.clock + 1000 + clock };
                 if jumping {
-                    // without a clock the opener must have seen the epoch, though not all of it
+                    // without a clock the opener must have read the epoch, though not all of it
                     self.instances[opener].read(&self.store, &self.seen);
                     (0..clock % 8).for_each(|_| self.publish());
                 }
@@ -288,14 +287,13 @@ impl World {
 
     fn offer(&mut self, instance: usize, count: usize) {
         self.instances[instance].read(&self.store, &self.seen);
-        let shared = Arc::clone(&self.instances[instance].walker.shared);
-        let next = shared.outbox.lock().next(unix_millis());
-        if let Next::Append(batch) = next {
+        let Instance { ring, queue, .. } = &self.instances[instance];
+        if let Next::Append(batch) = queue.next(unix_millis()) {
             let count = count.min(batch.submissions.len());
-            let (last, epoch) = shared.ring.walked();
-            let (receipt, _) = self.store.append(Known { epoch, last }, usize::MAX, &batch.submissions[..count]);
-            let Receipt::Placed(places) = receipt else { panic!("fenced right after a sync") };
-            shared.outbox.lock().placed(batch, &places);
+            let (last, epoch) = ring.applied();
+            let (outcome, _) = self.store.append(Fence { epoch, last }, usize::MAX, &batch.submissions[..count]);
+            let AppendOutcome::Placed(placements) = outcome else { panic!("fenced right after a sync") };
+            assert!(queue.settle(batch, &placements), "an epoch opened meanwhile");
             self.note();
         }
         self.instances[instance].read(&self.store, &self.seen);
@@ -307,38 +305,32 @@ impl World {
         fresh.read(&self.store, &self.seen);
         let held = self.coming_back(&self.instances);
         for (&cursor, &seen) in &self.seen {
-            match fresh.ring().resume(cursor) {
-                Resume::Replay => {
-                    let heard = replay(fresh.ring(), cursor, seen)?;
-                    let missed = ((1 << self.next) - 1) & !(seen | heard | held | self.exempt);
+            match fresh.ring.check_cursor(cursor) {
+                CursorCheck::Replay => {
+                    let received = replay(&fresh.ring, cursor, seen)?;
+                    let missed = ((1 << self.next) - 1) & !(seen | received | held | self.exempt);
                     prop_assert_eq!(missed, 0, "cursor {} misses; log {:?}", cursor, self.store.log());
                 }
-                Resume::Ahead => prop_assert!(cursor > fresh.ring().last()),
-                Resume::Reset(_) => (),
+                CursorCheck::Ahead => prop_assert!(cursor > fresh.ring.last()),
+                CursorCheck::Reset(_) => (),
             }
         }
         let entries: Vec<_> = self.store.log().iter().map(place).collect();
         let holes = entries.iter().any(|place| marker(*place).is_some_and(|marker| marker.has_hole()));
         for pair in entries.windows(2) {
-            prop_assert_eq!(sequencer::step(seq(pair[0]), pair[1]), Step::Next, "{:?}", self.store.log());
-            let resumes = fresh.ring().resume(seq(pair[1])) == Resume::Replay;
+            prop_assert_eq!(sequencer::step(pair[0].seq(), pair[1]), Step::Next, "{:?}", self.store.log());
+            let resumes = fresh.ring.check_cursor(pair[1].seq()) == CursorCheck::Replay;
             prop_assert!(holes || resumes, "{:?} in {:?}", pair[1], self.store.log());
         }
         Ok(())
     }
 
-    /// The connections that have been there all the time have heard all that their instance has.
+    /// The connections that have been there all the time have received every message of their instance.
     fn check_live(&self) -> Result<(), TestCaseError> {
         for instance in self.instances.iter().filter(|instance| !instance.reset) {
-            prop_assert_eq!(instance.in_ring() & !instance.heard, 0);
+            prop_assert_eq!(instance.in_ring() & !instance.received, 0);
         }
         Ok(())
-    }
-}
-
-const fn seq(place: Place) -> Seq {
-    match place {
-        Place::Message(seq) | Place::Marker(Marker { base: seq, .. }) => seq,
     }
 }
 
@@ -372,23 +364,23 @@ fn reappear(log: &mut VecDeque<LogEntry>, undead: &[LogEntry]) {
     }
 }
 
-/// What a client with this cursor is sent, as its connection decides it.
+/// The messages that a client with this cursor is sent, as its connection decides.
 fn replay(ring: &Ring, cursor: Seq, seen: Set) -> Result<Set, TestCaseError> {
     let entries = ring.run(cursor, usize::MAX).map_err(|Fallen| TestCaseError::fail(format!("{cursor} fell")))?;
-    let (mut heard, mut before, mut at) = (0, 0, cursor);
+    let (mut received, mut crossed_at, mut at) = (0, 0, cursor);
     for entry in entries {
         let id = of(&entry);
         match entry.audience {
-            Audience::Room(_) if entry.was != 0 && entry.was <= before => {
-                prop_assert!((seen | heard) & id != 0, "{} is not sent {:?}", cursor, entry);
+            Audience::Room(_) if entry.was != 0 && entry.was <= crossed_at => {
+                prop_assert!((seen | received) & id != 0, "{} is not sent {:?}", cursor, entry);
             }
-            Audience::Room(_) => heard |= id,
+            Audience::Room(_) => received |= id,
             Audience::Everyone => return Err(TestCaseError::fail(format!("{cursor} meets a hole"))),
-            Audience::Nobody => before = entry.crossed_at(at),
+            Audience::Nobody => crossed_at = entry.crossed_at(at),
         }
         at = entry.seq;
     }
-    Ok(heard)
+    Ok(received)
 }
 
 fn run(ops: &[Op], ring: usize, jumping: bool) -> Result<(), TestCaseError> {

@@ -1,4 +1,4 @@
-//! Whether messages flow: what each sign of life says, put together.
+//! Whether messages flow between the instances, judged from all signs of life together.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 use tracing::{info, warn};
 
-/// A probe that takes longer is none.
+/// A probe that takes longer counts as lost.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often a log line tells that the relay is still degraded.
+/// How often a log line repeats that the relay is degraded.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The signs of life of one relay.
-pub(crate) struct Health {
+/// The signs of life of one relay. The tasks report them; the state follows.
+pub(crate) struct Liveness {
     signs: Mutex<Signs>,
     state: watch::Sender<RelayState>,
     live: Gauge,
@@ -25,39 +25,39 @@ pub(crate) struct Health {
 
 #[derive(Debug, Default)]
 struct Signs {
-    /// When the subscription was confirmed, while the connection stands.
+    /// When the subscription was confirmed; None while there is no connection.
     subscribed: Option<Instant>,
-    /// The last sync walked the log to its end.
+    /// The last sync has applied the log to its end.
     synced: bool,
-    /// Since when every sync was answered.
+    /// Since when the log has answered every sync.
     answered: Option<Instant>,
-    /// The last append failed. It is tried again until it does not.
+    /// The last append failed, and is repeated.
     append_failed: bool,
-    /// When the last probe came back.
-    heard: Option<Instant>,
+    /// When a probe came back last.
+    probe_returned: Option<Instant>,
     /// The last probe sent, and when.
     probe: Option<(u64, Instant)>,
     was_ever_live: bool,
-    /// What the log line said last, and when. Nothing before the first success or failure.
+    /// The state in the last log line, and when. None before the first success or failure.
     logged: Option<(RelayState, Instant)>,
 }
 
 impl Signs {
-    fn hears_itself(&self) -> bool {
-        self.heard.is_some_and(|heard| heard.elapsed() < PROBE_TIMEOUT)
+    fn receives_probes(&self) -> bool {
+        self.probe_returned.is_some_and(|returned| returned.elapsed() < PROBE_TIMEOUT)
     }
 
     fn is_deaf(&self) -> bool {
-        self.answered.is_some_and(|since| since.elapsed() >= PROBE_TIMEOUT) && !self.hears_itself()
+        self.answered.is_some_and(|since| since.elapsed() >= PROBE_TIMEOUT) && !self.receives_probes()
     }
 
     fn is_live(&self) -> bool {
-        let subscribed = |since: Instant| self.hears_itself() || since.elapsed() < PROBE_TIMEOUT;
+        let subscribed = |since: Instant| self.receives_probes() || since.elapsed() < PROBE_TIMEOUT;
         self.synced && !self.append_failed && self.subscribed.is_some_and(subscribed)
     }
 }
 
-impl Health {
+impl Liveness {
     pub(super) fn new() -> Self {
         let live = gauge!(RELAY_LIVE);
         live.set(0.0);
@@ -81,20 +81,20 @@ impl Health {
         self.signs.lock().is_deaf()
     }
 
-    /// The subscription stands.
+    /// The subscription is confirmed.
     pub(super) fn subscribed(&self) {
         self.signs.lock().subscribed = Some(Instant::now());
     }
 
-    /// The connection is gone.
-    pub(super) fn lost(&self, reason: &str) {
+    /// The connection is lost.
+    pub(super) fn disconnected(&self, reason: &str) {
         let mut signs = self.signs.lock();
         signs.subscribed = None;
         signs.synced = false;
         self.judge(&mut signs, reason);
     }
 
-    /// A sync walked the log to its end.
+    /// A sync has applied the log to its end.
     pub(super) fn synced(&self) {
         let mut signs = self.signs.lock();
         signs.synced = true;
@@ -117,35 +117,35 @@ impl Health {
         self.judge(&mut signs, reason);
     }
 
-    /// The log answers to appends again.
+    /// Appends succeed again.
     pub(super) fn append_recovered(&self) {
         self.signs.lock().append_failed = false;
         self.check();
     }
 
-    /// Time has passed.
+    /// Judges again, since time has passed.
     pub(super) fn check(&self) {
         self.check_signs(&mut self.signs.lock());
     }
 
-    /// A probe is on its way.
-    pub(super) fn probing(&self, number: u64) {
+    /// A probe of this instance is about to be published.
+    pub(super) fn probe_sent(&self, number: u64) {
         self.signs.lock().probe = Some((number, Instant::now()));
     }
 
     /// A probe of this instance came back.
-    pub(super) fn heard(&self, number: u64) {
+    pub(super) fn probe_returned(&self, number: u64) {
         let mut signs = self.signs.lock();
-        signs.heard = Some(Instant::now());
+        signs.probe_returned = Some(Instant::now());
         if let Some((_, sent)) = signs.probe.take_if(|(sent, _)| *sent == number) {
             self.round_trip.record(sent.elapsed().as_secs_f64());
         }
     }
 
-    /// A start is no outage: before the first success or failure there is nothing to judge.
+    /// Before the first success or failure there is nothing to judge: a start is no outage.
     fn check_signs(&self, signs: &mut Signs) {
         if signs.logged.is_some() || signs.is_live() {
-            self.judge(signs, "the channel does not carry");
+            self.judge(signs, "the channel does not deliver");
         }
     }
 
@@ -168,9 +168,9 @@ impl Health {
     }
 }
 
-impl std::fmt::Debug for Health {
+impl std::fmt::Debug for Liveness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Health").field("signs", &*self.signs.lock()).finish_non_exhaustive()
+        f.debug_struct("Liveness").field("signs", &*self.signs.lock()).finish_non_exhaustive()
     }
 }
 
@@ -181,34 +181,34 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_log_that_answers_while_the_channel_is_silent_means_deaf() {
-        let health = Health::new();
-        health.subscribed();
-        health.synced();
-        health.heard(1);
-        assert_eq!(*health.state().borrow(), RelayState::Live);
+    async fn an_instance_is_deaf_when_the_log_answers_and_no_probe_returns() {
+        let liveness = Liveness::new();
+        liveness.subscribed();
+        liveness.synced();
+        liveness.probe_returned(1);
+        assert_eq!(*liveness.state().borrow(), RelayState::Live);
 
         tokio::time::advance(PROBE_TIMEOUT).await;
-        assert!(health.is_deaf());
-        health.check();
-        assert_eq!(*health.state().borrow(), RelayState::Degraded);
+        assert!(liveness.is_deaf());
+        liveness.check();
+        assert_eq!(*liveness.state().borrow(), RelayState::Degraded);
 
-        health.heard(2);
-        assert!(!health.is_deaf());
+        liveness.probe_returned(2);
+        assert!(!liveness.is_deaf());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_log_that_does_not_answer_does_not_mean_deaf() {
-        let health = Health::new();
-        health.subscribed();
-        health.synced();
-        health.lost("gone");
-        health.sync_failed("gone");
+    async fn an_instance_is_not_deaf_while_the_log_does_not_answer() {
+        let liveness = Liveness::new();
+        liveness.subscribed();
+        liveness.synced();
+        liveness.disconnected("gone");
+        liveness.sync_failed("gone");
         tokio::time::advance(PROBE_TIMEOUT * 2).await;
-        assert!(!health.is_deaf());
-        // and when it is back, the first probe gets its time
-        health.synced();
+        assert!(!liveness.is_deaf());
+        // when it is back, the first probe has its full time
+        liveness.synced();
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!health.is_deaf());
+        assert!(!liveness.is_deaf());
     }
 }

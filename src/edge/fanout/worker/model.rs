@@ -1,0 +1,491 @@
+//! The hand-over between a worker and the connections' own tasks, driven at random. Ring, worker and connections are the
+//! real ones; the sockets take as many bytes as the test lets them. Seats open and close, by the client and at places
+//! of the log; connections resume, fall behind, catch up and end; the log loses its tail, marks it, and gets it back.
+//!
+//! The model knows only the log and the seats. It checks for each client: every message of its seats once, none of
+//! others, `seq` always grows, and whatever a notice says has been sent by then.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use hubbub_log::{
+    LogEntry,
+    ring::{CursorCheck, Marker, Retention},
+};
+use hubbub_protocol::{Count, GuestSecret, Message, ServerFrame, User};
+use parking_lot::Mutex;
+use tokio::runtime::Builder;
+
+use super::*;
+use crate::{
+    conversation::notice_frame,
+    dice::{Dice, run_cases},
+    socket::Link,
+};
+
+const CASES: u64 = 100_000;
+/// Clients join and leave these by their own frames.
+const ROOMS: [&str; 2] = ["a", "b"];
+/// Seats in this room open and close at places of the log.
+const PLACED_ROOM: &str = "c";
+const MAX_CLIENTS: usize = 5;
+const STEPS: usize = 40;
+
+/// A socket whose kernel takes so many bytes.
+#[derive(Clone, Debug, Default)]
+struct Socket(Arc<Kernel>);
+
+#[derive(Debug, Default)]
+struct Kernel {
+    room: AtomicUsize,
+    taken: Mutex<Vec<u8>>,
+}
+
+impl Transport for Socket {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.0.room.load(Ordering::Relaxed).min(bytes.len());
+        if count == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.0.room.fetch_sub(count, Ordering::Relaxed);
+        self.0.taken.lock().extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.0.room.load(Ordering::Relaxed) > 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+/// The places in which a client is to get the messages of a room.
+#[derive(Clone, Debug)]
+struct Interval {
+    room: RoomId,
+    since: Seq,
+    until: Option<Seq>,
+}
+
+impl Interval {
+    fn holds(&self, room: &RoomId, seq: Seq) -> bool {
+        self.room == *room && self.since < seq && self.until.is_none_or(|until| seq <= until)
+    }
+}
+
+fn open(intervals: &mut Vec<Interval>, room: &RoomId, since: Seq) {
+    if intervals.iter().all(|interval| interval.room != *room || interval.until.is_some()) {
+        intervals.push(Interval { room: room.clone(), since, until: None });
+    }
+}
+
+fn close(intervals: &mut [Interval], room: &RoomId, until: Seq) {
+    if let Some(interval) = intervals.iter_mut().find(|interval| interval.room == *room && interval.until.is_none()) {
+        interval.until = Some(until);
+    }
+}
+
+/// A message of the log.
+#[derive(Clone, Debug)]
+struct Said {
+    id: u64,
+    room: RoomId,
+    /// Where it has stood, the newest place last.
+    places: Vec<Seq>,
+}
+
+impl Said {
+    fn place(&self) -> Seq {
+        self.places.last().copied().unwrap()
+    }
+
+    fn entry(&self) -> LogEntry {
+        let was = self.places.len().checked_sub(2).map_or(0, |n| self.places[n]);
+        let secret: GuestSecret = "AAAAAAAAAAAAAAAAAAAAAA".parse().unwrap();
+        let from = User { id: secret.user_id(), name: "A".parse().unwrap() };
+        let body = "x".repeat(usize::try_from(self.id % 7 * 11).unwrap());
+        let record =
+            serde_json::json!({"room": self.room, "id": self.id.to_string(), "from": from, "body": body, "at": 1});
+        LogEntry::Message { seq: self.place(), was, record: record.to_string().into() }
+    }
+}
+
+/// The log: what stands in it, what it has lost, and where its epochs begin.
+struct Log {
+    messages: Vec<Said>,
+    lost: Vec<Said>,
+    bases: Vec<Seq>,
+    last: Seq,
+    said: u64,
+}
+
+impl Log {
+    fn epoch(&self, seq: Seq) -> usize {
+        self.bases.partition_point(|base| *base <= seq)
+    }
+}
+
+/// A client: its connection, and how it is to be served.
+struct Client {
+    connection: Arc<Connection<Socket>>,
+    socket: Socket,
+    start: Seq,
+    /// Seats that the test opened and closed at places of the log; of these no frame tells.
+    placed: Vec<Interval>,
+}
+
+struct World {
+    dice: Dice,
+    ring: Arc<Ring>,
+    worker: Worker<Socket>,
+    commands: Vec<Command<Socket>>,
+    clients: Vec<Client>,
+    log: Log,
+    ids: u64,
+    now: Instant,
+}
+
+impl World {
+    fn new(case: u64) -> Self {
+        let ring = Arc::new(Ring::new(Retention { messages: usize::MAX, bytes: usize::MAX }));
+        let base = 1000;
+        ring.append(&[LogEntry::Marker(Marker { base, cut: 0, low: base })]);
+        let worker = Worker::new(Arc::clone(&ring), Arc::default(), Coalescing::OFF, notice_frame);
+        let log = Log { messages: Vec::new(), lost: Vec::new(), bases: vec![base], last: base, said: 0 };
+        let (commands, clients) = (Vec::new(), Vec::new());
+        Self { dice: Dice(case), ring, worker, commands, clients, log, ids: 1, now: Instant::now() }
+    }
+
+    fn joined_room(&mut self) -> RoomId {
+        self.dice.pick(&ROOMS).parse().unwrap()
+    }
+
+    fn any_room(&mut self) -> RoomId {
+        if self.dice.once_in(3) { PLACED_ROOM.parse().unwrap() } else { self.joined_room() }
+    }
+
+    async fn step(&mut self) {
+        let client = self.dice.below(self.clients.len());
+        match self.dice.below(20) {
+            0..5 => self.publish(),
+            5..8 => self.turn().await,
+            8..10 => self.poll(client),
+            10..12 => self.drain(client),
+            12 => self.connect(),
+            13 => self.command(client, Command::Join),
+            14 => self.command(client, Command::Leave),
+            15 => self.move_seat(client).await,
+            16 => self.lose(),
+            17 => self.give_back(),
+            18 => self.beat(),
+            _ if self.dice.once_in(4) => self.end(client),
+            _ => self.announce(),
+        }
+    }
+
+    fn publish(&mut self) {
+        let count = 1 + self.dice.below(4);
+        let mut entries = Vec::new();
+        for _ in 0..count {
+            let room = self.any_room();
+            self.log.last += 1;
+            self.log.said += 1;
+            let said = Said { id: self.log.said, room, places: vec![self.log.last] };
+            entries.push(said.entry());
+            self.log.messages.push(said);
+        }
+        self.ring.append(&entries);
+    }
+
+    /// The log loses its tail, and a marker says so.
+    fn lose(&mut self) {
+        let opened = *self.log.bases.last().unwrap();
+        let keep = self.log.messages.len().saturating_sub(self.dice.below(6));
+        let keep = keep.max(self.log.messages.partition_point(|said| said.place() < opened));
+        let lost = self.log.messages.split_off(keep);
+        let cut = self.log.messages.last().map_or(0, Said::place).max(opened);
+        let later: Vec<Said> = std::mem::take(&mut self.log.lost);
+        self.log.lost = lost.into_iter().chain(later).collect();
+        let base = self.log.last + 1 + u64::try_from(self.dice.below(50)).unwrap();
+        self.ring.append(&[LogEntry::Marker(Marker { base, cut, low: cut })]);
+        self.log.last = base;
+        self.log.bases.push(base);
+    }
+
+    /// Some of what the log has lost is offered again.
+    fn give_back(&mut self) {
+        let count = self.dice.below(self.log.lost.len() + 1);
+        let mut entries = Vec::new();
+        for mut said in self.log.lost.drain(..count) {
+            self.log.last += 1;
+            said.places.push(self.log.last);
+            entries.push(said.entry());
+            self.log.messages.push(said);
+        }
+        self.ring.append(&entries);
+    }
+
+    /// As the worker's loop: first the ring, then the commands.
+    async fn turn(&mut self) {
+        self.worker.advance().await;
+        for command in std::mem::take(&mut self.commands) {
+            self.worker.apply(command).await;
+        }
+    }
+
+    /// As the connection's task.
+    fn poll(&mut self, client: usize) {
+        let Some(Client { connection, .. }) = self.clients.get(client) else { return };
+        let mut cx = Context::from_waker(Waker::noop());
+        if let Poll::Ready(true) = connection.poll_catch_up(&mut cx, &self.ring, self.worker.position()) {
+            self.commands.push(Command::TakeOver(connection.id()));
+        }
+        connection.link().flush();
+    }
+
+    fn drain(&mut self, client: usize) {
+        let most = if self.dice.once_in(3) { 2000 } else { 200 };
+        let room = self.dice.below(most);
+        if let Some(client) = self.clients.get(client) {
+            client.socket.0.room.store(room, Ordering::Relaxed);
+        }
+    }
+
+    /// A client comes, without a cursor or with any that somebody may have.
+    fn connect(&mut self) {
+        if self.clients.len() >= MAX_CLIENTS {
+            return;
+        }
+        let back = u64::try_from(self.dice.below(12)).unwrap();
+        let cursor = self.log.last.saturating_sub(back);
+        let mut places = self.log.messages.iter().chain(&self.log.lost).map(Said::place);
+        let is_known = self.log.bases.contains(&cursor) || places.any(|place| place == cursor);
+        let resumes = self.ring.check_cursor(cursor) == CursorCheck::Replay;
+        let start = if is_known && resumes { cursor } else { self.ring.last() };
+        let (id, socket) = (ConnectionId::new(self.ids), Socket::default());
+        self.ids += 1;
+        let mut rooms: Vec<RoomId> = (0..self.dice.below(4)).map(|_| self.any_room()).collect();
+        rooms.sort();
+        rooms.dedup();
+        let user = User { id: GuestSecret::random().user_id(), name: "A".parse().unwrap() };
+        let placed = rooms.iter().map(|room| Interval { room: room.clone(), since: start, until: None }).collect();
+        let connection = Arc::new(Connection::new(id, user, Arc::new(Link::new(socket.clone())), rooms, start));
+        self.commands.push(Command::Attach(Arc::clone(&connection)));
+        self.clients.push(Client { connection, socket, start, placed });
+    }
+
+    fn command(
+        &mut self,
+        client: usize,
+        command: impl FnOnce(ConnectionId, RoomId, oneshot::Sender<()>) -> Command<Socket>,
+    ) {
+        let room = self.joined_room();
+        if let Some(Client { connection, .. }) = self.clients.get(client) {
+            self.commands.push(command(connection.id(), room, oneshot::channel().0));
+        }
+    }
+
+    /// A seat opens or closes at the place that the worker has reached, as memberships will have it.
+    async fn move_seat(&mut self, client: usize) {
+        self.turn().await;
+        let (room, opens, at) = (PLACED_ROOM.parse().unwrap(), self.dice.once_in(2), self.worker.position());
+        let Some(client) = self.clients.get_mut(client) else { return };
+        let Some(&slot) = self.worker.slots.get(&client.connection.id()) else { return };
+        if opens && client.connection.open_seat_at(&room, at) {
+            self.worker.enter(slot, &room);
+            open(&mut client.placed, &room, at);
+        } else if !opens && client.connection.close_seat_at(&room, at) {
+            self.worker.roster.leave(slot, &room);
+            self.worker.count_out(&room);
+            close(&mut client.placed, &room, at);
+        }
+    }
+
+    fn beat(&mut self) {
+        self.now += HEARTBEAT_INTERVAL;
+        self.worker.sweep(self.now);
+    }
+
+    fn announce(&mut self) {
+        let connections = self.dice.roll() % 100;
+        let room = self.any_room();
+        self.commands.push(Command::Notify(Notice::Count(Count { connections, ..Count::default() })));
+        self.commands.push(Command::SendEphemeral(room.clone(), Notice::Typing { room, from: Vec::new() }));
+    }
+
+    fn end(&mut self, client: usize) {
+        if client >= self.clients.len() {
+            return;
+        }
+        let client = self.clients.swap_remove(client);
+        if self.dice.once_in(2) {
+            self.commands.push(Command::Detach(client.connection.id()));
+        }
+        client.connection.link().close(Ending::Ours(CloseReason::Drain));
+        self.check(&client, false);
+    }
+
+    /// Everything is given back, every kernel takes all, and every task gets its turns.
+    async fn settle(&mut self) {
+        self.turn().await;
+        while !self.log.lost.is_empty() {
+            self.give_back();
+        }
+        for round in 0.. {
+            self.turn().await;
+            for client in 0..self.clients.len() {
+                self.clients[client].socket.0.room.store(usize::MAX, Ordering::Relaxed);
+                self.poll(client);
+            }
+            let is_behind = |client: &Client| !client.connection.is_live();
+            if self.commands.is_empty()
+                && !self.clients.iter().any(is_behind)
+                && self.worker.position() == self.ring.last()
+            {
+                break;
+            }
+            assert!(round < 10_000, "some connection never becomes live");
+        }
+        self.beat();
+        for client in 0..self.clients.len() {
+            self.poll(client);
+        }
+    }
+
+    /// Compares what a client got with what it was to get. `is_over`: it was to get everything.
+    fn check(&self, client: &Client, is_over: bool) {
+        let all: BTreeMap<u64, &Said> =
+            self.log.messages.iter().chain(&self.log.lost).map(|said| (said.id, said)).collect();
+        let mut received: BTreeMap<u64, Seq> = BTreeMap::new();
+        let mut seats = client.placed.clone();
+        let (mut last, mut lives, mut claims) = (client.start, 0, Vec::new());
+        let mut misplaced = Vec::new();
+        for frame in frames(&client.socket.0.taken.lock()) {
+            let claim = match frame {
+                ServerFrame::Message(Message { seq, record, was }) => {
+                    let id = record.id.as_str().parse().unwrap();
+                    assert!(seq > last, "{seq} after {last}");
+                    last = seq;
+                    let said = all[&id];
+                    assert!(said.places.contains(&seq) && said.room == record.room, "{seq} is not {said:?}");
+                    if let Some(first) = received.insert(id, seq) {
+                        // only where nobody can tell any more who has had it: it was lost in an epoch before the last one
+                        let former = was.expect("a message came twice");
+                        assert!(self.log.epoch(seq) > self.log.epoch(former) + 1, "{said:?} came at {first} and {seq}");
+                    }
+                    misplaced.push((record.room, seq));
+                    continue;
+                }
+                ServerFrame::Joined { room, seq } => {
+                    open(&mut seats, &room, seq);
+                    seq
+                }
+                ServerFrame::Left { room, seq } => {
+                    close(&mut seats, &room, seq);
+                    seq
+                }
+                ServerFrame::Live { seq } => {
+                    lives += 1;
+                    seq
+                }
+                ServerFrame::Heartbeat { seq } => seq,
+                ServerFrame::Count(_) | ServerFrame::Typing { .. } => continue,
+                other => panic!("{other:?}"),
+            };
+            assert!(claim >= last, "a notice says {claim}, and {last} has been sent");
+            claims.push((claim, received.clone()));
+        }
+        misplaced.retain(|(room, seq)| !seats.iter().any(|seat| seat.holds(room, *seq)));
+        assert!(misplaced.is_empty(), "{misplaced:?} are in none of {seats:?}");
+        assert!(lives <= 1 && (!is_over || lives == 1), "{lives} times live");
+        claims.extend(is_over.then_some((self.log.last, received)));
+        for (claim, received) in claims {
+            for said in self.log.messages.iter().filter(|said| said.place() <= claim) {
+                let seat = seats.iter().find(|seat| seat.holds(&said.room, said.place()));
+                let Some(seat) = seat else { continue };
+                // a message that was lost may have been had, or be history, at a former place
+                let before = client.start.max(seat.since);
+                let (now, former) = said.places.split_last().unwrap();
+                let is_old = former.iter().any(|place| *place <= before);
+                assert!(
+                    received.contains_key(&said.id) || is_old || (!former.is_empty() && claim < self.log.last),
+                    "{said:?} at {now} is missing, though {claim} is said to be sent; start {}, {seats:?}",
+                    client.start
+                );
+            }
+        }
+    }
+}
+
+/// The text frames on the wire, read back. A frame of which only a part has been written is left out.
+fn frames(mut bytes: &[u8]) -> Vec<ServerFrame> {
+    let mut found = Vec::new();
+    while let [first, short, rest @ ..] = bytes {
+        let (rest, length) = match (*short, rest) {
+            (126, [a, b, rest @ ..]) => (rest, usize::from(u16::from_be_bytes([*a, *b]))),
+            (126, _) => break,
+            (short, rest) => (rest, usize::from(short)),
+        };
+        let Some((payload, rest)) = rest.split_at_checked(length) else { break };
+        if *first == 0x81 {
+            found.push(serde_json::from_slice(payload).unwrap());
+        }
+        bytes = rest;
+    }
+    found
+}
+
+#[test]
+fn every_client_gets_the_messages_of_its_seats_once_however_worker_and_tasks_take_turns() {
+    let start = || Builder::new_current_thread().build().unwrap();
+    run_cases(CASES, start, |runtime, case| {
+        runtime.block_on(async {
+            let mut world = World::new(case);
+            world.connect();
+            for _ in 0..STEPS {
+                world.step().await;
+            }
+            world.settle().await;
+            for client in &world.clients {
+                world.check(client, true);
+            }
+        });
+    });
+}
+
+#[tokio::test]
+async fn a_worker_that_falls_out_of_the_ring_closes_its_live_connections_and_serves_new_ones() {
+    let mut world = World::new(1);
+    world.ring = Arc::new(Ring::new(Retention { messages: 3, bytes: usize::MAX }));
+    world.ring.append(&[LogEntry::Marker(Marker { base: 1000, cut: 0, low: 1000 })]);
+    world.worker = Worker::new(Arc::clone(&world.ring), Arc::default(), Coalescing::OFF, notice_frame);
+    let room: RoomId = PLACED_ROOM.parse().unwrap();
+    let ring = Arc::clone(&world.ring);
+    let join = |id: u64| {
+        let user = User { id: GuestSecret::random().user_id(), name: "A".parse().unwrap() };
+        let socket = Socket::default();
+        socket.0.room.store(usize::MAX, Ordering::Relaxed);
+        let link = Arc::new(Link::new(socket));
+        Arc::new(Connection::new(ConnectionId::new(id), user, link, [room.clone()], ring.last()))
+    };
+    let old = join(1);
+    world.worker.apply(Command::Attach(Arc::clone(&old))).await;
+    assert!(old.is_live());
+
+    (0..4).for_each(|_| world.publish());
+    world.worker.advance().await;
+    assert!(!old.is_live(), "it has missed messages");
+    let mut cx = Context::from_waker(Waker::noop());
+    assert_eq!(old.poll_catch_up(&mut cx, &world.ring, world.worker.position()), Poll::Ready(false));
+    assert_eq!(old.link().ending(), Some(Ending::Ours(CloseReason::SlowConsumer)));
+
+    let new = join(2);
+    world.worker.apply(Command::Attach(Arc::clone(&new))).await;
+    assert!(new.is_live());
+    assert_eq!(world.worker.position(), world.ring.last());
+}

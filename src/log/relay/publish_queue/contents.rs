@@ -1,0 +1,256 @@
+//! What the queue's lock protects.
+//!
+//! A message of this instance is in exactly one place: pending here, unconfirmed here, or in the ring. So a marker that
+//! cuts the log knows where to look for the messages that must be offered again.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    fmt,
+    sync::Arc,
+};
+
+use hubbub_protocol::{DEDUPE_WINDOW, Seq, UnixMillis};
+use tokio::time::Instant;
+
+use super::{AppendBatch, Bounds, Next, OnPlaced, Origin, offer::Offer, unconfirmed::Unconfirmed};
+use crate::{
+    backend::{Placement, Submission},
+    relay::Overloaded,
+    ring::{Entry, Marker},
+    sequencer,
+};
+
+/// Upper bound for the messages of one append.
+const BATCH_MESSAGES: usize = 256;
+/// Upper bound for the bytes of records of one append. A single larger message goes alone.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Latest markers that the reply to an append is checked against.
+const MARKERS: usize = 64;
+
+/// A new message.
+struct Pending {
+    submission: Submission,
+    on_placed: OnPlaced,
+}
+
+pub(super) struct Contents {
+    bounds: Bounds,
+    pending: VecDeque<Pending>,
+    pending_bytes: usize,
+    /// What the last loss took is in front of what earlier ones took; within a loss in the order of the log.
+    offers: VecDeque<Offer>,
+    /// The `seq` of each offer that is not back in the log. The other offers are skipped when their turn comes.
+    missing: HashSet<Seq>,
+    /// Offers in the append under way.
+    in_flight: HashSet<Seq>,
+    hold_until: Instant,
+    unconfirmed: Unconfirmed,
+    /// The last `seq` applied to the ring.
+    applied: Seq,
+    markers: VecDeque<Marker>,
+}
+
+impl Contents {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            offers: VecDeque::new(),
+            missing: HashSet::new(),
+            in_flight: HashSet::new(),
+            hold_until: Instant::now(),
+            unconfirmed: Unconfirmed::default(),
+            applied: 0,
+            markers: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn backlog(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.pending.len() + self.missing.len()
+    }
+
+    /// Returns everything it holds and is empty afterwards.
+    pub(super) fn clear(&mut self) -> Self {
+        std::mem::replace(self, Self::new(self.bounds))
+    }
+
+    #[cfg(test)]
+    pub(super) fn offers(&self) -> impl Iterator<Item = Submission> {
+        let missing = self.offers.iter().filter(|offer| self.missing.contains(&offer.seq()));
+        missing.filter_map(Offer::submission).chain(self.unconfirmed.iter().cloned())
+    }
+
+    pub(super) fn push(&mut self, submission: Submission, on_placed: OnPlaced) -> Result<(), Overloaded> {
+        let bytes = self.pending_bytes + submission.record.len();
+        if self.pending.len() >= self.bounds.messages || bytes > self.bounds.bytes {
+            return Err(Overloaded { retry_after_ms: 1000 });
+        }
+        self.pending_bytes = bytes;
+        self.pending.push_back(Pending { submission, on_placed });
+        Ok(())
+    }
+
+    /// What to append next. The messages stay here until [`settle`](Self::settle): an epoch that opens meanwhile may put
+    /// older messages in front of them.
+    pub(super) fn next(&mut self, now: UnixMillis) -> Next {
+        let oldest = now.saturating_sub(u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap_or(u64::MAX));
+        self.drop_settled_offers(oldest);
+        if !self.offers.is_empty() {
+            return if Instant::now() < self.hold_until {
+                Next::Wait(self.hold_until)
+            } else {
+                self.next_offers(oldest)
+            };
+        }
+        if self.pending.is_empty() || self.is_full_of_unconfirmed() {
+            return Next::Idle;
+        }
+        let mut bytes = 0;
+        let fits = |pending: &&Pending| {
+            bytes += pending.submission.record.len();
+            bytes <= BATCH_BYTES || bytes == pending.submission.record.len()
+        };
+        let batch = self.pending.iter().take(BATCH_MESSAGES).take_while(fits);
+        Next::Append(AppendBatch { submissions: batch.map(|p| p.submission.clone()).collect(), origin: Origin::New })
+    }
+
+    /// Unconfirmed messages are held in memory too: a subscriber that gets nothing must not pile them up.
+    fn is_full_of_unconfirmed(&self) -> bool {
+        self.unconfirmed.len() >= self.bounds.messages || self.unconfirmed.bytes() >= self.bounds.bytes
+    }
+
+    /// Drops offers in front that are back in the log, or too old to be recognised as repetitions.
+    fn drop_settled_offers(&mut self, oldest: UnixMillis) {
+        while let Some(offer) = self.offers.front() {
+            if self.missing.contains(&offer.seq()) && offer.at() >= oldest {
+                return;
+            }
+            self.missing.remove(&offer.seq());
+            self.offers.pop_front();
+        }
+    }
+
+    /// An offer that is too old stays until it comes to the front: after a second loss it may stand behind younger ones.
+    fn next_offers(&mut self, oldest: UnixMillis) -> Next {
+        let (mut submissions, mut bytes) = (Vec::new(), 0);
+        let wanted = |offer: &&Offer| self.missing.contains(&offer.seq()) && offer.at() >= oldest;
+        for offer in self.offers.iter().filter(wanted) {
+            let Some(submission) = offer.submission() else {
+                // it can never be offered: look at the rest
+                self.missing.remove(&offer.seq());
+                return Next::Wait(Instant::now());
+            };
+            bytes += submission.record.len();
+            if submissions.len() >= BATCH_MESSAGES || (bytes > BATCH_BYTES && !submissions.is_empty()) {
+                break;
+            }
+            submissions.push(submission);
+        }
+        self.in_flight = submissions.iter().map(|submission| submission.was).collect();
+        Next::Append(AppendBatch { submissions, origin: Origin::Lost })
+    }
+
+    /// Ends a batch. Returns the callbacks to run, with the placement for each; None if no placement stands.
+    ///
+    /// A place that an epoch opened meanwhile has cut off does not stand: its message and all behind it stay queued.
+    pub(super) fn settle(
+        &mut self,
+        batch: AppendBatch,
+        placements: &[Placement],
+    ) -> Option<Vec<(OnPlaced, Placement)>> {
+        self.in_flight.clear();
+        let survivors = placements.iter().take_while(|p| sequencer::survives(p.seq, &self.markers)).count();
+        let (standing, lost) = placements.split_at_checked(survivors)?;
+        let settled = match batch.origin {
+            Origin::New => self.settle_new(standing, lost),
+            Origin::Lost => {
+                for (submission, placement) in batch.submissions.into_iter().zip(standing) {
+                    self.missing.remove(&submission.was);
+                    self.hold(placement.seq, submission);
+                }
+                Vec::new()
+            }
+        };
+        (survivors > 0).then_some(settled)
+    }
+
+    fn settle_new(&mut self, standing: &[Placement], lost: &[Placement]) -> Vec<(OnPlaced, Placement)> {
+        let mut settled = Vec::with_capacity(standing.len());
+        for placement in standing {
+            let Some(Pending { submission, on_placed }) = self.pending.pop_front() else { break };
+            self.pending_bytes -= submission.record.len();
+            self.hold(placement.seq, submission);
+            settled.push((on_placed, *placement));
+        }
+        for (pending, placement) in self.pending.iter_mut().zip(lost) {
+            // other instances may have shown it there
+            pending.submission.was = placement.seq;
+        }
+        settled
+    }
+
+    /// Ends a batch that may not be in the log.
+    pub(super) fn append_failed(&mut self) {
+        self.in_flight.clear();
+    }
+
+    /// Keeps a message until the channel has shown it.
+    fn hold(&mut self, seq: Seq, submission: Submission) {
+        if seq > self.applied {
+            self.unconfirmed.hold(seq, submission);
+        }
+    }
+
+    /// The ring has everything up to here. True: the publisher had to wait for that.
+    pub(super) fn confirm(&mut self, seq: Seq) -> bool {
+        let full = self.is_full_of_unconfirmed();
+        self.applied = seq;
+        self.unconfirmed.confirm(seq);
+        full && !self.is_full_of_unconfirmed()
+    }
+
+    /// A lost message is back in the log. If another instance brought it back, it may bring the rest too: wait for that.
+    pub(super) fn returned(&mut self, was: Seq) {
+        if self.missing.remove(&was) && !self.in_flight.contains(&was) {
+            self.hold_until = Instant::now() + self.bounds.jitter.mul_f64(rand::random_range(0.5..1.0));
+        }
+    }
+
+    /// An epoch has opened, and the log has lost these entries of the ring. They and the lost unconfirmed messages go to
+    /// the front, before what an earlier epoch took. Returns how many messages that are.
+    pub(super) fn lose(&mut self, marker: Marker, entries: Vec<Arc<Entry>>) -> usize {
+        let unconfirmed = self.unconfirmed.take_above(marker.cut).map(Offer::Unconfirmed);
+        let lost: Vec<_> = entries.into_iter().filter_map(Offer::from_ring).chain(unconfirmed).collect();
+        let count = lost.len();
+        for offer in lost.into_iter().rev() {
+            self.missing.insert(offer.seq());
+            self.offers.push_front(offer);
+        }
+        if count > 0 {
+            self.hold_until = Instant::now() + self.bounds.jitter.mul_f64(rand::random_range(0.0..1.0));
+        }
+        self.markers.push_back(marker);
+        if self.markers.len() > MARKERS {
+            self.markers.pop_front();
+        }
+        count
+    }
+}
+
+impl fmt::Debug for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublishQueue")
+            .field("pending", &self.pending.len())
+            .field("missing", &self.missing.len())
+            .field("unconfirmed", &self.unconfirmed.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

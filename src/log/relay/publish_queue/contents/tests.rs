@@ -1,0 +1,148 @@
+use std::time::Duration;
+
+use super::*;
+
+const NOW: UnixMillis = 1_000_000;
+
+fn empty() -> Contents {
+    Contents::new(Bounds { messages: 1000, bytes: 1 << 20, jitter: Duration::ZERO })
+}
+
+fn submission(id: u64, size: usize) -> Submission {
+    let record = format!(r#"{{"room":"a","id":"{id}","from":{{"id":"u"}},"at":1,"body":"{}"}}"#, "x".repeat(size));
+    Submission { key: format!("u:{id}").into(), record: record.into(), was: 0, at: NOW }
+}
+
+/// Messages `1..=count`, accepted at `at`, with the places `101..`; the channel has shown none of them.
+fn placed(count: u64, at: UnixMillis) -> Contents {
+    let mut contents = empty();
+    for id in 1..=count {
+        contents.push(Submission { at, ..submission(id, 0) }, Box::new(|_| ())).unwrap();
+    }
+    let batch = batch(&mut contents);
+    let placements: Vec<_> = (1..=count).map(|id| Placement { seq: 100 + id, duplicate: false }).collect();
+    assert_eq!(contents.settle(batch, &placements).unwrap().len(), placements.len());
+    contents
+}
+
+fn batch(contents: &mut Contents) -> AppendBatch {
+    match contents.next(NOW) {
+        Next::Append(batch) => batch,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn former(batch: &AppendBatch) -> Vec<Seq> {
+    batch.submissions.iter().map(|submission| submission.was).collect()
+}
+
+const LOST: Marker = Marker { base: 1000, cut: 100, low: 100 };
+
+#[test]
+fn a_batch_has_bounds_but_takes_a_large_message_alone() {
+    let mut contents = empty();
+    for (id, size) in [(1, 200 * 1024), (2, 100 * 1024), (3, 300 * 1024)] {
+        contents.push(submission(id, size), Box::new(|_| ())).unwrap();
+    }
+    assert_eq!(batch(&mut contents).submissions.len(), 1);
+    assert!(contents.push(submission(4, 500 * 1024), Box::new(|_| ())).is_err(), "too many bytes");
+    for _ in 4..=1000 {
+        contents.push(submission(4, 0), Box::new(|_| ())).unwrap();
+    }
+    assert!(contents.push(submission(4, 0), Box::new(|_| ())).is_err(), "too many messages");
+}
+
+#[test]
+fn a_message_placed_and_lost_goes_before_anything_new() {
+    let mut contents = placed(3, NOW);
+    contents.push(submission(9, 0), Box::new(|_| ())).unwrap();
+    assert_eq!(contents.lose(Marker { cut: 101, ..LOST }, Vec::new()), 2);
+    assert_eq!(former(&batch(&mut contents)), [102, 103]);
+}
+
+#[test]
+fn a_message_that_another_instance_brought_back_is_not_offered_again() {
+    let mut contents = placed(3, NOW);
+    contents.lose(LOST, Vec::new());
+    contents.returned(101);
+    contents.returned(103);
+    assert_eq!(former(&batch(&mut contents)), [102]);
+    contents.append_failed();
+    contents.returned(102);
+    assert!(matches!(contents.next(NOW), Next::Idle));
+    assert_eq!(contents.waiting(), 0);
+}
+
+#[test]
+fn a_message_older_than_the_dedupe_window_is_not_offered() {
+    let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap();
+    let mut contents = placed(1, NOW - window - 1);
+    contents.lose(LOST, Vec::new());
+    assert!(matches!(contents.next(NOW), Next::Idle));
+}
+
+#[test]
+fn an_old_message_is_not_offered_behind_a_younger_one() {
+    let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap();
+    let mut contents = placed(1, NOW - window - 1);
+    contents.push(submission(2, 0), Box::new(|_| ())).unwrap();
+    let in_flight = batch(&mut contents);
+    contents.lose(LOST, Vec::new());
+    contents.settle(in_flight, &[Placement { seq: 1001, duplicate: false }]);
+    contents.lose(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
+    assert_eq!(former(&batch(&mut contents)), [1001]);
+}
+
+#[test]
+fn a_message_placed_twice_is_held_once() {
+    let mut contents = empty();
+    let (first, again) = (submission(1, 0), submission(1, 1000));
+    for submission in [first.clone(), again] {
+        contents.push(submission, Box::new(|_| ())).unwrap();
+    }
+    let in_flight = batch(&mut contents);
+    let placements = [false, true].map(|duplicate| Placement { seq: 101, duplicate });
+    assert_eq!(contents.settle(in_flight, &placements).unwrap().len(), 2);
+    assert_eq!((contents.unconfirmed.len(), contents.unconfirmed.bytes()), (1, first.record.len()));
+    contents.confirm(101);
+    assert_eq!((contents.unconfirmed.len(), contents.unconfirmed.bytes()), (0, 0));
+}
+
+#[test]
+fn unconfirmed_messages_are_bounded_in_bytes_too() {
+    let mut contents = empty();
+    let mut seq = 100;
+    while let Next::Append(batch) = {
+        contents.push(submission(seq, 100 * 1024), Box::new(|_| ())).unwrap();
+        contents.next(NOW)
+    } {
+        seq += 1;
+        contents.settle(batch, &[Placement { seq, duplicate: false }]);
+    }
+    assert_eq!((seq, contents.backlog()), (111, 1), "11 of 100 KiB reach the bound of 1 MiB");
+    assert!(contents.confirm(105), "the publisher has waited for that");
+    assert!(matches!(contents.next(NOW), Next::Append(_)));
+}
+
+#[test]
+fn a_message_whose_place_is_lost_before_the_reply_stays_queued() {
+    let mut contents = empty();
+    for id in 1..=2 {
+        contents.push(submission(id, 0), Box::new(|_| ())).unwrap();
+    }
+    let in_flight = batch(&mut contents);
+    contents.lose(Marker { cut: 101, ..LOST }, Vec::new());
+    let placements = [101, 102].map(|seq| Placement { seq, duplicate: false });
+    assert_eq!(contents.settle(in_flight, &placements).unwrap().len(), 1);
+    assert_eq!(former(&batch(&mut contents)), [102]);
+}
+
+#[test]
+fn a_message_lost_twice_goes_behind_one_lost_later() {
+    let mut contents = placed(3, NOW);
+    contents.lose(LOST, Vec::new());
+    let in_flight = batch(&mut contents);
+    contents.settle(in_flight, &[Placement { seq: 1001, duplicate: false }]);
+    contents.lose(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
+    assert_eq!(former(&batch(&mut contents)), [1001, 102, 103]);
+}

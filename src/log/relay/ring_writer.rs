@@ -1,0 +1,274 @@
+//! Applies entries of the log to the ring, whether they come through the channel or from a sync.
+
+use std::sync::Arc;
+
+use hubbub_lifecycle::clock::unix_millis;
+use hubbub_lifecycle::metric::{self, RELAY_DUPLICATES, RELAY_EPOCHS, RELAY_GAPS, RELAY_HOLES, RELAY_REOFFERED};
+use hubbub_protocol::{DEDUPE_WINDOW, Seq};
+use metrics::{Counter, counter};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::publish_queue::{Change, PublishQueue};
+use crate::{
+    backend::{LogEntry, Snapshot, SyncRequest},
+    ring::{Draft, Hole, Marker, Ring},
+    sequencer::{self, Step},
+    wire::Messages,
+};
+
+/// Upper bound for the entries of one sync.
+const SYNC_LIMIT: usize = 1000;
+
+/// How much younger than the dedupe window a message must be before its return is promised to clients. Covers the time
+/// between the promise and the offer, and clocks that differ.
+const PROMISE_MARGIN_MS: u64 = 10_000;
+
+/// The one writer of the ring. It takes the ring's lock and the queue's lock one after the other, never together.
+pub(crate) struct RingWriter {
+    ring: Arc<Ring>,
+    queue: Arc<PublishQueue>,
+    /// Base of the last marker applied. Moves after the queue has the messages that the marker took.
+    epoch: watch::Sender<Seq>,
+    /// The epoch of the last snapshot, and the last `seq` applied when it was first seen: entries applied after that
+    /// were read when the epoch was open already, so the log has them.
+    latest_epoch: (Seq, Seq),
+    /// The ring has been filled from the log.
+    filled: bool,
+    /// The `seq` after which a gap was found last. Every batch behind a gap finds the same one.
+    gap: Seq,
+    gaps: Counter,
+    holes: Counter,
+    duplicates: Counter,
+    epochs: Counter,
+    reoffered: Counter,
+}
+
+impl RingWriter {
+    pub(crate) fn new(ring: Arc<Ring>, queue: Arc<PublishQueue>) -> Self {
+        Self {
+            ring,
+            queue,
+            epoch: watch::Sender::new(0),
+            latest_epoch: (0, 0),
+            filled: false,
+            gap: 0,
+            gaps: counter!(RELAY_GAPS),
+            holes: counter!(RELAY_HOLES),
+            duplicates: counter!(RELAY_DUPLICATES),
+            epochs: counter!(RELAY_EPOCHS),
+            reoffered: counter!(RELAY_REOFFERED),
+        }
+    }
+
+    /// The epoch to append in; 0 before the first is known.
+    pub(crate) fn epoch(&self) -> watch::Receiver<Seq> {
+        self.epoch.subscribe()
+    }
+
+    /// The last `seq` applied.
+    pub(crate) fn applied(&self) -> Seq {
+        self.ring.applied().0
+    }
+
+    /// The next sync, beginning after what has been applied.
+    pub(crate) fn sync_request(&self) -> SyncRequest {
+        let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap_or(u64::MAX);
+        let young = unix_millis().saturating_sub(window.saturating_sub(PROMISE_MARGIN_MS));
+        let (after, low) = self.ring.bounds(young);
+        SyncRequest { after, low, limit: SYNC_LIMIT }
+    }
+
+    /// Applies messages from the channel. False: the log must be read first, since something is missing before them.
+    #[must_use]
+    pub(crate) fn apply_messages(&mut self, messages: Messages<'_>) -> bool {
+        let (last, epoch) = self.ring.applied();
+        // late messages of an epoch that is over, even if its successor's marker has not been applied yet
+        if messages.epoch < epoch.max(self.latest_epoch.0) {
+            return true;
+        }
+        if messages.epoch > epoch || messages.first > last + 1 {
+            if messages.epoch == epoch && self.gap != last {
+                self.gap = last;
+                self.gaps.increment(1);
+            }
+            return false;
+        }
+        self.apply(messages.iter().map(|(seq, was, record)| Draft::message(seq, was, record)));
+        true
+    }
+
+    /// Applies a snapshot. True: this instance now has everything that the log had.
+    pub(crate) fn apply_snapshot(&mut self, snapshot: &Snapshot) -> bool {
+        let (last, _) = self.ring.applied();
+        if self.latest_epoch.0 != snapshot.base {
+            self.latest_epoch = (snapshot.base, last);
+        }
+        let first = snapshot.entries.first().map(LogEntry::seq);
+        // the log was trimmed past these; one that a later marker has cut off is left to that marker
+        let trimmed = |marker: &&Marker| marker.base > last && Some(marker.base) < first;
+        let stands = |marker: &&Marker| sequencer::survives(marker.base, &snapshot.markers);
+        let mut markers = snapshot.markers.iter().filter(trimmed).filter(stands);
+        let entries = snapshot.entries.iter().map(Draft::from);
+        if last == 0 {
+            if let Some(open) = markers.next_back() {
+                self.ring.write().adopt_epoch(open.base);
+                self.epoch.send_replace(open.base);
+            }
+            self.apply(entries);
+        } else {
+            self.apply(markers.copied().map(Draft::from).chain(entries));
+        }
+        let (last, _) = self.ring.applied();
+        if first.is_none() && last < snapshot.seq {
+            error!(last, log.seq = snapshot.seq, "the log claims more entries than it returns");
+        }
+        let at_end = first.is_none() || last >= snapshot.seq;
+        if at_end && !self.filled {
+            self.filled = true;
+            self.ring.write().begin_here();
+            info!(log.seq = last, "the ring is filled from the log");
+        }
+        at_end
+    }
+
+    fn apply<'a>(&mut self, drafts: impl Iterator<Item = Draft<'a>>) {
+        let drafts = self.in_sequence(drafts);
+        if drafts.is_empty() {
+            return;
+        }
+        let (mut changes, now) = (Vec::new(), unix_millis());
+        let mut ring = self.ring.write();
+        for draft in drafts {
+            match draft {
+                Draft::Message(message) => {
+                    changes.extend((message.was != 0).then_some(Change::Returned(message.was)));
+                    ring.push_message(message, now);
+                }
+                Draft::Hole(hole) => ring.push_hole(hole),
+                Draft::Marker { marker, hole } => {
+                    let applied = ring.last();
+                    let lost = ring.push_marker(marker, hole, self.latest_epoch.1);
+                    changes.push(Change::EpochOpened { applied, marker, lost });
+                }
+            }
+        }
+        let last = ring.last();
+        if self.filled {
+            ring.commit();
+        } else {
+            drop(ring);
+        }
+        for (marker, lost) in self.queue.apply(changes, last) {
+            self.epochs.increment(1);
+            self.reoffered.increment(metric::count(lost));
+            info!(log.base = marker.base, log.cut = marker.cut, log.lost = lost, "a new epoch of the log");
+            self.epoch.send_replace(marker.base);
+        }
+    }
+
+    /// Drops entries that have been applied before, and puts holes where something can never be had. All of it without
+    /// the ring's lock: nobody else moves the ring.
+    fn in_sequence<'a>(&self, drafts: impl Iterator<Item = Draft<'a>>) -> Vec<Draft<'a>> {
+        let (mut last, _) = self.ring.applied();
+        let mut sequence = Vec::with_capacity(drafts.size_hint().0);
+        for mut draft in drafts {
+            let place = draft.place();
+            match sequencer::step(last, place) {
+                Step::Repeat => {
+                    self.duplicates.increment(1);
+                    continue;
+                }
+                Step::Gap { hole } => {
+                    self.report_hole(hole);
+                    sequence.push(Draft::Hole(Hole::up_to(hole)));
+                    last = hole;
+                }
+                Step::Next => (),
+            }
+            if let Draft::Marker { marker, hole } = &mut draft
+                && marker.leaves_hole_after(last)
+            {
+                self.report_hole(marker.low);
+                *hole = Some(Hole::up_to(marker.base - 1));
+            }
+            last = place.seq();
+            sequence.push(draft);
+        }
+        sequence
+    }
+
+    fn report_hole(&self, hole: Seq) {
+        self.holes.increment(1);
+        warn!(hole, "a part of the log is gone: connections are reset");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+    use crate::{relay::publish_queue::Bounds, ring::Retention, wire};
+
+    fn writer() -> RingWriter {
+        let bounds = Bounds { messages: 10, bytes: 1000, jitter: std::time::Duration::ZERO };
+        RingWriter::new(Arc::new(Ring::new(Retention::default())), Arc::new(PublishQueue::new(bounds)))
+    }
+
+    fn push(writer: &mut RingWriter, first: Seq) -> bool {
+        let payload = format!("1 messages 100 {first} 1\n0 {{}}\n");
+        let Some(wire::Payload::Messages(messages)) = wire::parse(payload.as_bytes()) else { panic!("no messages") };
+        writer.apply_messages(messages)
+    }
+
+    fn snapshot(entries: Vec<LogEntry>) -> Snapshot {
+        let markers = vec![Marker { base: 100, cut: 0, low: 100 }];
+        Snapshot { base: 100, seq: entries.last().map_or(0, LogEntry::seq), markers, entries }
+    }
+
+    #[test]
+    fn a_gap_counts_once_however_many_batches_follow_it_and_so_does_each_hole() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let count = |name: &str| {
+            let page = recorder.handle().render();
+            page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok()).unwrap()
+        };
+        metrics::with_local_recorder(&recorder, || {
+            let mut writer = writer();
+            let message = |seq| LogEntry::Message { seq, was: 0, record: "{}".into() };
+            let opened = LogEntry::Marker(Marker { base: 100, cut: 0, low: 100 });
+            assert!(writer.apply_snapshot(&snapshot(vec![opened, message(101)])));
+            for first in [103, 104, 105] {
+                assert!(!push(&mut writer, first));
+            }
+            assert_eq!((count(RELAY_GAPS), count(RELAY_HOLES)), (1, 0));
+            assert!(writer.apply_snapshot(&snapshot((102..=105).map(message).collect())));
+            assert!(push(&mut writer, 106));
+            assert!(!push(&mut writer, 108));
+            assert_eq!((count(RELAY_GAPS), count(RELAY_HOLES)), (2, 0));
+            // the log has been trimmed past this instance
+            assert!(writer.apply_snapshot(&snapshot(vec![message(108)])));
+            assert_eq!((count(RELAY_GAPS), count(RELAY_HOLES)), (2, 1));
+            // the next epoch claims that messages which others have read are gone for good
+            let lost = LogEntry::Marker(Marker { base: 200, cut: 108, low: 150 });
+            assert!(writer.apply_snapshot(&snapshot(vec![lost])));
+            assert_eq!((count(RELAY_GAPS), count(RELAY_HOLES)), (2, 2));
+        });
+    }
+
+    #[test]
+    fn the_epoch_moves_after_the_queue_has_the_messages_that_the_marker_took() {
+        let mut writer = writer();
+        let epoch = writer.epoch();
+        let record = r#"{"room":"a","id":"m","from":{"id":"u"},"at":1}"#;
+        let message = LogEntry::Message { seq: 101, was: 0, record: record.into() };
+        let opened = |base, cut| LogEntry::Marker(Marker { base, cut, low: 100 });
+        assert!(writer.apply_snapshot(&snapshot(vec![opened(100, 0), message])));
+        assert_eq!((*epoch.borrow(), writer.queue.waiting()), (100, 0));
+        let flushed = Snapshot { base: 200, ..snapshot(vec![opened(200, 100)]) };
+        assert!(writer.apply_snapshot(&flushed));
+        assert_eq!((*epoch.borrow(), writer.queue.waiting()), (200, 1));
+        assert_eq!(writer.queue.offers()[0].was, 101);
+    }
+}
