@@ -4,9 +4,7 @@ import { App } from '@/app/app'
 import { ChatContext } from '@/app/chat'
 import { startRoute } from '@/app/route'
 import { Store } from '@/app/store'
-import { Chat } from '@/lib/chat'
-import { DEFAULT_ROOM } from '@/lib/protocol'
-import { Storage } from '@/lib/storage'
+import { Chat, DEFAULT_ROOM, Storage } from 'hubbub-client'
 import './styles.css'
 
 const storage = new Storage(() => localStorage)

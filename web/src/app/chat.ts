@@ -1,7 +1,5 @@
 import { createContext, use, useSyncExternalStore } from 'react'
-import type { Chat as Client } from '@/lib/chat'
-import type { Snapshot } from '@/lib/snapshot'
-import type { Storage } from '@/lib/storage'
+import type { Chat as Client, Snapshot, Storage } from 'hubbub-client'
 import type { Store } from './store'
 
 export type Chat = { client: Client; store: Store; storage: Storage }

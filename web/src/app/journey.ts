@@ -1,4 +1,4 @@
-import type { Hops } from '@/lib/hops'
+import type { Hops } from 'hubbub-client'
 
 /** Where something happens to a message. */
 export const PLACES = ['browser', 'instance', 'log'] as const

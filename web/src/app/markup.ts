@@ -1,4 +1,4 @@
-import { splitLinks, type Piece as Linked } from '@/lib/links'
+import { splitLinks, type Piece as Linked } from './links'
 
 /** Part of a line: text, an address, or code. */
 export type Piece = Linked & { isCode?: true }

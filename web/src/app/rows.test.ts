@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest'
-import { BOB, ME, message } from '@/lib/fake'
-import type { Message } from '@/lib/protocol'
-import { Room } from '@/lib/room'
+import type { Message } from 'hubbub-client'
+import { BOB, ME, message, Room } from 'hubbub-client/fake'
 import { Rows, type Row } from './rows'
 
 const NOON = new Date(2026, 5, 1, 12).getTime()

@@ -1,7 +1,4 @@
-import type { Hops, Traced } from '@/lib/hops'
-import type { Entry } from '@/lib/outbox'
-import { keyOf, type User } from '@/lib/protocol'
-import type { RoomView } from '@/lib/room'
+import { keyOf, type Entry, type Hops, type RoomView, type Traced, type User } from 'hubbub-client'
 import { isSameDay } from './clock'
 
 const GROUP_MS = 5 * 60_000

@@ -1,6 +1,6 @@
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { useCallback, useEffect, useLayoutEffect, useRef, useState, type RefObject } from 'react'
-import type { RoomView } from '@/lib/room'
+import type { RoomView } from 'hubbub-client'
 import { useChat } from './chat'
 import type { Row } from './rows'
 

@@ -1,5 +1,4 @@
-import type { Chat as Client } from '@/lib/chat'
-import type { Snapshot } from '@/lib/snapshot'
+import type { Chat as Client, Snapshot } from 'hubbub-client'
 
 /** Longer than a frame: hidden pages get no frames, and the title shall count on. */
 const HIDDEN_MS = 250

@@ -1,8 +1,7 @@
 import { useEffect, useEffectEvent, useRef, useState } from 'react'
 import { useSnapshot } from '@/app/chat'
 import { isVisible, shownName, UNSEEN } from '@/app/markup'
-import type { Message } from '@/lib/protocol'
-import type { RoomView } from '@/lib/room'
+import type { Message, RoomView } from 'hubbub-client'
 
 const INTERVAL_MS = 3000
 /** Nobody can stop what is read out: of a longer message only the beginning is. */

@@ -3,9 +3,7 @@ import { useChat, useSnapshot } from '@/app/chat'
 import { useNow } from '@/app/clock'
 import { hasFinePointer } from '@/app/focus'
 import { COMPOSER_ID } from '@/app/shortcuts'
-import type { Hold } from '@/lib/courier'
-import { bodyFault } from '@/lib/protocol'
-import { isString } from '@/lib/storage'
+import { bodyFault, type Hold } from 'hubbub-client'
 import { cn } from './cn'
 import { EmojiButton } from './emoji-button'
 import { ArrowUpIcon } from './icons'
@@ -139,6 +137,10 @@ function HoldNote({ hold: { reason, until } }: { hold: Hold }) {
       <span aria-hidden="true">in {seconds} s.</span>
     </p>
   )
+}
+
+function isString(value: unknown): value is string {
+  return typeof value === 'string'
 }
 
 /** The text that waits in a room to be sent, kept over reloads. */

@@ -1,6 +1,6 @@
 import { useState } from 'react'
 import { goTo, roomMeant } from '@/app/route'
-import { roomFault } from '@/lib/protocol'
+import { roomFault } from 'hubbub-client'
 import { PlusIcon } from './icons'
 import { Button } from './ui/button'
 import { Field } from './ui/field'

@@ -2,7 +2,7 @@ import type { ReactNode } from 'react'
 import { useChat } from '@/app/chat'
 import { HEAD_PX } from '@/app/scroll'
 import { LOG_ID } from '@/app/shortcuts'
-import type { RoomView } from '@/lib/room'
+import type { RoomView } from 'hubbub-client'
 import { Button } from './ui/button'
 import { Skeleton } from './ui/skeleton'
 

@@ -1,7 +1,7 @@
 import { useId, useState, type ToggleEvent } from 'react'
 import { useSnapshot } from '@/app/chat'
 import { useOutage } from '@/app/outage'
-import type { Snapshot } from '@/lib/snapshot'
+import type { Snapshot } from 'hubbub-client'
 import { cn } from './cn'
 
 const NUMBER = new Intl.NumberFormat('en-GB')

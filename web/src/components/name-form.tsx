@@ -1,5 +1,5 @@
 import { useState, type ReactNode } from 'react'
-import { nameFault } from '@/lib/protocol'
+import { nameFault } from 'hubbub-client'
 import { Field } from './ui/field'
 
 type NameFormProps = { name: string; onName: (name: string) => void; children: ReactNode }

@@ -1,6 +1,6 @@
 import { useMemo } from 'react'
 import { useNow } from '@/app/clock'
-import type { Message } from '@/lib/protocol'
+import type { Message } from 'hubbub-client'
 
 const MINUTES = 30
 const MINUTE_MS = 60_000

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { splitLinks } from './links.ts'
+import { splitLinks } from './links'
 
 function hrefs(text: string): (string | undefined)[] {
   return splitLinks(text).map(({ href }) => href)

@@ -6,6 +6,8 @@ import { LIMITS, type ClientFrame, type Message, type ServerFrame, type Welcome 
 import { memoryStorage, Storage } from './storage.ts'
 import type { Locks } from './tab.ts'
 
+export { Room } from './room.ts'
+
 export const ME = { id: 'me', name: 'Ann' }
 export const BOB = { id: 'bob', name: 'Bob' }
 

@@ -81,7 +81,3 @@ export function memoryStorage(): Storage {
   }
   return new Storage(() => area)
 }
-
-export function isString(value: unknown): value is string {
-  return typeof value === 'string'
-}
