@@ -1,5 +1,5 @@
 import { useEffect } from 'react'
-import { useSnapshot } from './chat'
+import { useSnapshot } from '@/state/chat'
 
 /** Names the room in the title of the page, after the number of unread messages, which the icon of the page shows too. */
 export function useTitle() {
