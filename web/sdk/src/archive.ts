@@ -4,7 +4,7 @@ import type { Room } from './room.ts'
 /** How many pages of history are loaded in a row: to close the gap that a reset leaves, or back to what was read. */
 const PAGES = 4
 
-export type ArchiveOptions = {
+type ArchiveOptions = {
   history: History
   /** Loading began, or ended. */
   onChange: (room: Room) => void

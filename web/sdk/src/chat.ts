@@ -35,20 +35,20 @@ export class Chat {
 
   constructor(options: ChatOptions) {
     this.#profile = new Profile(options.storage)
-    for (const name of this.#profile.rooms.slice(0, LIMITS.rooms)) this.#rooms.set(name, this.#known(name))
+    for (const name of this.#profile.rooms.slice(0, LIMITS.rooms)) this.#rooms.set(name, this.#makeRoom(name))
     this.#client = new Client({ ...options, name: this.#profile.name ?? '', rooms: this.#rooms.keys() })
     this.#archive = new Archive({
       history: (room, range) => this.#client.history(room, range),
       onChange: (room) => this.#showLoading(room),
     })
-    this.#hear(this.#client)
+    this.#subscribeTo(this.#client)
     this.#unwatch = this.#profile.watch(
       () => this.#followName(),
       (room) => this.#followRoom(room),
     )
   }
 
-  /** Says goodbye, for good. What is unsent stays in the storage. */
+  /** Closes the connection for good. Unsent messages stay in the storage. */
   close() {
     this.#unwatch()
     this.#profile.flush()
@@ -90,7 +90,7 @@ export class Chat {
   rename(name: string) {
     this.#profile.name = name.trim()
     this.#problem = undefined
-    this.#become(name.trim())
+    this.#useName(name.trim())
   }
 
   /** Shows a room and joins it if need be. Says whether that can be. */
@@ -101,16 +101,16 @@ export class Chat {
     this.#isReading = false
     room.divider = undefined
     room.divide(this.#client.user)
-    this.#touch(room)
+    this.#changed(room)
     this.#connect()
     // the others may take long
-    if (this.#hears(room)) this.#load([room])
+    if (this.#isReceiving(room)) this.#load([room])
     return true
   }
 
   leave(name: string) {
     this.#profile.leave(name)
-    this.#drop(name)
+    this.#removeRoom(name)
   }
 
   /** Whether the person has the end of the active room in view. */
@@ -118,8 +118,8 @@ export class Chat {
     if (this.#isReading === isReading) return
     this.#isReading = isReading
     if (!this.#active || !isReading) return
-    this.#read(this.#active)
-    this.#touch(this.#active)
+    this.#markRead(this.#active)
+    this.#changed(this.#active)
   }
 
   get isOutboxFull(): boolean {
@@ -144,7 +144,7 @@ export class Chat {
 
   async loadOlder(name: string) {
     const room = this.#rooms.get(name)
-    if (!room || (room.history === 'unloaded' && !this.#hears(room))) return
+    if (!room || (room.history === 'unloaded' && !this.#isReceiving(room))) return
     await this.#archive.loadOlder(room)
   }
 
@@ -152,29 +152,29 @@ export class Chat {
     const room = this.#rooms.get(name)
     if (!room) return
     room.hasGap = false
-    this.#touch(room)
+    this.#changed(room)
   }
 
   /** Shows the person what went wrong. */
   report(problem: string) {
     this.#problem = problem
-    this.#touch()
+    this.#changed()
   }
 
   dismissProblem() {
     this.#problem = undefined
-    this.#touch()
+    this.#changed()
   }
 
-  #hear(client: Client) {
+  #subscribeTo(client: Client) {
     client.on('link', (link) => this.#showLink(link))
     client.on('welcome', (welcome) => this.#welcome(welcome))
-    client.on('message', (message) => this.#take(message))
-    client.on('sent', (receipt) => this.#settle(receipt))
+    client.on('message', (message) => this.#receive(message))
+    client.on('sent', (receipt) => this.#placeOwn(receipt))
     client.on('ack', (ack) => this.#trace(ack))
     client.on('outbox', (rooms) => this.#showUnsent(rooms))
-    client.on('hold', () => this.#touch())
-    client.on('heartbeat', () => this.#touch())
+    client.on('hold', () => this.#changed())
+    client.on('heartbeat', () => this.#changed())
     client.on('joined', () => this.#loadDue())
     client.on('typing', ({ room, from }) => this.#showTyping(room, from))
     client.on('reset', ({ from, seq }) => this.#reset(Math.min(from ?? seq, seq)))
@@ -182,11 +182,11 @@ export class Chat {
     client.on('unkept', () => this.report(UNKEPT))
     client.on('relay', (relay) => {
       this.#relay = relay
-      this.#touch()
+      this.#changed()
     })
     client.on('count', (count) => {
       this.#count = count
-      this.#touch()
+      this.#changed()
     })
   }
 
@@ -203,63 +203,63 @@ export class Chat {
     } else {
       this.#outageSince ??= Date.now()
     }
-    this.#touch()
+    this.#changed()
   }
 
   #welcome({ count, relay, instance, connection, version }: Welcome) {
     this.#count = count
     this.#relay = relay
     this.#server = { instance, connection, version }
-    this.#touch(...this.#rooms.values())
+    this.#changed(...this.#rooms.values())
   }
 
-  #take(message: Message) {
+  #receive(message: Message) {
     const room = this.#rooms.get(message.room)
     if (!room) return
     const isNew = room.append(message)
     if (message.from.id === this.#client.user?.id) room.timeline.trace(message.seq, { shownAt: Date.now() })
-    this.#touch(room)
+    this.#changed(room)
     if (!isNew) return
     if (room === this.#active) {
-      if (this.#isReading) this.#read(room)
+      if (this.#isReading) this.#markRead(room)
       else room.divide(this.#client.user)
     }
     room.trim(room !== this.#active ? 'elsewhere' : this.#isReading ? 'end' : 'further up')
   }
 
   /** Puts one's own message in its place as soon as that is known. */
-  #settle({ id, room: name, body, seq, ack, sentAt }: Receipt) {
+  #placeOwn({ id, room: name, body, seq, ack, sentAt }: Receipt) {
     const room = this.#rooms.get(name)
     const { user } = this.#client
     if (!room || !user) return
     if (ack) room.append({ seq, room: name, id, from: user, body, at: ack.accepted_at })
     if (sentAt !== undefined) room.timeline.trace(seq, { sentAt })
-    this.#touch(room)
+    this.#changed(room)
   }
 
   #trace(ack: Ack) {
-    this.#touch([...this.#rooms.values()].find(({ timeline }) => timeline.trace(ack.seq, ackHops(ack))))
+    this.#changed([...this.#rooms.values()].find(({ timeline }) => timeline.trace(ack.seq, ackHops(ack))))
   }
 
-  /** What came above this seq cannot be replayed. */
+  /** Messages above this seq cannot be replayed. */
   #reset(seq: number) {
     for (const room of this.#rooms.values()) room.markStale(seq)
-    this.#touch(...this.#rooms.values())
+    this.#changed(...this.#rooms.values())
     this.#loadDue()
   }
 
-  /** Whether all that is said in a room from now on comes: history that was loaded before would leave a hole. */
-  #hears({ name }: Room): boolean {
+  /** Whether every new message of a room is received. History that is loaded earlier would leave a hole. */
+  #isReceiving({ name }: Room): boolean {
     return this.#client.link.state === 'live' && this.#client.isIn(name)
   }
 
   /** Loads what is not loaded yet of the rooms whose new messages come, first of all the room in view. */
   #loadDue() {
-    const rooms = [...this.#rooms.values()].filter((room) => this.#hears(room))
+    const rooms = [...this.#rooms.values()].filter((room) => this.#isReceiving(room))
     this.#load(rooms.toSorted((a, b) => Number(b === this.#active) - Number(a === this.#active)))
   }
 
-  /** What was said in a room before its messages come here is not new to the person, what is said from then on is. */
+  /** Unread are the messages since the room's messages are received here. Earlier ones are not new to the person. */
   #load(rooms: readonly Room[]) {
     for (const room of rooms.filter(({ readSeq }) => readSeq === undefined)) {
       room.readTo(this.#client.cursor)
@@ -271,18 +271,18 @@ export class Chat {
   #showLoading(room: Room) {
     if (room === this.#active && room.history !== 'loading') {
       room.divide(this.#client.user)
-      if (this.#isReading) this.#read(room)
+      if (this.#isReading) this.#markRead(room)
     }
-    this.#touch(room)
+    this.#changed(room)
   }
 
   /** The client may have joined rooms for what another tab left unsent in them. */
   #showUnsent(rooms: readonly string[]) {
     const joined = rooms.filter((room) => this.#client.rooms.includes(room))
-    this.#touch(...joined.map((room) => this.#rooms.get(room) ?? this.#join(room)))
+    this.#changed(...joined.map((room) => this.#rooms.get(room) ?? this.#join(room)))
   }
 
-  #read(room: Room) {
+  #markRead(room: Room) {
     room.markRead(this.#client.user)
     this.#profile.read(room.name, room.readSeq)
   }
@@ -291,9 +291,9 @@ export class Chat {
     const room = this.#rooms.get(name)
     if (!room) return
     const forget = room.addTypists(users)
-    this.#touch(room)
+    this.#changed(room)
     setTimeout(() => {
-      if (forget()) this.#touch(room)
+      if (forget()) this.#changed(room)
     }, TYPING_MS)
   }
 
@@ -306,33 +306,33 @@ export class Chat {
       return undefined
     }
     this.#profile.join(name)
-    const room = this.#known(name)
+    const room = this.#makeRoom(name)
     this.#rooms.set(name, room)
     return room
   }
 
-  #known(name: string): Room {
+  #makeRoom(name: string): Room {
     return new Room(name, this.#profile.room(name)?.readSeq)
   }
 
-  #drop(name: string) {
+  #removeRoom(name: string) {
     const room = this.#rooms.get(name)
     if (!room) return
     this.#rooms.delete(name)
     if (this.#active === room) this.#active = undefined
     this.#client.leave(name)
-    this.#touch()
+    this.#changed()
   }
 
   /** Another tab has another name: so has this one. */
   #followName() {
     const { name } = this.#profile
-    if (name !== undefined && name !== this.#client.name) this.#become(name)
+    if (name !== undefined && name !== this.#client.name) this.#useName(name)
   }
 
-  #become(name: string) {
+  #useName(name: string) {
     this.#client.rename(name)
-    this.#touch()
+    this.#changed()
     this.#connect()
   }
 
@@ -340,13 +340,13 @@ export class Chat {
   #followRoom(name: string) {
     const known = this.#profile.room(name)
     if (!known && this.#client.unsent.some(({ room }) => room === name)) return
-    if (!known) return this.#drop(name)
+    if (!known) return this.#removeRoom(name)
     const room = this.#rooms.get(name) ?? this.#join(name)
     if (!room) return
     room.readTo(known.readSeq)
     // the other tab may have stored less than this one read: neither can know what the other is about to write
     if (room.readSeq !== known.readSeq) this.#profile.read(name, room.readSeq)
-    this.#touch(room)
+    this.#changed(room)
   }
 
   #view(room: Room): RoomView {
@@ -358,7 +358,7 @@ export class Chat {
     return view
   }
 
-  #touch(...rooms: (Room | undefined)[]) {
+  #changed(...rooms: (Room | undefined)[]) {
     for (const room of rooms) if (room) this.#views.delete(room)
     this.#snapshot = undefined
     for (const listener of this.#listeners) listener()

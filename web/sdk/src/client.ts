@@ -27,7 +27,7 @@ import { serverAt, type Server } from './server.ts'
 import { Session } from './session.ts'
 import { memoryStorage, type Storage } from './storage.ts'
 import { Tab, type Locks } from './tab.ts'
-import { followBrowser, isOnline } from './wake.ts'
+import { followBrowser, isOnline } from './browser.ts'
 
 export type ClientOptions = {
   /** Its address, `http:` or `https:`; or what `serverAt` makes of one. */
@@ -46,10 +46,10 @@ export type ClientOptions = {
 }
 
 const TYPING_INTERVAL_MS = 2000
-const TELL_AGAIN_MS = 1000
+const RESYNC_AFTER_MS = 1000
 const CLOSED = 'The client was closed.'
 
-/** A member of rooms, over any number of connections: what is published gets there once, and every message comes once. */
+/** A client of the server, over any number of connections. Each publish is logged once, and each message is delivered once. */
 export class Client {
   #name: string
   #user: User | undefined
@@ -79,17 +79,17 @@ export class Client {
       storage,
       tab: this.#tab,
       onInherit: (inherited) => this.#inherit(inherited),
-      onYield: (entry) => this.#yield(entry),
+      onYield: (entry) => this.#giveUp(entry),
       onUnkept: () => this.#emitter.emit('unkept', undefined),
     })
-    this.#memberships = new Memberships(rooms, (frame) => this.#say(frame))
+    this.#memberships = new Memberships(rooms, (frame) => this.#sendIfWelcome(frame))
     this.#connection = new Connection({
       isOnline: options.isOnline ?? isOnline,
       random: options.random ?? Math.random,
       open: this.#server.open,
       hello: () => this.#hello(),
       onFrame: (frame) => this.#receive(frame),
-      onLink: (link) => this.#follow(link),
+      onLink: (link) => this.#onLink(link),
     })
     this.#courier = new Courier({
       outbox: this.#outbox,
@@ -122,7 +122,7 @@ export class Client {
     return this.#limits
   }
 
-  /** The last `seq` that was heard of. */
+  /** The highest `seq` received. */
   get cursor(): number | undefined {
     return this.#cursor
   }
@@ -153,11 +153,11 @@ export class Client {
     this.#connection.start()
   }
 
-  /** Says goodbye, for good. What is unsent stays in the storage. */
+  /** Closes the connection for good. Unsent messages stay in the storage. */
   close() {
     this.#isClosed = true
     this.#unfollow?.()
-    this.#promises.breakAll('closed', CLOSED)
+    this.#promises.rejectAll('closed', CLOSED)
     this.#courier.close()
     this.#connection.close()
     this.#memberships.close()
@@ -185,7 +185,7 @@ export class Client {
     this.#memberships.join(room)
   }
 
-  /** Whether the messages of a room come. */
+  /** Whether the server sends the messages of this room. */
   isIn(room: string): boolean {
     return this.#memberships.has(room)
   }
@@ -199,21 +199,21 @@ export class Client {
 
   /** Sends a message as soon as that is possible. Returns its id. Throws a `PublishError` where nothing can be queued. */
   send(room: string, body: string): string {
-    const said = wellFormed(body)
-    const fault = bodyFault(said, this.#limits)
+    const text = wellFormed(body)
+    const fault = bodyFault(text, this.#limits)
     if (fault) throw new PublishError(fault.code, fault.detail)
     if (this.#isClosed) throw new PublishError('closed', CLOSED)
     if (this.#outbox.isFull) throw new PublishError('outbox_full', 'Too many messages are unsent.')
     this.#typedAt = 0
-    const { id } = this.#outbox.add(room, said)
+    const { id } = this.#outbox.add(room, text)
     this.#flush([room])
     return id
   }
 
   /** Sends a message and promises the receipt. Fails with a `PublishError`. */
   async publish(room: string, body: string): Promise<Receipt> {
-    const receipt = this.#promises.make(this.send(room, body))
-    this.#breakIfStopped()
+    const receipt = this.#promises.create(this.send(room, body))
+    this.#rejectIfStopped()
     return receipt
   }
 
@@ -235,13 +235,13 @@ export class Client {
     const now = Date.now()
     if (now - this.#typedAt < TYPING_INTERVAL_MS) return
     this.#typedAt = now
-    this.#say({ type: 'typing', room })
+    this.#sendIfWelcome({ type: 'typing', room })
   }
 
   /**
-   * What was said in a room, the newest by default. Confirms what it holds of one's own.
+   * Loads a page of a room's history, the newest by default. Own messages in it count as confirmed.
    *
-   * Whichever instance answers may be behind the one that this client is connected to: then it is asked again, for some seconds.
+   * The instance that answers may be behind the one that this client is connected to: then it is asked again, for some seconds.
    */
   async history(room: string, range?: Range): Promise<Page> {
     const { before = Infinity } = range ?? {}
@@ -249,7 +249,7 @@ export class Client {
     // a reset may set the cursor lower meanwhile
     const due = () => Math.min(before - 1, cursor, this.#cursor ?? 0)
     const page = await completeHistory(() => this.#server.history(room, range), due)
-    for (const message of page.messages) this.#sent(this.#confirm(message))
+    for (const message of page.messages) this.#reportSent(this.#confirm(message))
     return page
   }
 
@@ -258,23 +258,23 @@ export class Client {
       type: 'hello' as const,
       name: this.#name,
       session: this.#session.secret,
-      rooms: this.#memberships.introduce(),
+      rooms: this.#memberships.announceAll(),
     }
     return this.#cursor === undefined ? hello : { ...hello, resume: { seq: this.#cursor } }
   }
 
-  #follow(link: Link) {
+  #onLink(link: Link) {
     if (link.state === 'live') this.#courier.flush()
     else this.#courier.interrupt()
-    this.#breakIfStopped()
+    this.#rejectIfStopped()
     this.#emitter.emit('link', link)
   }
 
-  /** What is unsent stays, but when it will be sent is no longer for this client to say. */
-  #breakIfStopped() {
+  /** A stopped client sends nothing by itself: the promises fail, and the unsent messages stay. */
+  #rejectIfStopped() {
     const { link } = this
-    if (link.state === 'stopped') this.#promises.breakAll('stopped', closeText(link.code))
-    if (link.state === 'refused') this.#promises.breakAll('stopped', link.refusal.detail)
+    if (link.state === 'stopped') this.#promises.rejectAll('stopped', closeText(link.code))
+    if (link.state === 'refused') this.#promises.rejectAll('stopped', link.refusal.detail)
   }
 
   #receive(frame: ServerFrame) {
@@ -287,9 +287,9 @@ export class Client {
         this.#advance(frame.seq)
         return this.#emitter.emit('heartbeat', frame)
       case 'message':
-        return this.#take(frame)
+        return this.#receiveMessage(frame)
       case 'ack':
-        return this.#settle(frame)
+        return this.#acknowledge(frame)
       case 'joined':
         this.#memberships.confirm(frame.room)
         this.#advance(frame.seq)
@@ -318,7 +318,7 @@ export class Client {
     if (welcome.session !== undefined) this.#session.secret = welcome.session
     this.#cursor ??= welcome.seq
     this.#courier.dedupeMs = this.#recent.windowMs = welcome.dedupe_ms
-    this.#memberships.tell()
+    this.#memberships.sync()
     this.#emitter.emit('welcome', welcome)
   }
 
@@ -326,15 +326,15 @@ export class Client {
     this.#cursor = Math.max(this.#cursor ?? 0, seq)
   }
 
-  #take(message: Message) {
+  #receiveMessage(message: Message) {
     this.#advance(message.seq)
     const receipt = this.#confirm(message)
     if (this.#recent.take(message)) this.#emitter.emit('message', message)
-    this.#sent(receipt)
+    this.#reportSent(receipt)
   }
 
-  #settle(ack: Ack) {
-    this.#sent(this.#courier.confirm(ack.id, ack.seq, ack))
+  #acknowledge(ack: Ack) {
+    this.#reportSent(this.#courier.confirm(ack.id, ack.seq, ack))
     this.#emitter.emit('ack', ack)
   }
 
@@ -343,15 +343,15 @@ export class Client {
     return from.id === this.#user?.id ? this.#courier.confirm(id, seq) : undefined
   }
 
-  #sent(receipt: Receipt | undefined) {
+  #reportSent(receipt: Receipt | undefined) {
     if (!receipt) return
-    this.#promises.keep(receipt)
+    this.#promises.resolve(receipt)
     this.#emitter.emit('sent', receipt)
     this.#emitter.emit('outbox', [receipt.room])
   }
 
   #fail(failure: Failure) {
-    this.#promises.break(failure.id, failure.code, failure.fault)
+    this.#promises.reject(failure.id, failure.code, failure.fault)
     this.#emitter.emit('failed', failure)
     this.#emitter.emit('outbox', [failure.room])
   }
@@ -366,7 +366,7 @@ export class Client {
     const { code, id, retry_after_ms } = refusal
     // or it is about a message that was discarded meanwhile
     if (this.#courier.refuse(refusal) || id !== undefined) return
-    if (code === 'rate_limited') this.#memberships.tellAgainAfter(retry_after_ms ?? TELL_AGAIN_MS)
+    if (code === 'rate_limited') this.#memberships.resyncAfter(retry_after_ms ?? RESYNC_AFTER_MS)
     if (code === 'rate_limited' || code === 'draining') return
     if (code === 'invalid_session' && this.#session.renew()) this.#connection.restart()
     else if (this.link.state === 'connecting') this.#connection.refuse(refusal)
@@ -386,13 +386,13 @@ export class Client {
     this.#flush(rooms)
   }
 
-  #yield({ id, room }: Entry) {
-    this.#promises.break(id, 'taken_over', 'Another tab sends this message.')
+  #giveUp({ id, room }: Entry) {
+    this.#promises.reject(id, 'taken_over', 'Another tab sends this message.')
     this.#emitter.emit('outbox', [room])
   }
 
   #forget(entries: readonly Entry[], code: 'left' | 'discarded', detail: string) {
-    for (const { id } of entries) this.#promises.break(id, code, detail)
+    for (const { id } of entries) this.#promises.reject(id, code, detail)
     this.#courier.forget(entries)
     this.#emitter.emit('outbox', [...new Set(entries.map(({ room }) => room))])
   }
@@ -402,7 +402,7 @@ export class Client {
     this.#emitter.emit('outbox', rooms)
   }
 
-  #say(frame: ClientFrame): boolean {
+  #sendIfWelcome(frame: ClientFrame): boolean {
     const { state } = this.link
     const isWelcome = state === 'live' || state === 'replaying'
     if (isWelcome) this.#connection.send(frame)

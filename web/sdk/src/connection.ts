@@ -2,8 +2,8 @@ import { Backoff } from './backoff.ts'
 import { readFrame } from './frame.ts'
 import { isReconnectable, type ClientFrame, type Refusal, type ServerFrame } from './protocol.ts'
 
-/** A listener whose event may have more to it than is used here. Only a method may be implemented so. */
-type Listener<Event> = { hear(event: Event): void }['hear'] | null
+/** An event handler. Declared as a method, so that a handler of a more specific event fits, as those of the DOM are. */
+type Listener<Event> = { handle(event: Event): void }['handle'] | null
 
 /** What a connection needs of a WebSocket, whoever made it. */
 export type Socket = {
@@ -28,7 +28,7 @@ export type Link =
   /** It is over: the server does not want this client back, or this side closed it (1000). */
   | { state: 'stopped'; code: number }
 
-export type ConnectionOptions = {
+type ConnectionOptions = {
   open: () => Socket
   hello: () => ClientFrame
   onFrame: (frame: ServerFrame) => void
@@ -44,11 +44,11 @@ const PROBE_TIMEOUT_MS = 5000
 
 type Timer = ReturnType<typeof setTimeout> | undefined
 
-/** One conversation with the server that survives its sockets. */
+/** A connection to the server that opens a new socket when one is lost. */
 export class Connection {
   #link: Link = { state: 'idle' }
   #socket: Socket | undefined
-  #heardAt = 0
+  #lastFrameAt = 0
   #silenceMs = CONNECT_TIMEOUT_MS
   /** When a draining server wants this client back, counted from the close. */
   #drainMs: number | undefined
@@ -73,123 +73,123 @@ export class Connection {
     if (!this.#socket && this.#link.state !== 'stopped') this.#connect()
   }
 
-  /** Connects anew, so that the server hears a new hello. */
+  /** Connects anew, so that the server gets a new hello. */
   restart() {
     if (this.#link.state === 'stopped') return
-    this.#drop()
+    this.#dropSocket()
     this.#connect()
   }
 
   /** The server does not take the hello, and would not take it the next time. */
   refuse(refusal: Refusal) {
-    this.#drop()
-    this.#enter({ state: 'refused', refusal })
+    this.#dropSocket()
+    this.#setLink({ state: 'refused', refusal })
   }
 
-  /** Ends the conversation from this side, for good. */
+  /** Closes the connection from this side, for good. */
   close() {
-    this.#drop()
-    this.#enter({ state: 'stopped', code: 1000 })
+    this.#dropSocket()
+    this.#setLink({ state: 'stopped', code: 1000 })
   }
 
-  /** The network or the page came back: who waits connects, unless a draining server said when; what stood is put to the test. */
+  /** The network or the page came back: a waiting client connects, unless a draining server set the time; a live connection is probed. */
   wake() {
     const { state } = this.#link
     const hasSlot = this.#drainMs !== undefined
     if ((state === 'waiting' && !hasSlot) || state === 'offline') this.#reconnect()
-    if (state === 'live') this.#test()
+    if (state === 'live') this.#sendProbe()
   }
 
-  /** The network went away: trying has no point until it is back. */
+  /** The network went away: no attempts until it is back. */
   sleep() {
-    if (this.#link.state === 'waiting') this.#rest()
+    if (this.#link.state === 'waiting') this.#goOffline()
   }
 
   send(frame: ClientFrame) {
     this.#socket?.send(JSON.stringify(frame))
   }
 
-  /** Connects if there is a network. It takes a person to know that a server can be reached without. */
+  /** Connects if the browser is online. Only `start` connects regardless: a server on this machine needs no network. */
   #reconnect() {
-    if (this.#options.isOnline?.() === false) this.#rest()
+    if (this.#options.isOnline?.() === false) this.#goOffline()
     else this.start()
   }
 
-  #rest() {
+  #goOffline() {
     clearTimeout(this.#retry)
-    this.#enter({ state: 'offline' })
+    this.#setLink({ state: 'offline' })
   }
 
   #connect() {
     clearTimeout(this.#retry)
     const socket = this.#options.open()
     socket.onopen = () => this.send(this.#options.hello())
-    socket.onmessage = ({ data }) => this.#hear(data)
-    socket.onclose = ({ code }) => this.#lose(code)
-    // a close follows each error; unheard, an error would end a program on Node.js
+    socket.onmessage = ({ data }) => this.#receive(data)
+    socket.onclose = ({ code }) => this.#onLoss(code)
+    // a close follows each error; without a listener, an error would end a program on Node.js
     socket.onerror = () => {}
     this.#socket = socket
     this.#drainMs = undefined
-    this.#enter({ state: 'connecting' })
-    this.#listen(CONNECT_TIMEOUT_MS)
+    this.#setLink({ state: 'connecting' })
+    this.#limitSilence(CONNECT_TIMEOUT_MS)
   }
 
-  #hear(data: unknown) {
-    this.#heardAt = Date.now()
+  #receive(data: unknown) {
+    this.#lastFrameAt = Date.now()
     const frame = readFrame(data)
     if (!frame) return
     switch (frame.type) {
       case 'welcome':
-        this.#listen(frame.heartbeat_ms + HEARTBEAT_GRACE_MS)
+        this.#limitSilence(frame.heartbeat_ms + HEARTBEAT_GRACE_MS)
         this.#stable = setTimeout(() => this.#backoff.reset(), STABLE_AFTER_MS)
-        this.#enter({ state: 'replaying' })
+        this.#setLink({ state: 'replaying' })
         break
       case 'drain':
         this.#drainMs = frame.reconnect_after_ms
         break
     }
     this.#options.onFrame(frame)
-    if (frame.type === 'live') this.#enter({ state: 'live' })
+    if (frame.type === 'live') this.#setLink({ state: 'live' })
   }
 
-  /** Gives the socket up if nothing is heard for this long. */
-  #listen(silenceMs: number) {
+  /** Gives the socket up when no frame comes for this long. */
+  #limitSilence(silenceMs: number) {
     clearTimeout(this.#silence)
     this.#silenceMs = silenceMs
-    this.#heardAt = Date.now()
-    this.#watch(silenceMs)
+    this.#lastFrameAt = Date.now()
+    this.#checkSilenceIn(silenceMs)
   }
 
-  #watch(delay: number) {
+  #checkSilenceIn(delay: number) {
     this.#silence = setTimeout(() => {
-      const left = this.#heardAt + this.#silenceMs - Date.now()
-      if (left > 0) this.#watch(left)
-      else this.#lose(1006)
+      const left = this.#lastFrameAt + this.#silenceMs - Date.now()
+      if (left > 0) this.#checkSilenceIn(left)
+      else this.#onLoss(1006)
     }, delay)
   }
 
-  #test() {
+  #sendProbe() {
     const askedAt = Date.now()
     clearTimeout(this.#probe)
     this.send({ type: 'ping' })
     this.#probe = setTimeout(() => {
-      if (this.#heardAt < askedAt) this.#lose(1006)
+      if (this.#lastFrameAt < askedAt) this.#onLoss(1006)
     }, PROBE_TIMEOUT_MS)
   }
 
-  #lose(code: number) {
+  #onLoss(code: number) {
     const drainMs = this.#drainMs
-    this.#drop()
+    this.#dropSocket()
     if (!isReconnectable(code)) {
-      this.#enter({ state: 'stopped', code })
+      this.#setLink({ state: 'stopped', code })
       return
     }
     const delay = drainMs ?? this.#backoff.next()
     this.#retry = setTimeout(() => this.#reconnect(), delay)
-    this.#enter({ state: 'waiting', until: Date.now() + delay })
+    this.#setLink({ state: 'waiting', until: Date.now() + delay })
   }
 
-  #drop() {
+  #dropSocket() {
     for (const timer of [this.#retry, this.#silence, this.#stable, this.#probe]) clearTimeout(timer)
     const socket = this.#socket
     this.#socket = undefined
@@ -198,7 +198,7 @@ export class Connection {
     socket.close(1000)
   }
 
-  #enter(link: Link) {
+  #setLink(link: Link) {
     this.#link = link
     this.#options.onLink(link)
   }

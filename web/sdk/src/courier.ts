@@ -40,7 +40,7 @@ export class PublishError extends Error {
   }
 }
 
-export type CourierOptions = {
+type CourierOptions = {
   outbox: Outbox
   canPublish: () => boolean
   publish: (entry: Entry) => void
@@ -69,7 +69,7 @@ export class Courier {
     return this.#hold
   }
 
-  /** Sends a failed message after all. The id stays, so that who has it already does not see it twice. */
+  /** Sends a failed message after all. The id stays, so that a client that has it already does not show it twice. */
   retry({ id, room, body }: Entry) {
     this.#options.outbox.put({ id, room, body, at: Date.now() })
     this.flush()
@@ -123,7 +123,7 @@ export class Courier {
     const now = Date.now()
     for (const { id } of this.#options.outbox.entries) {
       if (!this.#options.canPublish() || this.#hold) return
-      // whoever hears of a failure may change what follows
+      // a listener of a failure may change the entries that follow
       const entry = this.#options.outbox.get(id)
       if (!entry || entry.fault !== undefined || this.#inFlight.has(id)) continue
       if (now - (entry.sentAt ?? now) >= this.dedupeMs) {

@@ -2,19 +2,19 @@ import type { Link } from './connection.ts'
 import type { Failure, Hold, Receipt } from './courier.ts'
 import type { Ack, Count, Message, Refusal, RelayState, ResetReason, User, Welcome } from './protocol.ts'
 
-/** What a client tells, by the name of the event. */
+/** The values of a client's events, by the name of the event. */
 export type ClientEvents = {
   link: Link
   welcome: Welcome
   message: Message
   /** The server's answer to a publish, with its times. It comes before or after the message itself. */
   ack: Ack
-  /** A message of one's own has its place: told once, at the ack or the message, whichever came first. */
+  /** A message of one's own has its place: emitted once, at the ack or at the message, whichever comes first. */
   sent: Receipt
   failed: Failure
   /** What waits to be sent in these rooms is no longer what it was. */
   outbox: readonly string[]
-  /** The storage takes no more: what is unsent goes with the program. Told once. */
+  /** The storage is full or forbidden: unsent messages are lost when the program ends. Emitted once. */
   unkept: undefined
   /** Until when the server takes no messages; they wait. */
   hold: Hold | undefined

@@ -2,7 +2,7 @@ import { LIMITS, type Message, type ServerFrame, type User } from './protocol.ts
 
 type Fields = Record<string, unknown>
 
-/** What must be so for what is done with a frame: as little as that. */
+/** The fields of each frame that the client relies on, and no others. */
 const CHECKS: { [Type in ServerFrame['type']]: (frame: Fields) => boolean } = {
   welcome: ({ user, limits, count, seq, heartbeat_ms, dedupe_ms }) =>
     isUser(user) && areLimits(Object(limits)) && isCount(Object(count)) && [seq, heartbeat_ms, dedupe_ms].every(isNumber),
@@ -21,7 +21,7 @@ const CHECKS: { [Type in ServerFrame['type']]: (frame: Fields) => boolean } = {
   pong: () => true,
 }
 
-/** The frame that the server sent. What is none, or not as the protocol has it, is told to who looks at the console, and dropped. */
+/** Parses a frame of the server. Anything that does not match the protocol is dropped, with a warning on the console. */
 export function readFrame(data: unknown): ServerFrame | undefined {
   const frame = parse(data)
   if (isFrame(frame)) return frame

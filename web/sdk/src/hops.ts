@@ -1,6 +1,6 @@
 import type { Ack, Message } from './protocol.ts'
 
-/** The way of one's own message, as far as it is known. Times are milliseconds since 1970. */
+/** When an own message reached each step of its way, as far as that is known. Times are milliseconds since 1970. */
 export type Hops = {
   /** It first went out, by the clock of this client. */
   sentAt?: number

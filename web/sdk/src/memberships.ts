@@ -17,14 +17,14 @@ export class Memberships {
   limit = LIMITS.rooms
   readonly #wanted = new Set<string>()
   /** The rooms that the server was told of on this connection, and those that it confirmed. */
-  #told = new Set<string>()
+  #announced = new Set<string>()
   #confirmed = new Set<string>()
   #retry: ReturnType<typeof setTimeout> | undefined
-  readonly #say: (frame: ClientFrame) => boolean
+  readonly #send: (frame: ClientFrame) => boolean
 
   /** `say` returns whether the connection takes frames now. */
-  constructor(rooms: Iterable<string>, say: (frame: ClientFrame) => boolean) {
-    this.#say = say
+  constructor(rooms: Iterable<string>, send: (frame: ClientFrame) => boolean) {
+    this.#send = send
     for (const room of rooms) this.#want(room)
   }
 
@@ -40,18 +40,18 @@ export class Memberships {
   /** Throws a `RoomError` where the server would not let anyone in, for it would refuse the next hello as well. */
   join(room: string) {
     this.#want(room)
-    this.tell()
+    this.sync()
   }
 
   leave(room: string) {
     this.#wanted.delete(room)
-    this.tell()
+    this.sync()
   }
 
   /** A new connection, whose hello names these rooms. */
-  introduce(): string[] {
+  announceAll(): string[] {
     clearTimeout(this.#retry)
-    this.#told = new Set(this.#wanted)
+    this.#announced = new Set(this.#wanted)
     this.#confirmed = new Set(this.#wanted)
     return this.rooms
   }
@@ -65,21 +65,21 @@ export class Memberships {
   }
 
   /** Joins and leaves until the server knows what is wanted. */
-  tell() {
-    for (const room of this.#told) {
-      if (!this.#wanted.has(room) && this.#say({ type: 'leave', room })) this.#told.delete(room)
+  sync() {
+    for (const room of this.#announced) {
+      if (!this.#wanted.has(room) && this.#send({ type: 'leave', room })) this.#announced.delete(room)
     }
     for (const room of this.#wanted) {
-      if (!this.#told.has(room) && this.#say({ type: 'join', room })) this.#told.add(room)
+      if (!this.#announced.has(room) && this.#send({ type: 'join', room })) this.#announced.add(room)
     }
   }
 
-  /** The server refused some of it, because it was too much at once. What it did not confirm is told again. */
-  tellAgainAfter(ms: number) {
+  /** The server refused some of it, because it was too much at once. What it did not confirm is sent again. */
+  resyncAfter(ms: number) {
     clearTimeout(this.#retry)
     this.#retry = setTimeout(() => {
-      this.#told = new Set(this.#confirmed)
-      this.tell()
+      this.#announced = new Set(this.#confirmed)
+      this.sync()
     }, ms)
   }
 

@@ -15,7 +15,7 @@ export type Entry = {
   fault?: string
 }
 
-export type OutboxOptions = {
+type OutboxOptions = {
   storage: Storage
   tab: Tab
   /** What a tab that is gone left unsent in these rooms is here now. */
@@ -37,7 +37,7 @@ const PREFIX = 'outbox.'
 export class Outbox {
   #entries: readonly Entry[] = []
   #count = 0
-  #isTold = false
+  #hasReportedUnkept = false
   #unwatch: (() => void) | undefined
   /** Where each entry is stored. */
   readonly #names = new Map<string, string>()
@@ -74,8 +74,8 @@ export class Outbox {
     if (this.#options.storage.write(name, entry)) return
     // what is stored does not say that it went out, and would be sent as new
     this.#options.storage.remove(name)
-    if (this.#isTold) return
-    this.#isTold = true
+    if (this.#hasReportedUnkept) return
+    this.#hasReportedUnkept = true
     this.#options.onUnkept()
   }
 
@@ -83,7 +83,7 @@ export class Outbox {
     const name = this.#names.get(id)
     if (name === undefined) return
     this.#options.storage.remove(name)
-    this.#drop(id)
+    this.#forget(id)
   }
 
   /** Takes over what tabs left when they went, now and later. */
@@ -93,13 +93,13 @@ export class Outbox {
     const follow = (other: string) => {
       if (awaited.has(other)) return
       awaited.add(other)
-      tab.whenGone(other, () => this.#take(other))
+      tab.whenGone(other, () => this.#adoptFrom(other))
     }
     for (const name of storage.names(PREFIX)) follow(tabOf(name))
     this.#unwatch = storage.watch((name) => {
       if (!name.startsWith(PREFIX)) return
       if (tab.seesOthers) follow(tabOf(name))
-      else this.#yield(name)
+      else this.#giveUp(name)
     })
   }
 
@@ -112,12 +112,12 @@ export class Outbox {
     return `${PREFIX}${this.#options.tab.id}.${this.#count}`
   }
 
-  #drop(id: string) {
+  #forget(id: string) {
     this.#entries = this.#entries.filter((entry) => entry.id !== id)
     this.#names.delete(id)
   }
 
-  #take(tab: string) {
+  #adoptFrom(tab: string) {
     const { storage } = this.#options
     const names = storage.names(`${PREFIX}${tab}.`).toSorted((a, b) => numberOf(a) - numberOf(b))
     const rooms = new Set<string>()
@@ -144,10 +144,10 @@ export class Outbox {
   }
 
   /** A tab that could not know of this one took what was stored here. */
-  #yield(name: string) {
+  #giveUp(name: string) {
     const entry = this.#entries.find(({ id }) => this.#names.get(id) === name)
     if (!entry || this.#options.storage.read(name, isEntry)) return
-    this.#drop(entry.id)
+    this.#forget(entry.id)
     this.#options.onYield(entry)
   }
 }

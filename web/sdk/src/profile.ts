@@ -1,12 +1,12 @@
 import { nameFault, roomFault } from './protocol.ts'
 import type { Storage } from './storage.ts'
-import { followHiding } from './wake.ts'
+import { onHidden } from './browser.ts'
 
 /** A room of the person's: since when, and up to where it was read in any tab. */
 type KnownRoom = { joinedAt: number; readSeq?: number | undefined }
 
 const PREFIX = 'room.'
-/** How often it is stored up to where the rooms were read, for every other tab hears of each time. */
+/** How often it is stored up to where the rooms were read, for each time is an event in every other tab. */
 const READ_INTERVAL_MS = 1000
 
 /** What the browser remembers of a person. Each room is stored by itself, for other tabs write there too. */
@@ -73,7 +73,7 @@ export class Profile {
       if (key === 'name') onName()
       else if (key.startsWith(PREFIX)) onRoom(key.slice(PREFIX.length))
     })
-    const unfollow = followHiding(() => this.flush())
+    const unfollow = onHidden(() => this.flush())
     return () => {
       unwatch()
       unfollow()

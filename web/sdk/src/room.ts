@@ -10,7 +10,7 @@ const IN_VIEW = 20_000
 const READ_BACK = 40_000
 const OUT_OF_VIEW = 2000
 
-export type Attention = 'end' | 'further up' | 'elsewhere'
+type Attention = 'end' | 'further up' | 'elsewhere'
 
 export type HistoryState = 'unloaded' | 'loading' | 'loaded' | 'failed'
 
@@ -28,7 +28,7 @@ export type RoomView = {
   /** The server could not replay everything. */
   hasGap: boolean
   typists: readonly string[]
-  /** Who spoke lately, the last first. */
+  /** The last people who wrote here, the latest first. */
   speakers: readonly Speaker[]
 }
 
@@ -90,14 +90,14 @@ export class Room {
 
   /** Takes a message that came over the connection. Says whether it was new. */
   append(message: Message): boolean {
-    this.#speakers.hear(message)
+    this.#speakers.add(message)
     this.#typists.delete(message.from.id)
     return this.timeline.append(message)
   }
 
   /** Takes a page of history. */
   merge(page: readonly Message[]) {
-    for (const message of page) this.#speakers.hear(message)
+    for (const message of page) this.#speakers.add(message)
     this.timeline.merge(page)
   }
 

@@ -14,7 +14,7 @@ export type Snapshot = {
   count: Count | undefined
   server: Pick<Welcome, 'instance' | 'connection' | 'version'> | undefined
   limits: Limits
-  /** The last seq this client has heard of. */
+  /** The highest seq received. */
   cursor: number | undefined
   rooms: readonly RoomView[]
   active: RoomView | undefined

@@ -6,9 +6,9 @@ const CID = { id: 'cid', name: 'Cid' }
 
 test('whoever spoke last comes first, once, under the name of then', () => {
   const speakers = new Speakers()
-  speakers.hear(message(1, { at: 10 }))
-  speakers.hear(message(2, { at: 20, from: CID }))
-  speakers.hear(message(3, { at: 30, from: { ...BOB, name: 'Robert' } }))
+  speakers.add(message(1, { at: 10 }))
+  speakers.add(message(2, { at: 20, from: CID }))
+  speakers.add(message(3, { at: 30, from: { ...BOB, name: 'Robert' } }))
   expect(speakers.list).toEqual([
     { id: 'bob', name: 'Robert', at: 30 },
     { id: 'cid', name: 'Cid', at: 20 },
@@ -17,9 +17,9 @@ test('whoever spoke last comes first, once, under the name of then', () => {
 
 test('history tells of those who spoke earlier, and of nobody anew', () => {
   const speakers = new Speakers()
-  speakers.hear(message(9, { at: 90 }))
-  speakers.hear(message(3, { at: 30, from: CID }))
-  speakers.hear(message(2, { at: 20 }))
+  speakers.add(message(9, { at: 90 }))
+  speakers.add(message(3, { at: 30, from: CID }))
+  speakers.add(message(2, { at: 20 }))
   expect(speakers.list.map(({ id, at }) => [id, at])).toEqual([
     ['bob', 90],
     ['cid', 30],
@@ -28,7 +28,7 @@ test('history tells of those who spoke earlier, and of nobody anew', () => {
 
 test('fifty are remembered', () => {
   const speakers = new Speakers()
-  for (let seq = 1; seq <= 60; seq += 1) speakers.hear(message(seq, { from: { id: `u${seq}`, name: 'U' } }))
+  for (let seq = 1; seq <= 60; seq += 1) speakers.add(message(seq, { from: { id: `u${seq}`, name: 'U' } }))
   expect(speakers.list).toHaveLength(50)
   expect(speakers.list[0]?.id).toBe('u60')
   expect(speakers.list.at(-1)?.id).toBe('u11')

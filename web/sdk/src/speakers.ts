@@ -1,16 +1,16 @@
 import type { Message } from './protocol.ts'
 
-/** Someone who said something in a room, and when they last did. */
+/** A person who wrote in a room, and the time of their last message. */
 export type Speaker = { id: string; name: string; at: number }
 
 const CAPACITY = 50
 
-/** Who spoke lately in a room. */
+/** The last people who wrote in a room. */
 export class Speakers {
   #last: Message[] = []
   #view: readonly Speaker[] | undefined
 
-  hear(message: Message) {
+  add(message: Message) {
     const known = this.#last.find(({ from }) => from.id === message.from.id)
     if (known && known.seq >= message.seq) return
     const others = this.#last.filter((last) => last !== known)
@@ -19,7 +19,7 @@ export class Speakers {
     this.#view = undefined
   }
 
-  /** Whoever spoke last comes first. */
+  /** The latest first. */
   get list(): readonly Speaker[] {
     this.#view ??= this.#last.map(({ from, at }) => ({ ...from, at }))
     return this.#view

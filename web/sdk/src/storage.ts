@@ -59,11 +59,11 @@ export class Storage {
 
   /** Calls back with the name of what another tab changed, until the returned function is called. */
   watch(listener: (name: string) => void): () => void {
-    const hear = ({ key }: StorageEvent) => {
+    const onStorage = ({ key }: StorageEvent) => {
       if (key?.startsWith(PREFIX)) listener(key.slice(PREFIX.length))
     }
-    globalThis.addEventListener?.('storage', hear)
-    return () => globalThis.removeEventListener?.('storage', hear)
+    globalThis.addEventListener?.('storage', onStorage)
+    return () => globalThis.removeEventListener?.('storage', onStorage)
   }
 }
 

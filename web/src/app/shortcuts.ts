@@ -3,7 +3,7 @@ import { COMPOSER_ID, LOG_ID } from '@/features/chat'
 import { IS_APPLE, useSingleKeys } from '@/features/settings'
 import { useChat } from '@/state/chat'
 import type { DialogName } from '@/state/dialogs'
-import { goTo } from '@/state/route'
+import { goToRoom } from '@/state/route'
 
 /** How much of the list a page is. */
 const PAGE = 0.85
@@ -20,7 +20,7 @@ export function useShortcuts(open: (name: DialogName) => void) {
     const start = rooms.findIndex(({ name }) => name === active?.name)
     for (let distance = 1; distance <= rooms.length; distance += 1) {
       const room = rooms.at((start + by * distance + rooms.length * distance) % rooms.length)
-      if (room && isWanted(room.unread)) return goTo(room.name)
+      if (room && isWanted(room.unread)) return goToRoom(room.name)
     }
   }
 

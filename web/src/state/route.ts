@@ -23,17 +23,17 @@ export function roomPath(room: string): string {
   return `#/r/${room}`
 }
 
-/** The room that someone means who may write it as it is shown, after a “#”. */
-export function roomMeant(text: string): string {
+/** The name of a room in what a person typed, which may begin with “#”. */
+export function roomNameFrom(text: string): string {
   return text.trim().replace(/^#/, '')
 }
 
-export function goTo(room: string) {
+export function goToRoom(room: string) {
   location.hash = roomPath(room)
 }
 
 /** Names a room in an address that names none. */
-export function startRoute(room: string) {
+export function ensureRoute(room: string) {
   if (!ROOM.test(location.hash)) replaceRoute(room)
 }
 

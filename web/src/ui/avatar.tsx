@@ -3,7 +3,7 @@ import { cn } from './cn'
 import { isVisible } from './visible'
 
 /** The hue of a person, the same everywhere and on every visit. */
-export function hueOf(id: string): number {
+function hueOf(id: string): number {
   let hash = 0
   for (const letter of id) hash = (hash * 31 + (letter.codePointAt(0) ?? 0)) % 3600
   return hash / 10

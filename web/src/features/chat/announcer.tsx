@@ -22,17 +22,17 @@ function announcement(news: readonly Message[]): string {
  */
 export function Announcer({ room }: { room: RoomView }) {
   const me = useSnapshot((snapshot) => snapshot.me)
-  const [said, setSaid] = useState({ nth: 0, text: '' })
-  const saidSeq = useRef<number>(undefined)
+  const [announced, setAnnounced] = useState({ nth: 0, text: '' })
+  const announcedSeq = useRef<number>(undefined)
   const isLoaded = room.history === 'loaded'
 
   const announce = useEffectEvent(() => {
-    const after = saidSeq.current
+    const after = announcedSeq.current
     if (!isLoaded) return
-    saidSeq.current = room.messages.at(-1)?.seq ?? 0
+    announcedSeq.current = room.messages.at(-1)?.seq ?? 0
     if (after === undefined) return
     const news = room.messages.filter((message) => message.seq > after && message.from.id !== me?.id)
-    if (news.length > 0) setSaid(({ nth }) => ({ nth: nth + 1, text: announcement(news) }))
+    if (news.length > 0) setAnnounced(({ nth }) => ({ nth: nth + 1, text: announcement(news) }))
   })
 
   useEffect(() => {
@@ -42,24 +42,24 @@ export function Announcer({ room }: { room: RoomView }) {
     return () => clearInterval(timer)
   }, [isLoaded])
 
-  useFailures(room, (fault) => setSaid(({ nth }) => ({ nth: nth + 1, text: `Not sent: ${fault}` })))
+  useFailures(room, (fault) => setAnnounced(({ nth }) => ({ nth: nth + 1, text: `Not sent: ${fault}` })))
 
   return (
     <div id="announcer" role="status" aria-live="polite" className="sr-only">
-      {/* a new element each time: the same words twice are said twice */}
-      <span key={said.nth}>{said.text}</span>
+      {/* a new element each time: the same words twice are announced twice */}
+      <span key={announced.nth}>{announced.text}</span>
     </div>
   )
 }
 
 /** Calls back when a message fails, with the reason. What had failed before is no news. */
-function useFailures({ outgoing }: RoomView, tell: (fault: string) => void) {
+function useFailures({ outgoing }: RoomView, onFailure: (fault: string) => void) {
   const known = useRef<ReadonlySet<string>>(undefined)
   const onChange = useEffectEvent(() => {
     const failed = outgoing.filter(({ fault }) => fault !== undefined)
     const fresh = failed.findLast(({ id }) => known.current && !known.current.has(id))
     known.current = new Set(failed.map(({ id }) => id))
-    if (fresh?.fault !== undefined) tell(fresh.fault)
+    if (fresh?.fault !== undefined) onFailure(fresh.fault)
   })
   useEffect(() => onChange(), [outgoing])
 }

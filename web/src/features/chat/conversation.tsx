@@ -2,7 +2,7 @@ import { LiveCount } from '@/features/people'
 import { JoinForm } from '@/features/rooms'
 import { useSnapshot } from '@/state/chat'
 import { useOpenDialog } from '@/state/dialogs'
-import { Badge } from '@/ui/badge'
+import { CountBadge } from '@/ui/badge'
 import { Boundary } from '@/ui/boundary'
 import { Broken } from '@/ui/broken'
 import { Button } from '@/ui/button'
@@ -50,10 +50,7 @@ function Header({ room }: { room: string | undefined }) {
         <span className="sr-only">Rooms</span>
         {unreadElsewhere > 0 && (
           <span className="absolute top-0 left-1/2 origin-top-left scale-80 rounded-full ring-2 ring-background">
-            <Badge>
-              {unreadElsewhere > 99 ? '99+' : unreadElsewhere}
-              <span className="sr-only"> unread in other rooms</span>
-            </Badge>
+            <CountBadge count={unreadElsewhere} what="unread in other rooms" />
           </span>
         )}
       </Button>

@@ -1,9 +1,9 @@
 import { Suspense, useEffect, useRef, useState } from 'react'
-import { lazily } from '@/state/lazily'
+import { lazyComponent } from '@/state/lazy-component'
 import { Button } from '@/ui/button'
 import { SmileIcon } from '@/ui/icons'
 
-const EmojiPicker = lazily(async () => (await import('./emoji-picker')).EmojiPicker)
+const EmojiPicker = lazyComponent(async () => (await import('./emoji-picker')).EmojiPicker)
 
 /** Opens the emoji above the field that one writes in, and closes them when one goes elsewhere. They are loaded when they are first wanted. */
 export function EmojiButton({ onPick }: { onPick: (emoji: string) => void }) {

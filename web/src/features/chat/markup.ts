@@ -4,7 +4,7 @@ import { splitLinks, type Piece as Linked } from './links'
 export type Piece = Linked & { isCode?: true }
 
 /** Part of a message. */
-export type Block = { at: number; kind: 'text'; pieces: Piece[] } | { at: number; kind: 'code'; text: string }
+type Block = { at: number; kind: 'text'; pieces: Piece[] } | { at: number; kind: 'code'; text: string }
 
 const FENCE = /^```[^\S\n]*\w*\n/gmu
 const FENCE_END = /\n?```[^\S\n]*$\n?/gmu

@@ -16,7 +16,7 @@ const MINUTE_MS = 60_000
 /** How far the name of a day reaches into its row. */
 const RULE_PX = 24
 
-/** What was said in a room. Only the rows in view are in the page. */
+/** The messages of a room. Only the rows in view are in the page. */
 export function MessageList({ room }: { room: RoomView }) {
   const me = useSnapshot((snapshot) => snapshot.me)
   const name = useSnapshot((snapshot) => snapshot.name ?? '')
@@ -152,13 +152,13 @@ function ToEnd({ unread, onClick }: { unread: number; onClick: () => void }) {
   )
 }
 
-/** Tells the client whether the person sees the newest message. */
+/** Reports to the chat whether the person sees the newest message. */
 function useReading(isAtEnd: boolean) {
   const { client } = useChat()
   useEffect(() => {
-    const tell = () => client.setReading(isAtEnd && document.visibilityState === 'visible')
-    tell()
-    document.addEventListener('visibilitychange', tell)
-    return () => document.removeEventListener('visibilitychange', tell)
+    const update = () => client.setReading(isAtEnd && document.visibilityState === 'visible')
+    update()
+    document.addEventListener('visibilitychange', update)
+    return () => document.removeEventListener('visibilitychange', update)
   }, [client, isAtEnd])
 }

@@ -21,11 +21,11 @@ export type Row = {
   isFirst: boolean
   /** The first of its day. */
   opensDay: boolean
-  /** The first that was not read when it came. */
+  /** The first unread one, when the room was opened. */
   isDivided: boolean
 }
 
-type Said = Omit<Row, 'isFirst' | 'opensDay' | 'isDivided'>
+type Content = Omit<Row, 'isFirst' | 'opensDay' | 'isDivided'>
 type Place = { previous: Row | undefined; isDivided: boolean; isOldest: boolean }
 
 /** What rows depend on, beside the messages. */
@@ -51,31 +51,31 @@ export class Rows {
     const frame = { divider, hasOlder, me }
     const rows = this.#sent.slice(0, isSame(frame, this.#frame) ? commonStart(room.messages, this.#messages) : 0)
     let isDue = divider !== undefined && !rows.some((row) => row.isDivided)
-    const add = (said: Said | Row): Row => {
-      const isDivided = isDue && !said.isOwn && (said.seq ?? 0) > (divider ?? 0)
+    const add = (content: Content | Row): Row => {
+      const isDivided = isDue && !content.isOwn && (content.seq ?? 0) > (divider ?? 0)
       isDue &&= !isDivided
-      const row = this.#place(said, { previous: rows.at(-1), isDivided, isOldest: rows.length === 0 && !hasOlder })
+      const row = this.#place(content, { previous: rows.at(-1), isDivided, isOldest: rows.length === 0 && !hasOlder })
       rows.push(row)
       return row
     }
     for (const message of room.messages.slice(rows.length)) {
-      this.#known.set(message, add(this.#known.get(message) ?? saidBy(message, message.from.id === me?.id)))
+      this.#known.set(message, add(this.#known.get(message) ?? sentContent(message, message.from.id === me?.id)))
     }
     this.#messages = room.messages
     this.#sent = rows.slice()
     this.#frame = frame
-    for (const entry of room.outgoing) add(saidSoon(entry, me ?? { id: '', name }))
+    for (const entry of room.outgoing) add(unsentContent(entry, me ?? { id: '', name }))
     if (rows.length !== this.#rows.length || commonStart(rows, this.#rows) < rows.length) this.#rows = rows
     return this.#rows
   }
 
-  #place(said: Said | Row, { previous, isDivided, isOldest }: Place): Row {
-    const known = 'isFirst' in said ? said : this.#own.get(said.key)
-    const opensDay = previous ? !isSameDay(previous.at, said.at) : isOldest || known?.opensDay === true
-    const isFirst = opensDay || isDivided || !previous || known?.isFirst === true || !belongs(said, previous)
-    const isKept = known === said && known.isFirst === isFirst && known.opensDay === opensDay && known.isDivided === isDivided
+  #place(content: Content | Row, { previous, isDivided, isOldest }: Place): Row {
+    const known = 'isFirst' in content ? content : this.#own.get(content.key)
+    const opensDay = previous ? !isSameDay(previous.at, content.at) : isOldest || known?.opensDay === true
+    const isFirst = opensDay || isDivided || !previous || known?.isFirst === true || !continuesGroup(content, previous)
+    const isKept = known === content && known.isFirst === isFirst && known.opensDay === opensDay && known.isDivided === isDivided
     if (isKept) return known
-    const row = { ...said, isFirst, opensDay, isDivided }
+    const row = { ...content, isFirst, opensDay, isDivided }
     if (row.isOwn) this.#remember(row)
     return row
   }
@@ -101,17 +101,17 @@ function commonStart<T>(list: readonly T[], other: readonly T[]): number {
 }
 
 /** An own message has the same key before and after its confirmation, so that its row stays the same element. */
-function saidBy(message: Traced, isOwn: boolean): Said {
+function sentContent(message: Traced, isOwn: boolean): Content {
   const { id, seq, body, at, from, hops } = message
-  const said: Said = { key: isOwn ? id : keyOf(message), id, seq, author: from, isOwn, body, at, state: 'sent' }
-  return hops ? { ...said, hops } : said
+  const content: Content = { key: isOwn ? id : keyOf(message), id, seq, author: from, isOwn, body, at, state: 'sent' }
+  return hops ? { ...content, hops } : content
 }
 
-function saidSoon({ id, body, at, fault }: Entry, author: User): Said {
-  const said = { key: id, id, author, isOwn: true, body, at }
-  return fault === undefined ? { ...said, state: 'pending' } : { ...said, state: 'failed', fault }
+function unsentContent({ id, body, at, fault }: Entry, author: User): Content {
+  const content = { key: id, id, author, isOwn: true, body, at }
+  return fault === undefined ? { ...content, state: 'pending' } : { ...content, state: 'failed', fault }
 }
 
-function belongs(said: Said, previous: Said): boolean {
-  return said.author.id === previous.author.id && said.author.name === previous.author.name && said.at - previous.at < GROUP_MS
+function continuesGroup(content: Content, previous: Content): boolean {
+  return content.author.id === previous.author.id && content.author.name === previous.author.name && content.at - previous.at < GROUP_MS
 }

@@ -1,4 +1,4 @@
 /** The way of one's own message from this browser into the log and back. */
-import { lazily } from '@/state/lazily'
+import { lazyComponent } from '@/state/lazy-component'
 
-export const Journey = lazily(async () => (await import('./journey')).Journey)
+export const Journey = lazyComponent(async () => (await import('./journey')).Journey)

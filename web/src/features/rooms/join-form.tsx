@@ -1,6 +1,6 @@
 import { useState } from 'react'
 import { roomFault } from 'hubbub-client'
-import { goTo, roomMeant } from '@/state/route'
+import { goToRoom, roomNameFrom } from '@/state/route'
 import { Button } from '@/ui/button'
 import { Field } from '@/ui/field'
 import { PlusIcon } from '@/ui/icons'
@@ -14,11 +14,11 @@ export function JoinForm({ onJoin, autoFocus }: JoinFormProps) {
     <form
       onSubmit={(event) => {
         event.preventDefault()
-        const name = roomMeant(room)
+        const name = roomNameFrom(room)
         const found = roomFault(name)
         setFault(found)
         if (found !== undefined) return
-        goTo(name)
+        goToRoom(name)
         setRoom('')
         onJoin?.()
       }}

@@ -3,8 +3,8 @@ import { roomFault } from 'hubbub-client'
 import { useSingleKeys, useTheme } from '@/features/settings'
 import { useSnapshot } from '@/state/chat'
 import { useOpenDialog } from '@/state/dialogs'
-import { goTo, roomMeant } from '@/state/route'
-import { Badge } from '@/ui/badge'
+import { goToRoom, roomNameFrom } from '@/state/route'
+import { CountBadge } from '@/ui/badge'
 import { cn } from '@/ui/cn'
 import { Dialog } from '@/ui/dialog'
 import { SearchIcon } from '@/ui/icons'
@@ -68,7 +68,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
           <Option key={choice.key} id={`${id}-${n}`} choice={choice} isPicked={n === index} onPick={() => run(choice)} />
         ))}
       </div>
-      {choices.length === 0 && <p className="px-5 pb-5 text-sm text-muted-foreground">{roomFault(roomMeant(query))}</p>}
+      {choices.length === 0 && <p className="px-5 pb-5 text-sm text-muted-foreground">{roomFault(roomNameFrom(query))}</p>}
     </Dialog>
   )
 }
@@ -95,12 +95,7 @@ function Option({ id, choice: { label, note, unread = 0 }, isPicked, onPick }: O
     >
       <span className="min-w-0 flex-1 truncate">{label}</span>
       {note && <span className="shrink-0 text-[0.8125rem] text-muted-foreground">{note}</span>}
-      {unread > 0 && (
-        <Badge>
-          {unread > 99 ? '99+' : unread}
-          <span className="sr-only"> unread</span>
-        </Badge>
-      )}
+      {unread > 0 && <CountBadge count={unread} what="unread" />}
     </div>
   )
 }
@@ -111,7 +106,7 @@ function useChoices(query: string): Choice[] {
   const open = useOpenDialog()
   const [theme, turnTheme] = useTheme()
   const [hasSingleKeys] = useSingleKeys()
-  const room = roomMeant(query)
+  const room = roomNameFrom(query)
   const found = rooms
     .filter(({ name }) => name.includes(room.toLowerCase()))
     .toSorted((a, b) => Number(b.unread > 0) - Number(a.unread > 0))
@@ -121,7 +116,7 @@ function useChoices(query: string): Choice[] {
         label: `#${name}`,
         note: name === active ? 'you are here' : undefined,
         unread,
-        run: () => goTo(name),
+        run: () => goToRoom(name),
       }),
     )
   const commands: Choice[] = [
@@ -131,6 +126,6 @@ function useChoices(query: string): Choice[] {
   ]
   if (active !== undefined) commands.push({ key: 'copy', label: 'Copy the address of this room', run: () => open('address') })
   const isNew = roomFault(room) === undefined && !rooms.some(({ name }) => name === room)
-  const join = isNew ? [{ key: 'join', label: `Join #${room}`, run: () => goTo(room) }] : []
+  const join = isNew ? [{ key: 'join', label: `Join #${room}`, run: () => goToRoom(room) }] : []
   return [...found, ...join, ...commands.filter(({ label }) => label.toLowerCase().includes(query.toLowerCase()))]
 }

@@ -6,7 +6,7 @@ import { useChat, useSnapshot } from '@/state/chat'
 import { useOpenDialog } from '@/state/dialogs'
 import { roomPath } from '@/state/route'
 import { Avatar } from '@/ui/avatar'
-import { Badge } from '@/ui/badge'
+import { CountBadge } from '@/ui/badge'
 import { Button } from '@/ui/button'
 import { cn } from '@/ui/cn'
 import { CloseIcon, KeyboardIcon, LeaveIcon, PenIcon, SearchIcon } from '@/ui/icons'
@@ -81,10 +81,7 @@ const RoomItem = memo(function RoomItem({ room: { name, unread, outgoing }, isAc
         <span className="truncate">{name}</span>
         {unread > 0 && (
           <span className="absolute right-3 group-focus-within:right-11 group-hover:right-11">
-            <Badge>
-              {unread > 99 ? '99+' : unread}
-              <span className="sr-only"> unread</span>
-            </Badge>
+            <CountBadge count={unread} what="unread" />
           </span>
         )}
       </a>

@@ -1,4 +1,4 @@
-import { useKept } from '@/state/kept'
+import { usePreference } from '@/state/preference'
 
 export const IS_APPLE = /Mac|iP(hone|ad|od)/.test(navigator.userAgent)
 
@@ -21,5 +21,5 @@ function isBoolean(value: unknown): value is boolean {
 
 /** Whether keys do something by themselves, without Ctrl or Alt, and what changes that. Speech input may type letters by accident. */
 export function useSingleKeys() {
-  return useKept('single-keys', isBoolean, true)
+  return usePreference('single-keys', isBoolean, true)
 }

@@ -1,5 +1,5 @@
 import { useEffect } from 'react'
-import { useKept } from '@/state/kept'
+import { usePreference } from '@/state/preference'
 
 const THEMES = ['system', 'light', 'dark'] as const
 export type Theme = (typeof THEMES)[number]
@@ -10,7 +10,7 @@ function isTheme(value: unknown): value is Theme {
 
 /** The chosen theme, and what turns to the next. */
 export function useTheme(): [Theme, () => void] {
-  const [theme, choose] = useKept<Theme>('theme', isTheme, 'system')
+  const [theme, choose] = usePreference<Theme>('theme', isTheme, 'system')
   return [theme, () => choose(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? 'system')]
 }
 

@@ -5,7 +5,7 @@ import { useChat } from './chat'
  * A component that is loaded when it is first shown. Where that fails, because there is no network or the server has a
  * newer app by now, the person is told so and the rest of the page goes on.
  */
-export function lazily<Props extends { onClose?: () => void }>(load: () => Promise<ComponentType<Props>>) {
+export function lazyComponent<Props extends { onClose?: () => void }>(load: () => Promise<ComponentType<Props>>) {
   return lazy(async () => {
     try {
       return { default: await load() }
