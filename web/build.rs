@@ -13,7 +13,7 @@ use std::{
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// What decides over the content of the app. Whatever else lies in this directory may change without a rebuild.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     "build.rs",
     "emoji.ts",
     "index.html",
@@ -21,6 +21,7 @@ const SOURCES: [&str; 10] = [
     "package.json",
     "precompress.ts",
     "public",
+    "sdk/src",
     "src",
     "tsconfig.json",
     "vite.config.ts",

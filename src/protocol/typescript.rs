@@ -74,7 +74,7 @@ fn constants() -> String {
 
 #[test]
 fn the_typescript_types_are_those_of_rust() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web/src/lib/protocol.gen.ts");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web/sdk/src/protocol.gen.ts");
     let text = format!("{HEAD}{}\n{}", declarations(), constants());
     if env::var_os("WRITE_TYPES").is_some() {
         fs::write(&path, &text).unwrap();

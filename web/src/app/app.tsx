@@ -1,27 +1,21 @@
 import { Suspense, useCallback, useEffect, useState } from 'react'
-import { Boundary } from '@/components/boundary'
-import { Broken } from '@/components/broken'
-import { Conversation } from '@/components/conversation'
-import { People } from '@/components/people'
-import { Sidebar } from '@/components/sidebar'
-import { Dialog } from '@/components/ui/dialog'
-import { Welcome } from '@/components/welcome'
-import { DEFAULT_ROOM, roomFault } from '@/lib/protocol'
-import { useChat, useSnapshot } from './chat'
-import { DialogContext, type DialogName } from './dialogs'
-import { lazily } from './lazily'
-import { replaceRoute, useRoute } from './route'
+import { DEFAULT_ROOM, roomFault } from 'hubbub-client'
+import { Welcome } from '@/features/auth'
+import { Conversation } from '@/features/chat'
+import { People } from '@/features/people'
+import { AddressDialog, Palette, Sidebar } from '@/features/rooms'
+import { Help, NameDialog, useAppliedTheme } from '@/features/settings'
+import { useChat, useSnapshot } from '@/state/chat'
+import { DialogContext, type DialogName } from '@/state/dialogs'
+import { replaceRoute, useRoute } from '@/state/route'
+import { Boundary } from '@/ui/boundary'
+import { Broken } from '@/ui/broken'
+import { Dialog } from '@/ui/dialog'
 import { useShortcuts } from './shortcuts'
-import { useAppliedTheme } from './theme'
 import { useTitle } from './title'
 
 /** How much of what is no room is repeated to the person. */
 const ROOM_CHARS = 64
-
-const AddressDialog = lazily(async () => (await import('@/components/address-dialog')).AddressDialog)
-const Help = lazily(async () => (await import('@/components/help')).Help)
-const NameDialog = lazily(async () => (await import('@/components/name-dialog')).NameDialog)
-const Palette = lazily(async () => (await import('@/components/palette')).Palette)
 
 export function App() {
   const name = useSnapshot((snapshot) => snapshot.name)

@@ -1,39 +1,14 @@
 import { useEffect, useEffectEvent } from 'react'
-import { useChat } from './chat'
-import type { DialogName } from './dialogs'
-import { useKept } from './kept'
-import { goTo } from './route'
+import { COMPOSER_ID, LOG_ID } from '@/features/chat'
+import { IS_APPLE, useSingleKeys } from '@/features/settings'
+import { useChat } from '@/state/chat'
+import type { DialogName } from '@/state/dialogs'
+import { goToRoom } from '@/state/route'
 
-const IS_APPLE = /Mac|iP(hone|ad|od)/.test(navigator.userAgent)
-
-export const COMPOSER_ID = 'composer'
-export const LOG_ID = 'messages'
 /** How much of the list a page is. */
 const PAGE = 0.85
 
-/** The keyboard map. What stands between slashes are alternatives. */
-export const SHORTCUTS: readonly (readonly [keys: string, what: string])[] = [
-  [IS_APPLE ? '⌘ K' : 'Ctrl K', 'Go to a room, or do something'],
-  ['Alt ↑ / Alt ↓', 'The room above, below'],
-  ['Alt Shift ↑ / Alt Shift ↓', 'The unread room above, below'],
-  ['Enter', 'Send'],
-  ['Shift Enter', 'A new line'],
-  ['Page Up / Page Down', 'Scroll while you write'],
-  ['Esc', 'Close what is open, or go to the end'],
-  ['any letter', 'Write, wherever you are'],
-  ['?', 'This list'],
-]
-
 const FIELD = 'input, textarea, select, [contenteditable]'
-
-function isBoolean(value: unknown): value is boolean {
-  return typeof value === 'boolean'
-}
-
-/** Whether keys do something by themselves, without Ctrl or Alt, and what changes that. Who speaks to the page may say letters unawares. */
-export function useSingleKeys() {
-  return useKept('single-keys', isBoolean, true)
-}
 
 /** What the keyboard does wherever the person is in the page. */
 export function useShortcuts(open: (name: DialogName) => void) {
@@ -45,7 +20,7 @@ export function useShortcuts(open: (name: DialogName) => void) {
     const start = rooms.findIndex(({ name }) => name === active?.name)
     for (let distance = 1; distance <= rooms.length; distance += 1) {
       const room = rooms.at((start + by * distance + rooms.length * distance) % rooms.length)
-      if (room && isWanted(room.unread)) return goTo(room.name)
+      if (room && isWanted(room.unread)) return goToRoom(room.name)
     }
   }
 

@@ -1,5 +1,6 @@
 import { useEffect } from 'react'
-import { useSnapshot } from './chat'
+import { useSnapshot } from '@/state/chat'
+import { shortCount } from '@/ui/badge'
 
 /** Names the room in the title of the page, after the number of unread messages, which the icon of the page shows too. */
 export function useTitle() {
@@ -7,7 +8,7 @@ export function useTitle() {
   const unread = useSnapshot(({ rooms }) => rooms.reduce((sum, room) => sum + room.unread, 0))
   const title = active === undefined ? 'Hubbub' : `#${active} · Hubbub`
   useEffect(() => {
-    document.title = unread > 0 ? `(${unread > 99 ? '99+' : unread}) ${title}` : title
+    document.title = unread > 0 ? `(${shortCount(unread)}) ${title}` : title
     const icon = document.querySelector<HTMLLinkElement>('link[rel=icon]')
     if (icon) icon.href = unread > 0 ? '/favicon-unread.svg' : '/favicon.svg'
   }, [unread, title])

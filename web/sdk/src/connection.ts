@@ -1,0 +1,205 @@
+import { Backoff } from './backoff.ts'
+import { readFrame } from './frame.ts'
+import { isReconnectable, type ClientFrame, type Refusal, type ServerFrame } from './protocol.ts'
+
+/** An event handler. Declared as a method, so that a handler of a more specific event fits, as those of the DOM are. */
+type Listener<Event> = { handle(event: Event): void }['handle'] | null
+
+/** What a connection needs of a WebSocket, whoever made it. */
+export type Socket = {
+  onopen: Listener<unknown>
+  onmessage: Listener<{ data: unknown }>
+  onclose: Listener<{ code: number }>
+  onerror: Listener<unknown>
+  send(text: string): void
+  close(code?: number): void
+}
+
+export type Link =
+  | { state: 'idle' }
+  | { state: 'connecting' }
+  /** Welcomed; what was missed is coming in. */
+  | { state: 'replaying' }
+  | { state: 'live' }
+  | { state: 'waiting'; until: number }
+  | { state: 'offline' }
+  /** The server does not take the hello. Another name, or fewer rooms, may be taken. */
+  | { state: 'refused'; refusal: Refusal }
+  /** It is over: the server does not want this client back, or this side closed it (1000). */
+  | { state: 'stopped'; code: number }
+
+type ConnectionOptions = {
+  open: () => Socket
+  hello: () => ClientFrame
+  onFrame: (frame: ServerFrame) => void
+  onLink: (link: Link) => void
+  isOnline?: () => boolean
+  random?: () => number
+}
+
+const CONNECT_TIMEOUT_MS = 10_000
+const HEARTBEAT_GRACE_MS = 10_000
+const STABLE_AFTER_MS = 10_000
+const PROBE_TIMEOUT_MS = 5000
+
+type Timer = ReturnType<typeof setTimeout> | undefined
+
+/** A connection to the server that opens a new socket when one is lost. */
+export class Connection {
+  #link: Link = { state: 'idle' }
+  #socket: Socket | undefined
+  #lastFrameAt = 0
+  #silenceMs = CONNECT_TIMEOUT_MS
+  /** When a draining server wants this client back, counted from the close. */
+  #drainMs: number | undefined
+  #retry: Timer
+  #silence: Timer
+  #stable: Timer
+  #probe: Timer
+  readonly #backoff: Backoff
+  readonly #options: ConnectionOptions
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options
+    this.#backoff = new Backoff(options.random)
+  }
+
+  get link(): Link {
+    return this.#link
+  }
+
+  /** Connects now, whatever it was waiting for, with or without a network. Leaves a connection that stands, and a server that wants no more. */
+  start() {
+    if (!this.#socket && this.#link.state !== 'stopped') this.#connect()
+  }
+
+  /** Connects anew, so that the server gets a new hello. */
+  restart() {
+    if (this.#link.state === 'stopped') return
+    this.#dropSocket()
+    this.#connect()
+  }
+
+  /** The server does not take the hello, and would not take it the next time. */
+  refuse(refusal: Refusal) {
+    this.#dropSocket()
+    this.#setLink({ state: 'refused', refusal })
+  }
+
+  /** Closes the connection from this side, for good. */
+  close() {
+    this.#dropSocket()
+    this.#setLink({ state: 'stopped', code: 1000 })
+  }
+
+  /** The network or the page came back: a waiting client connects, unless a draining server set the time; a live connection is probed. */
+  wake() {
+    const { state } = this.#link
+    const hasSlot = this.#drainMs !== undefined
+    if ((state === 'waiting' && !hasSlot) || state === 'offline') this.#reconnect()
+    if (state === 'live') this.#sendProbe()
+  }
+
+  /** The network went away: no attempts until it is back. */
+  sleep() {
+    if (this.#link.state === 'waiting') this.#goOffline()
+  }
+
+  send(frame: ClientFrame) {
+    this.#socket?.send(JSON.stringify(frame))
+  }
+
+  /** Connects if the browser is online. Only `start` connects regardless: a server on this machine needs no network. */
+  #reconnect() {
+    if (this.#options.isOnline?.() === false) this.#goOffline()
+    else this.start()
+  }
+
+  #goOffline() {
+    clearTimeout(this.#retry)
+    this.#setLink({ state: 'offline' })
+  }
+
+  #connect() {
+    clearTimeout(this.#retry)
+    const socket = this.#options.open()
+    socket.onopen = () => this.send(this.#options.hello())
+    socket.onmessage = ({ data }) => this.#receive(data)
+    socket.onclose = ({ code }) => this.#onLoss(code)
+    // a close follows each error; without a listener, an error would end a program on Node.js
+    socket.onerror = () => {}
+    this.#socket = socket
+    this.#drainMs = undefined
+    this.#setLink({ state: 'connecting' })
+    this.#limitSilence(CONNECT_TIMEOUT_MS)
+  }
+
+  #receive(data: unknown) {
+    this.#lastFrameAt = Date.now()
+    const frame = readFrame(data)
+    if (!frame) return
+    switch (frame.type) {
+      case 'welcome':
+        this.#limitSilence(frame.heartbeat_ms + HEARTBEAT_GRACE_MS)
+        this.#stable = setTimeout(() => this.#backoff.reset(), STABLE_AFTER_MS)
+        this.#setLink({ state: 'replaying' })
+        break
+      case 'drain':
+        this.#drainMs = frame.reconnect_after_ms
+        break
+    }
+    this.#options.onFrame(frame)
+    if (frame.type === 'live') this.#setLink({ state: 'live' })
+  }
+
+  /** Gives the socket up when no frame comes for this long. */
+  #limitSilence(silenceMs: number) {
+    clearTimeout(this.#silence)
+    this.#silenceMs = silenceMs
+    this.#lastFrameAt = Date.now()
+    this.#checkSilenceIn(silenceMs)
+  }
+
+  #checkSilenceIn(delay: number) {
+    this.#silence = setTimeout(() => {
+      const left = this.#lastFrameAt + this.#silenceMs - Date.now()
+      if (left > 0) this.#checkSilenceIn(left)
+      else this.#onLoss(1006)
+    }, delay)
+  }
+
+  #sendProbe() {
+    const askedAt = Date.now()
+    clearTimeout(this.#probe)
+    this.send({ type: 'ping' })
+    this.#probe = setTimeout(() => {
+      if (this.#lastFrameAt < askedAt) this.#onLoss(1006)
+    }, PROBE_TIMEOUT_MS)
+  }
+
+  #onLoss(code: number) {
+    const drainMs = this.#drainMs
+    this.#dropSocket()
+    if (!isReconnectable(code)) {
+      this.#setLink({ state: 'stopped', code })
+      return
+    }
+    const delay = drainMs ?? this.#backoff.next()
+    this.#retry = setTimeout(() => this.#reconnect(), delay)
+    this.#setLink({ state: 'waiting', until: Date.now() + delay })
+  }
+
+  #dropSocket() {
+    for (const timer of [this.#retry, this.#silence, this.#stable, this.#probe]) clearTimeout(timer)
+    const socket = this.#socket
+    this.#socket = undefined
+    if (!socket) return
+    socket.onopen = socket.onmessage = socket.onclose = null
+    socket.close(1000)
+  }
+
+  #setLink(link: Link) {
+    this.#link = link
+    this.#options.onLink(link)
+  }
+}

@@ -1,5 +1,0 @@
-import { cn } from '@/components/cn'
-
-export function Skeleton({ className }: { className?: string }) {
-  return <div className={cn('animate-pulse rounded-md bg-muted', className)} />
-}

@@ -1,0 +1,2 @@
+/** How a person comes in. */
+export { Welcome } from './welcome'

@@ -1,0 +1,46 @@
+import { useMemo } from 'react'
+import type { Message } from 'hubbub-client'
+import { useNow } from '@/ui/clock'
+
+const MINUTES = 30
+const MINUTE_MS = 60_000
+const HEIGHT = 32
+const WIDTH = 6
+
+/** How many messages came in each of the last minutes, the oldest first. */
+function byMinute(messages: readonly Message[], now: number): number[] {
+  const counts = Array.from({ length: MINUTES }, () => 0)
+  for (let index = messages.length - 1; index >= 0; index -= 1) {
+    const minute = MINUTES - 1 - Math.floor((now - (messages[index]?.at ?? 0)) / MINUTE_MS)
+    if (minute < 0) break
+    const slot = Math.min(minute, MINUTES - 1)
+    counts[slot] = (counts[slot] ?? 0) + 1
+  }
+  return counts
+}
+
+/** How lively a room is: a voice for every minute, as in the logo. */
+export function Pulse({ messages }: { messages: readonly Message[] }) {
+  const now = useNow(MINUTE_MS / 6)
+  const counts = useMemo(() => byMinute(messages, now), [messages, now])
+  const total = counts.reduce((sum, count) => sum + count, 0)
+  const most = Math.max(4, ...counts)
+  return (
+    <section>
+      <h2 className="text-[0.8125rem] font-semibold">The last {MINUTES} minutes</h2>
+      <svg aria-hidden="true" viewBox={`0 0 ${MINUTES * WIDTH} ${HEIGHT}`} strokeWidth="3" strokeLinecap="round" className="mt-1 w-full">
+        {counts.map((count, minute) => (
+          <path
+            // oxlint-disable-next-line react/no-array-index-key -- a minute is its place
+            key={minute}
+            d={`M${(minute + 0.5) * WIDTH} ${HEIGHT - 2}v${-Math.round((count / most) * (HEIGHT - 5)) - 0.01}`}
+            className={count === 0 ? 'stroke-sidebar-border' : minute === MINUTES - 1 ? 'stroke-highlight' : 'stroke-primary'}
+          />
+        ))}
+      </svg>
+      <p className="mt-1.5 text-xs text-muted-foreground tabular-nums">
+        {total === 0 ? 'Not a word' : `${total} ${total === 1 ? 'message' : 'messages'}`}
+      </p>
+    </section>
+  )
+}
