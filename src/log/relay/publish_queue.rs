@@ -122,13 +122,16 @@ impl PublishQueue {
     }
 
     /// Takes over what has been applied to the ring: everything up to `last`, with these changes in order. Returns how
-    /// many messages each epoch that opened has lost.
+    /// many messages each epoch that opened has lost. The epoch itself wakes the publisher.
     pub(crate) fn apply(&self, changes: Vec<Change>, last: Seq) -> Vec<(Marker, usize)> {
-        let (mut wake, mut losses) = (!changes.is_empty(), Vec::new());
+        let (mut wake, mut losses) = (false, Vec::new());
         let mut contents = self.contents.lock();
         for change in changes {
             match change {
-                Change::Returned(was) => contents.returned(was),
+                Change::Returned(was) => {
+                    contents.returned(was);
+                    wake = true;
+                }
                 Change::EpochOpened { applied, marker, lost } => {
                     contents.confirm(applied);
                     losses.push((marker, contents.lose(marker, lost)));
