@@ -21,7 +21,7 @@ async fn resting() -> (Instance, u64) {
 }
 
 /// Says nine messages, one after the other, while the workers rest. Returns how many bytes they come to in all.
-async fn say_nine(instance: &mut Instance) -> u64 {
+async fn append_nine(instance: &mut Instance) -> u64 {
     let mut due = 0;
     for _ in 0..9 {
         let message = instance.compose(1, 200);
@@ -40,7 +40,7 @@ async fn what_gathers_while_a_worker_rests_goes_out_in_one_write_a_client() {
     let (mut instance, first) = resting().await;
     assert_eq!(first, 100, "a message after silence goes at once, to each");
     let (taken, writes) = (instance.sockets().taken(), instance.sockets().writes());
-    let due = say_nine(&mut instance).await;
+    let due = append_nine(&mut instance).await;
     assert_eq!(instance.sockets().taken(), taken, "the workers did not rest");
     advance(REST.longest).await;
     until(|| instance.sockets().taken() >= taken + due).await;
@@ -48,9 +48,9 @@ async fn what_gathers_while_a_worker_rests_goes_out_in_one_write_a_client() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_joins_a_room_does_not_wait_for_the_rest_to_end() {
+async fn a_client_that_joins_a_room_does_not_wait_for_the_rest_to_end() {
     let (mut instance, _) = resting().await;
-    say_nine(&mut instance).await;
+    append_nine(&mut instance).await;
     let before = instance.sockets().taken();
     let seat = instance.seats().first_mut().unwrap();
     seat.join("another".parse().unwrap()).await;
