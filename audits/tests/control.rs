@@ -1,7 +1,5 @@
 //! The control of the audits is fair: it works while nothing fails, and it subscribes again after a disconnect.
 
-#![expect(clippy::unwrap_used, reason = "a step that fails should fail the test")]
-
 use std::path::Path;
 
 use hubbub_testbed::{

@@ -273,7 +273,7 @@ fn a_crate_that_is_named_where_it_must_not_be_is_found_in_every_form() {
 }
 
 #[test]
-fn test_code_has_a_rule_of_its_own() {
+fn code_of_tests_has_a_rule_of_its_own() {
     let in_test = "#[cfg(test)] mod tests { use metrics_exporter_prometheus::X; }";
     assert!(misnamed_in("src/log/x.rs", in_test).is_empty());
     assert_eq!(misnamed_in("src/edge/x.rs", in_test), ["metrics_exporter_prometheus"]);

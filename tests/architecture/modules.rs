@@ -95,7 +95,7 @@ impl Crate {
         let mut arrows = BTreeSet::new();
         for (module, file) in self.files.iter().filter(|(module, _)| !self.is_test(module)) {
             for named in file.source.names.iter().filter(|named| !named.is_test) {
-                let Some((to, item)) = self.absolute(module, named).and_then(|path| self.resolve(path, 0)) else {
+                let Some((to, item)) = self.absolute(module, named).and_then(|path| self.resolve(&path, 0)) else {
                     continue;
                 };
                 if to != *module {
@@ -133,7 +133,7 @@ impl Crate {
 
     /// The module of a path and the item in it, at the place where it is defined and not where it is exported again.
     /// None: the item is of another crate.
-    fn resolve(&self, path: Vec<String>, hops: usize) -> Option<(Module, Option<String>)> {
+    fn resolve(&self, path: &[String], hops: usize) -> Option<(Module, Option<String>)> {
         let length = (0..=path.len()).rev().find(|length| self.files.contains_key(&path[..*length]))?;
         let (module, rest) = path.split_at(length);
         let source = &self.files.get(module)?.source;
@@ -141,7 +141,7 @@ impl Crate {
         if let Some(bound) = source.bound.get(item).filter(|bound| hops < 8 && **bound != [item.clone()]) {
             let named = Named { path: bound.clone(), within: Vec::new(), is_test: false, line: 0 };
             let path = self.absolute(module, &named)?;
-            return self.resolve([&path, &rest[1..]].concat(), hops + 1);
+            return self.resolve(&[&path, &rest[1..]].concat(), hops + 1);
         }
         Some((module.to_vec(), Some(item.clone())))
     }
@@ -161,19 +161,24 @@ pub(crate) fn circles(arrows: &BTreeSet<Arrow>) -> Vec<String> {
     for siblings in levels.values() {
         for (name, uses) in siblings {
             for (other, place) in uses {
-                let (mut reached, mut open) = (BTreeSet::new(), vec![*other]);
-                while let Some(next) = open.pop() {
-                    if reached.insert(next) {
-                        open.extend(siblings.get(next).into_iter().flat_map(BTreeMap::keys));
-                    }
-                }
-                if reached.contains(name) {
+                if reaches(siblings, other, name) {
                     circles.push(format!("{place}: {name} uses {other}, and {other} uses {name}"));
                 }
             }
         }
     }
     circles
+}
+
+/// Whether one module uses the other, directly or through others.
+fn reaches<'a>(uses: &BTreeMap<&'a String, BTreeMap<&'a String, &str>>, from: &'a String, to: &String) -> bool {
+    let (mut reached, mut open) = (BTreeSet::new(), vec![from]);
+    while let Some(next) = open.pop().filter(|_| !reached.contains(to)) {
+        if reached.insert(next) {
+            open.extend(uses.get(next).into_iter().flat_map(BTreeMap::keys));
+        }
+    }
+    reached.contains(to)
 }
 
 /// Where a module calls a function of one above it. Types and constants of a parent are what its children have in common;

@@ -74,14 +74,12 @@ impl Reader<'_> {
             match self.peek(0) {
                 "}" => return,
                 "#" => {
-                    if self.attribute(is_test) && !is_test {
-                        let first = self.line();
-                        self.items(true, true);
-                        let last = self.tokens.get(self.at.saturating_sub(1)).map_or(first, |token| token.line);
-                        self.test_lines += last + 1 - first;
-                        if one {
-                            return;
-                        }
+                    let begins_test = self.attribute(is_test) && !is_test;
+                    if begins_test {
+                        self.test_item();
+                    }
+                    if begins_test && one {
+                        return;
                     }
                     continue;
                 }
@@ -125,6 +123,14 @@ impl Reader<'_> {
                 return;
             }
         }
+    }
+
+    /// Reads one item of test code, and counts its lines.
+    fn test_item(&mut self) {
+        let first = self.line();
+        self.items(true, true);
+        let last = self.tokens.get(self.at.saturating_sub(1)).map_or(first, |token| token.line);
+        self.test_lines += last + 1 - first;
     }
 
     /// Passes an attribute, the paths in it included. Whether it says `cfg(test)`.
@@ -176,9 +182,7 @@ impl Reader<'_> {
                     self.at += 1;
                     while !matches!(self.peek(0), "}" | "") {
                         self.tree(&path, is_test);
-                        if self.peek(0) == "," {
-                            self.at += 1;
-                        }
+                        self.at += usize::from(self.peek(0) == ",");
                     }
                     self.at += 1;
                     return;
