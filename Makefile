@@ -130,33 +130,43 @@ compose-test: ## chat through the compose stack while an instance stops
 bench: ## the benchmarks of single parts
 	cargo bench --workspace --locked
 
+# The audits start the server that is built with them.
+AUDITS = $(CARGO_TARGET_DIR)/release
+BUILD_AUDITS = cargo build --release --locked --bins --package hubbub --package hubbub-audits
+
 .PHONY: audit-census
 audit-census: ## the connection counter while clients and instances come and go
-	cargo bench --locked --bench cluster -- census $(ARGS)
+	$(BUILD_AUDITS)
+	$(AUDITS)/audit-cluster census $(ARGS)
 
 .PHONY: audit-herd
 audit-herd: ## 2000 clients that reconnect at once after their instance was killed
-	cargo bench --locked --bench cluster -- herd $(ARGS)
+	$(BUILD_AUDITS)
+	$(AUDITS)/audit-cluster herd $(ARGS)
 
 .PHONY: audit
 audit: ## inject every fault into real processes: nothing lost, duplicated or reordered
-	cargo bench --locked --bench audit -- $(ARGS)
+	$(BUILD_AUDITS)
+	$(AUDITS)/audit-delivery $(ARGS)
 
 .PHONY: audit-control
-audit-control: CONTROL = cargo bench --locked --bench audit -- --program $(CARGO_TARGET_DIR)/release/examples/plain_publish --stay 0 --any-place --times 1
+audit-control: CONTROL = $(AUDITS)/audit-delivery --program $(AUDITS)/audit-control --stay 0 --any-place --times 1
 audit-control: ## check the audit itself: a server with a plain PUBLISH must fail it where faults lose messages, and only there
-	cargo build --release --locked --example plain_publish
+	$(BUILD_AUDITS)
 	$(CONTROL) --only kill-pubsub,restart-empty,cut-link,instance-kill,cut-mid-frame --expect-loss $(ARGS)
 	$(CONTROL) --only pause,slow-readers $(ARGS)
 
 .PHONY: audit-short
+audit-short: AUDITS = $(CARGO_TARGET_DIR)/debug
 audit-short: ## a selection of the audit, in less than a minute
-	cargo test --locked --bench audit -- --short $(ARGS)
+	cargo build --locked --bins --package hubbub --package hubbub-audits
+	$(AUDITS)/audit-delivery --short $(ARGS)
 
 .PHONY: soak
 soak: MINUTES ?= 10
 soak: ## random faults for MINUTES=10, and a check that memory does not grow
-	cargo bench --locked --bench audit -- --soak $(MINUTES) $(ARGS)
+	$(BUILD_AUDITS)
+	$(AUDITS)/audit-delivery --soak $(MINUTES) $(ARGS)
 
 .PHONY: load
 load: ## measure throughput and latency, for example: make load ARGS="--preset paced --baseline raw"

@@ -1,4 +1,4 @@
-//! What the protocol costs: reading what a client says, encoding what all hear, and bringing the channel into order.
+//! What the protocol costs: decoding frames of clients, encoding frames for all, and bringing the channel into order.
 #![expect(clippy::expect_used, reason = "fixed input that is valid")]
 
 use std::{cell::Cell, sync::Arc};

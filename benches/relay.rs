@@ -95,13 +95,13 @@ async fn main() {
     println!("{:.0} a second, {ratio:.1} times as many (medians)", median(|[_, gathered]| gathered.messages_a_second));
 }
 
-/// Both instances hear every message.
+/// Both instances receive every message.
 async fn round(redis: &Server, way: Way) -> Outcome {
     let config = RedisConfig { url: redis.url().to_owned(), prefix: unique("relay"), ca: None };
     let (left, right) = (Instance::start(&config).await, Instance::start(&config).await);
     let (cpu, began) = (cpu_seconds(redis).await, Instant::now());
-    let hear = join(left.hears(way.messages()), right.hears(way.messages()));
-    join(way.send([&left, &right]), hear).await;
+    let receive = join(left.receive(way.messages()), right.receive(way.messages()));
+    join(way.send([&left, &right]), receive).await;
     let (took, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds(redis).await - cpu);
     left.end().await;
     right.end().await;
@@ -169,14 +169,14 @@ impl Instance {
         }
     }
 
-    /// Walks the ring until so many messages were heard.
-    async fn hears(&self, messages: u32) {
-        let (mut heard, mut cursor, mut tip) = (0, 0, self.ring.watch());
-        while heard < messages {
+    /// Walks the ring until so many messages were received.
+    async fn receive(&self, messages: u32) {
+        let (mut received, mut cursor, mut tip) = (0, 0, self.ring.watch());
+        while received < messages {
             let entries = self.ring.run(cursor, LOOK).unwrap();
             for entry in &entries {
                 cursor = entry.seq;
-                heard += u32::from(matches!(entry.audience, Audience::Room(_)));
+                received += u32::from(matches!(entry.audience, Audience::Room(_)));
             }
             if entries.is_empty() {
                 within(tip.changed()).await.unwrap();

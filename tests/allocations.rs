@@ -1,4 +1,4 @@
-//! What the fan-out allocates depends on the messages, not on how many hear them.
+//! What the fan-out allocates depends on the messages, not on the number of receivers.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement is printed")]
 
 use hubbub_edge::fanout::Coalescing;

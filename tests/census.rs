@@ -22,7 +22,7 @@ enum Op {
     Report(usize, Option<u64>),
     /// A report arrives once more, counted from the newest.
     Repeat(usize),
-    /// Nobody says anything for so many milliseconds.
+    /// Nobody reports for so many milliseconds.
     Pause(u64),
 }
 
@@ -51,16 +51,16 @@ struct Lease {
 struct Model {
     now: u64,
     leases: BTreeMap<String, Lease>,
-    /// Since when the reports have come without a pause of half a lease; before that, silence says nothing.
+    /// Since when the reports have come without a pause of half a lease; before that, silence means nothing.
     steady: Option<u64>,
-    heard: u64,
+    reported_at: u64,
 }
 
 impl Model {
     fn report(&mut self, report: &Report) -> Count {
-        let Self { now, leases, steady, heard } = self;
-        let since = steady.filter(|_| *now - *heard <= LEASE / 2).unwrap_or(*now);
-        (*steady, *heard) = (Some(since), *now);
+        let Self { now, leases, steady, reported_at } = self;
+        let since = steady.filter(|_| *now - *reported_at <= LEASE / 2).unwrap_or(*now);
+        (*steady, *reported_at) = (Some(since), *now);
         let Report { instance, number, connections } = report;
         if leases.get(&**instance).is_none_or(|lease| lease.number < *number) {
             leases.remove(&**instance);
@@ -77,7 +77,7 @@ impl Model {
 
 /// Runs the operations on the backend and on the model. Ends early when the real clock has gone on by itself.
 async fn compare(backend: &impl Backend, ops: &[Op], pass: impl AsyncFn(u64)) -> TestCaseResult {
-    let (mut model, mut sent, mut told) = (Model::default(), Vec::new(), None::<VersionedCount>);
+    let (mut model, mut sent, mut last) = (Model::default(), Vec::new(), None::<VersionedCount>);
     let names: [String; 4] = std::array::from_fn(|_| unique("instance"));
     for op in ops {
         let report = match *op {
@@ -100,11 +100,11 @@ async fn compare(backend: &impl Backend, ops: &[Op], pass: impl AsyncFn(u64)) ->
             return Ok(());
         }
         prop_assert_eq!(tally.count, expected, "{:?}", report);
-        if let Some(told) = told {
-            prop_assert_eq!(told.count == tally.count, told.version == tally.version, "{:?} then {:?}", told, tally);
-            prop_assert!(told.version <= tally.version, "{:?} then {:?}", told, tally);
+        if let Some(last) = last {
+            prop_assert_eq!(last.count == tally.count, last.version == tally.version, "{:?} then {:?}", last, tally);
+            prop_assert!(last.version <= tally.version, "{:?} then {:?}", last, tally);
         }
-        told = Some(tally);
+        last = Some(tally);
     }
     Ok(())
 }
@@ -116,9 +116,9 @@ fn runtime(is_paused: bool) -> Runtime {
 proptest! {
     #[test]
     fn the_count_is_the_sum_over_the_leases_that_live(ops in prop::collection::vec(op_in_time(), 1..80)) {
-        let local = Memory::new();
+        let memory = Memory::new();
         let pass = async |milliseconds| tokio::time::advance(Duration::from_millis(milliseconds)).await;
-        runtime(true).block_on(compare(&local, &ops, pass))?;
+        runtime(true).block_on(compare(&memory, &ops, pass))?;
     }
 }
 

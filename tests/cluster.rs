@@ -1,20 +1,18 @@
 //! Several instances on one Redis act as one, also when one of them or Redis goes away.
 #![expect(clippy::unwrap_used, reason = "a step that fails should fail the test")]
 
-mod common;
-
 use std::{
     collections::{BTreeSet, HashSet},
     time::Duration,
 };
 
-use common::{
-    crowd::{Member, assert_complete, chatter, gather},
-    frames::{closed, enter, greet, message, open, publish, say},
-};
 use hubbub_client::{Client, Config};
 use hubbub_protocol::{Count, MessageId, RelayState, RoomId};
-use hubbub_testbed::{Flow, PATIENCE, Proxy, Redis, Server, eventually, http, room, unique};
+use hubbub_testbed::{
+    Flow, PATIENCE, Proxy, Redis, Server, TestClient, assert_complete, chatter, eventually,
+    frames::{closed, enter, enter_with, message, open, publish, send},
+    gather, http, room, unique,
+};
 use serde_json::json;
 use tokio::time::{Instant, interval};
 
@@ -32,7 +30,7 @@ async fn two_instances_show_everyone_the_same_messages_in_the_same_order() {
     let room = room();
     let mut members = Vec::new();
     for server in [&a, &b, &a, &b] {
-        members.push(Member::spawn("Someone", vec![server.address().into()], &[&room]));
+        members.push(TestClient::spawn("Someone", vec![server.address().into()], &[&room]));
         members.last().unwrap().live().await;
     }
     for n in 0..100 {
@@ -42,7 +40,7 @@ async fn two_instances_show_everyone_the_same_messages_in_the_same_order() {
     }
     assert_eq!(assert_complete(&members).await, 400);
     let orders: HashSet<Vec<MessageId>> =
-        members.iter().map(|member| member.record().ids(&room).into_iter().cloned().collect()).collect();
+        members.iter().map(|member| member.transcript().ids(&room).into_iter().cloned().collect()).collect();
     assert_eq!(orders.len(), 1, "the order differs between clients");
 }
 
@@ -71,7 +69,7 @@ async fn a_message_crosses_and_the_channel_is_one() {
 }
 
 #[tokio::test]
-async fn deployments_with_different_prefixes_do_not_hear_each_other() {
+async fn deployments_with_different_prefixes_are_separate() {
     let redis = Redis::start().await;
     let (a, b) = tokio::join!(Server::on(&redis, &["--prefix", "one"]), Server::on(&redis, &["--prefix", "two"]));
     let room = room();
@@ -90,8 +88,8 @@ async fn the_same_message_through_two_instances_is_delivered_once() {
     let (a, b) = tokio::join!(Server::on(&redis, &[]), Server::on(&redis, &[]));
     let room = room();
     let hello = json!({"type": "hello", "name": "Ann", "session": "AAAAAAAAAAAAAAAAAAAAAA", "rooms": [room]});
-    let (mut here, _) = greet(a.address(), &hello).await;
-    let (mut there, _) = greet(b.address(), &hello).await;
+    let (mut here, _) = enter_with(a.address(), &hello).await;
+    let (mut there, _) = enter_with(b.address(), &hello).await;
     publish(&mut here, &room, "m1", "first").await;
     let first = message(&mut here).await;
     publish(&mut there, &room, "m1", "second").await;
@@ -106,8 +104,8 @@ async fn the_counter_counts_connections_and_instances_everywhere() {
     let redis = Redis::start().await;
     let (a, b) = tokio::join!(Server::on(&redis, &[]), Server::on(&redis, &[]));
     let room = room();
-    let ann = Member::spawn("Ann", vec![a.address().into()], &[&room]);
-    let bob = Member::spawn("Bob", vec![b.address().into()], &[&room]);
+    let ann = TestClient::spawn("Ann", vec![a.address().into()], &[&room]);
+    let bob = TestClient::spawn("Bob", vec![b.address().into()], &[&room]);
     let two = |count: Count| (count.connections, count.instances) == (2, 2);
     ann.until("two over two", |record| two(record.count)).await;
     bob.until("two over two", |record| two(record.count)).await;
@@ -191,14 +189,14 @@ async fn sigterm_sends_every_client_to_the_other_instance_and_nothing_is_lost() 
         let took = asked.elapsed();
         assert!(took < Duration::from_secs(8), "a drain window of 2 s took {took:?}");
         for member in &members {
-            member.until("moved", |record| record.lives == 2 && record.live).await;
+            member.until("moved", |record| record.lives == 2 && record.is_live()).await;
         }
     };
     let published = chatter(&publishers, &rooms, Duration::from_millis(5), stop).await;
     assert!(published > 200, "{published}");
 
     for member in &members {
-        let record = member.record();
+        let record = member.transcript();
         assert_eq!((record.closes.as_slice(), record.drains.len()), (&[1012][..], 1));
         assert!(record.drains[0] <= Duration::from_secs(5), "{:?}", record.drains);
     }
@@ -214,18 +212,19 @@ async fn a_killed_instance_loses_no_acked_message() {
     let rooms: Vec<RoomId> = (0..2).map(|_| room()).collect();
     let all: Vec<&RoomId> = rooms.iter().collect();
     let addresses = Server::addresses(&[&a, &b]);
-    let members = gather((0..40).map(|n| config(addresses.clone(), &format!("Member {n}"), &all))).await;
+    let members =
+        gather((0..40).map(|n| config(addresses.clone(), &format!("TestClient<Transcript> {n}"), &all))).await;
     let stop = async {
         members[0].until("some load", |record| record.messages.len() > 200).await;
         a.kill().await;
         for member in &members {
-            member.until("moved", |record| record.lives >= 2 && record.live).await;
+            member.until("moved", |record| record.lives >= 2 && record.is_live()).await;
         }
-        let seen = members[0].record().messages.len();
+        let seen = members[0].transcript().messages.len();
         members[0].until("more load", |record| record.messages.len() > seen + 100).await;
     };
     let published = chatter(&members, &rooms, Duration::from_millis(4), stop).await;
-    assert!(members.iter().all(|member| member.record().closes.contains(&1006)));
+    assert!(members.iter().all(|member| member.transcript().closes.contains(&1006)));
     assert_eq!(assert_complete(&members).await, published);
     drop(b);
 }
@@ -238,7 +237,7 @@ async fn redis_may_stop_for_five_seconds_and_no_connection_or_message_is_lost() 
     let all: Vec<&RoomId> = rooms.iter().collect();
     let members = gather((0..40).map(|n| {
         let server = if n % 2 == 0 { &a } else { &b };
-        config(vec![server.address().into()], &format!("Member {n}"), &all)
+        config(vec![server.address().into()], &format!("TestClient<Transcript> {n}"), &all)
     }))
     .await;
 
@@ -246,7 +245,7 @@ async fn redis_may_stop_for_five_seconds_and_no_connection_or_message_is_lost() 
         members[0].until("some load", |record| record.messages.len() > 100).await;
         redis.stop().await;
         for member in &members {
-            member.until("told", |record| record.states.last() == Some(&RelayState::Degraded)).await;
+            member.until("degraded", |record| record.states.last() == Some(&RelayState::Degraded)).await;
         }
         assert_eq!((a.readiness().await, b.readiness().await), (200, 200), "taking every instance out helps nobody");
         assert_eq!(http::get(a.address(), "/health/ready").await.json()["relay"], "degraded");
@@ -259,14 +258,14 @@ async fn redis_may_stop_for_five_seconds_and_no_connection_or_message_is_lost() 
         for member in &members {
             member.until("live again", |record| record.states.last() == Some(&RelayState::Live)).await;
         }
-        let seen = members[0].record().messages.len();
+        let seen = members[0].transcript().messages.len();
         members[0].until("load again", |record| record.messages.len() > seen + 100).await;
     };
     let published = chatter(&members, &rooms, Duration::from_millis(10), outage).await;
 
     assert_eq!(assert_complete(&members).await, published);
     for member in &members {
-        let record = member.record();
+        let record = member.transcript();
         assert_eq!((record.closes.as_slice(), record.lives), (&[][..], 1), "a connection was lost");
         assert_eq!(record.states.first(), Some(&RelayState::Live));
         assert!(record.states.len() >= 3 && record.states.len() < 10, "{:?}", record.states);
@@ -281,31 +280,31 @@ async fn what_redis_lost_and_an_instance_held_is_put_back() {
     let rooms = [room.clone()];
     let members = gather((0..10).map(|n| {
         let server = if n % 2 == 0 { &a } else { &b };
-        config(vec![server.address().into()], &format!("Member {n}"), &[&room])
+        config(vec![server.address().into()], &format!("TestClient<Transcript> {n}"), &[&room])
     }))
     .await;
     let loss = async {
         members[0].until("some load", |record| record.messages.len() > 100).await;
         redis.stop().await;
-        members[0].until("told", |record| record.states.last() == Some(&RelayState::Degraded)).await;
+        members[0].until("degraded", |record| record.states.last() == Some(&RelayState::Degraded)).await;
         redis.resume().await;
         for member in &members {
             member.until("live again", |record| record.states.last() == Some(&RelayState::Live)).await;
         }
-        let seen = members[0].record().messages.len();
+        let seen = members[0].transcript().messages.len();
         members[0].until("load again", |record| record.messages.len() > seen + 50).await;
     };
     let published = chatter(&members, &rooms, Duration::from_millis(10), loss).await;
     assert_eq!(assert_complete(&members).await, published);
 
     // Someone who was away during the loss gets everything, too: all messages are in the log again.
-    let cursor = members[0].record().messages[0].seq;
+    let cursor = members[0].transcript().messages[0].seq;
     let mut late = config(vec![b.address().into()], "Late", &[&room]);
     late.resume = Some(cursor);
     let late = gather([late]).await;
-    let record = late[0].record();
+    let record = late[0].transcript();
     let known: BTreeSet<String> = record.messages.iter().map(|m| m.record.id.to_string()).collect();
-    let first = members[0].record();
+    let first = members[0].transcript();
     let wanted: BTreeSet<String> = first.messages.iter().skip(1).map(|m| m.record.id.to_string()).collect();
     assert!(record.resets.is_empty() && known.is_superset(&wanted), "{} of {}", known.len(), wanted.len());
 }
@@ -317,7 +316,7 @@ async fn a_log_that_is_flushed_under_load_loses_nothing() {
     let rooms = [room()];
     let members = gather((0..10).map(|n| {
         let server = if n % 2 == 0 { &a } else { &b };
-        config(vec![server.address().into()], &format!("Member {n}"), &[&rooms[0]])
+        config(vec![server.address().into()], &format!("TestClient<Transcript> {n}"), &[&rooms[0]])
     }))
     .await;
     let flush = async {
@@ -347,12 +346,12 @@ async fn clients_that_hop_between_instances_miss_nothing() {
             let hopper = &members[hop % 10];
             hopper.act(Client::cut).await;
             let wanted = hop / 10 + 2;
-            hopper.until("back", |record| record.lives >= wanted && record.live).await;
+            hopper.until("back", |record| record.lives >= wanted && record.is_live()).await;
         }
     };
     let published = chatter(&members, &rooms, Duration::from_millis(2), hops).await;
     assert_eq!(assert_complete(&members).await, published);
-    let instances: HashSet<String> = members[0].record().instances.iter().cloned().collect();
+    let instances: HashSet<String> = members[0].transcript().instances.iter().cloned().collect();
     assert_eq!(instances.len(), 2);
 }
 
@@ -363,8 +362,8 @@ async fn an_instance_without_the_log_sends_a_cursor_it_does_not_know_elsewhere()
     let flags = ["--redis-url", &format!("redis://{}", link.address())];
     let (a, b) = tokio::join!(Server::on(&redis, &[]), Server::start(&flags));
     let relay = async |state: &str| {
-        let told = async || (http::get(b.address(), "/health/ready").await.json()["relay"] == state).then_some(());
-        eventually(PATIENCE, told).await
+        let matches = async || (http::get(b.address(), "/health/ready").await.json()["relay"] == state).then_some(());
+        eventually(PATIENCE, matches).await
     };
     relay("live").await;
     link.cut();
@@ -374,16 +373,16 @@ async fn an_instance_without_the_log_sends_a_cursor_it_does_not_know_elsewhere()
     publish(&mut ann, &room, "m1", "x").await;
     let cursor = message(&mut ann).await.seq;
 
-    // Neither served from a place before it, nor told that the log does not know it: who could tell?
+    // Neither served from a place before it, nor told that the log does not know it: that could not be known.
     let hello = json!({"type": "hello", "name": "Bob", "rooms": [room], "resume": {"seq": cursor}});
     let mut bob = open(b.address()).await;
-    say(&mut bob, &hello).await;
+    send(&mut bob, &hello).await;
     let end = closed(&mut bob).await;
     assert_eq!((end.code, end.reason.as_str()), (1013, "try_again_later"));
 
     link.restore();
     relay("live").await;
-    let (_bob, welcome) = greet(b.address(), &hello).await;
+    let (_bob, welcome) = enter_with(b.address(), &hello).await;
     assert_eq!((welcome.resumed, welcome.seq), (true, cursor));
 }
 

@@ -1,14 +1,14 @@
 //! Every kind of Redis that people run: behind Sentinel, in a cluster, with TLS and access lists, without INFO.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails should fail the test")]
 
-mod common;
-
 use std::{collections::HashMap, time::Duration};
 
-use common::crowd::{Member, assert_complete, chatter, gather};
 use hubbub_client::Config;
 use hubbub_protocol::{RelayState, RoomId};
-use hubbub_testbed::{Cluster, PATIENCE, Redis, Sentinel, Server, command, eventually, room, within};
+use hubbub_testbed::{
+    Cluster, PATIENCE, Redis, Sentinel, Server, TestClient, Transcript, assert_complete, chatter, command, eventually,
+    gather, room, within,
+};
 
 /// What the load in these tests needs: no limit gets in its way.
 const ROOMY: [&str; 4] = ["--publish-rate", "10000", "--publish-burst", "10000"];
@@ -46,10 +46,14 @@ async fn secured() -> Redis {
 }
 
 /// Clients in one room, on the two instances in turn.
-async fn crowd([a, b]: [&Server; 2], size: usize, room: &RoomId) -> Vec<Member> {
+async fn crowd([a, b]: [&Server; 2], size: usize, room: &RoomId) -> Vec<TestClient<Transcript>> {
     let configs = (0..size).map(|n| {
         let server = if n % 2 == 0 { a } else { b };
-        Config::new(vec![server.address().into()], format!("Member {n}").parse().unwrap(), vec![room.clone()])
+        Config::new(
+            vec![server.address().into()],
+            format!("TestClient<Transcript> {n}").parse().unwrap(),
+            vec![room.clone()],
+        )
     });
     gather(configs).await
 }
@@ -71,9 +75,9 @@ async fn assert_refused(server: &Server, words: &str) {
     assert_eq!(server.readiness().await, 503);
 }
 
-/// Waits until everybody hears new messages, which all go through Redis, and is told that all is well.
-async fn carried_on(members: &[Member]) {
-    let seen: Vec<usize> = members.iter().map(|member| member.record().messages.len()).collect();
+/// Waits until every client receives new messages, which all go through Redis, and the status `live`.
+async fn carried_on(members: &[TestClient<Transcript>]) {
+    let seen: Vec<usize> = members.iter().map(|member| member.transcript().messages.len()).collect();
     for (member, seen) in members.iter().zip(seen) {
         member.until("hearing more", |record| record.messages.len() > seen + 100).await;
         member.until("live", |record| record.states.last() == Some(&RelayState::Live)).await;
@@ -87,9 +91,9 @@ async fn put_back(redis: &Redis) -> usize {
 }
 
 /// No connection was lost, and everybody has the messages of each sender in their order.
-fn assert_unharmed(members: &[Member]) {
+fn assert_unharmed(members: &[TestClient<Transcript>]) {
     for member in members {
-        let record = member.record();
+        let record = member.transcript();
         assert_eq!((record.closes.as_slice(), record.lives), (&[][..], 1), "a connection was lost");
         let mut last = HashMap::new();
         for message in &record.messages {
@@ -204,8 +208,8 @@ async fn the_authorities_of_the_system_count_unless_one_is_named() {
     assert_refused(&stranger, "--redis-ca").await;
 
     let none = within(command(&flags).env("SSL_CERT_FILE", "/nowhere").output()).await.unwrap();
-    let said = String::from_utf8(none.stderr).unwrap();
-    assert!(!none.status.success() && said.contains("SSL_CERT_FILE") && !said.contains(PASSWORD), "{said}");
+    let printed = String::from_utf8(none.stderr).unwrap();
+    assert!(!none.status.success() && printed.contains("SSL_CERT_FILE") && !printed.contains(PASSWORD), "{printed}");
 }
 
 #[tokio::test]
@@ -306,7 +310,7 @@ async fn a_shard_that_hangs_is_noticed_on_the_connection_that_subscribes() {
         carried_on(&members).await;
         shard.signal("STOP").await;
         for member in &members {
-            member.until("told", |record| record.states.last() == Some(&RelayState::Degraded)).await;
+            member.until("degraded", |record| record.states.last() == Some(&RelayState::Degraded)).await;
         }
         shard.signal("CONT").await;
         carried_on(&members).await;
@@ -327,7 +331,7 @@ async fn a_slot_that_is_being_moved_holds_messages_back_and_ends_no_client() {
         let owner = cluster.begin_move(KEY).await;
         owner.command(&["FLUSHALL"]).await;
         for member in &members {
-            member.until("told", |record| record.states.last() == Some(&RelayState::Degraded)).await;
+            member.until("degraded", |record| record.states.last() == Some(&RelayState::Degraded)).await;
         }
         cluster.cancel_move(KEY).await;
         carried_on(&members).await;

@@ -111,11 +111,11 @@ fn operations(bytes: &[u8], piece: usize) -> anyhow::Result<Vec<Operation>> {
 #[test]
 fn nats_operations_are_found_wherever_the_frames_end() {
     let body = STAMP.body(200);
-    let said = format!("INFO {{}}\r\nPONG\r\nMSG load-0 1 200\r\n{body}\r\nMSG load-0 1 2\r\n\r\n\r\nPING\r\n");
+    let sent = format!("INFO {{}}\r\nPONG\r\nMSG load-0 1 200\r\n{body}\r\nMSG load-0 1 2\r\n\r\n\r\nPING\r\n");
     let message = Operation::Message(Some(STAMP));
     let expected = [Operation::Other, Operation::Pong, message, Operation::Message(None), Operation::Ping];
-    for piece in [1, 2, 3, 7, 50, said.len()] {
-        assert_eq!(operations(said.as_bytes(), piece).unwrap(), expected, "in pieces of {piece}");
+    for piece in [1, 2, 3, 7, 50, sent.len()] {
+        assert_eq!(operations(sent.as_bytes(), piece).unwrap(), expected, "in pieces of {piece}");
     }
 }
 
@@ -153,7 +153,7 @@ mod run {
         (rounds, promises)
     }
 
-    /// What was measured, and what the generator says of the promises.
+    /// What was measured, and what the generator finds about the promises.
     async fn outcome(args: &[&str]) -> (Outcome, Result<(), String>) {
         let (mut rounds, promises) = measure(args).await;
         (rounds.outcomes.remove(0), promises)
@@ -195,12 +195,12 @@ mod run {
         assert_eq!((outcome.lost, counts.duplicated, counts.reordered, counts.stray), (3, 3, 3, 0));
     }
 
-    /// A server that acks everything, says 1 twice and 4 before 3, and never says 6.
+    /// A server that acks everything, sends 1 twice and 4 before 3, and never sends 6.
     async fn lie(listener: TcpListener) {
-        let (said, _) = broadcast::channel(64);
+        let (sent, _) = broadcast::channel(64);
         let tracker = TaskTracker::new();
         while let Ok((stream, _)) = listener.accept().await {
-            let (said, mut heard) = (said.clone(), said.subscribe());
+            let (sent, mut received) = (sent.clone(), sent.subscribe());
             tracker.spawn(async move {
                 let mut socket = accept_async(stream).await.unwrap();
                 socket.next().await.unwrap().unwrap();
@@ -219,12 +219,12 @@ mod run {
                                 number => &[number],
                             };
                             for number in numbers {
-                                said.send(bodies[*number].clone()).unwrap();
+                                sent.send(bodies[*number].clone()).unwrap();
                             }
                             let ack = format!(r#"{{"type":"ack","id":"{}","seq":1}}"#, publish.id);
                             socket.send(Message::text(ack)).await.unwrap();
                         }
-                        Ok(body) = heard.recv() => {
+                        Ok(body) = received.recv() => {
                             let message = format!(r#"{{"type":"message","seq":1,"room":"load-0","body":"{body}"}}"#);
                             socket.send(Message::text(message)).await.unwrap();
                         }
@@ -239,16 +239,13 @@ mod run {
 mod hubbub_dialect {
     use hubbub_protocol::{GuestSecret, Message, Record, ServerFrame, User};
 
-    use super::load::{
-        dialect::{hubbub::message, room_name},
-        schedule::Stamp,
-    };
+    use super::load::{dialect::hubbub::message, room, schedule::Stamp};
 
     #[test]
     fn a_message_is_recognised_without_parsing() {
         let stamp = Stamp { sender: 3, number: 9, due: 77 };
         let from = User { id: GuestSecret::random().user_id(), name: "Load".parse().unwrap() };
-        let (room, id) = (room_name(1).parse().unwrap(), "3-9".parse().unwrap());
+        let (room, id) = (room::name(1).parse().unwrap(), "3-9".parse().unwrap());
         let record = Record { room, id, from, body: stamp.body(200), at: 1 };
         let frame = ServerFrame::Message(Message { seq: 1_764_000_000_000_001, record, was: None });
         let text = serde_json::to_string(&frame).unwrap();
@@ -322,7 +319,7 @@ mod options {
 }
 
 mod report {
-    use super::load::report::{number, spread};
+    use super::load::report::numbers::{number, spread};
 
     #[test]
     fn a_median_lies_in_the_middle() {

@@ -52,7 +52,7 @@ impl World {
     fn instance_with(&self, options: RelayOptions) -> Instance {
         let (ring, shutdown) = (Arc::new(Ring::new(Retention::default())), Shutdown::default());
         let relay = match self {
-            Self::Memory(local) => Relay::start(local.clone(), Arc::clone(&ring), options, &shutdown),
+            Self::Memory(memory) => Relay::start(memory.clone(), Arc::clone(&ring), options, &shutdown),
             Self::Redis(server) => {
                 Relay::start(Redis::connect(&config(server)).unwrap(), Arc::clone(&ring), options, &shutdown)
             }
@@ -69,7 +69,7 @@ impl World {
     /// Everything that was stored is gone.
     async fn forget(&self) {
         match self {
-            Self::Memory(local) => local.forget(),
+            Self::Memory(memory) => memory.forget(),
             Self::Redis(server) => drop(server.command(&["FLUSHALL"]).await),
         }
     }
@@ -93,11 +93,11 @@ impl Instance {
     }
 
     fn reader(&self) -> Reader {
-        Reader { ring: Arc::clone(&self.ring), cursor: self.ring.last(), before: 0, heard: Vec::new(), resets: 0 }
+        Reader { ring: Arc::clone(&self.ring), cursor: self.ring.last(), before: 0, received: Vec::new(), resets: 0 }
     }
 
     /// Publishes and waits for the place.
-    async fn say(&self, sender: &UserId, id: &str) -> Placement {
+    async fn publish(&self, sender: &UserId, id: &str) -> Placement {
         let (done, mut placed) = mpsc::channel(1);
         self.relay.publish(record(sender, id), move |appended| done.try_send(appended).unwrap()).unwrap();
         timeout(PATIENCE, placed.recv()).await.unwrap().unwrap()
@@ -115,21 +115,21 @@ struct Reader {
     cursor: Seq,
     /// Up to where it had what the last marker crossed took.
     before: Seq,
-    heard: Vec<(Seq, String)>,
+    received: Vec<(Seq, String)>,
     resets: usize,
 }
 
 impl Reader {
-    /// Reads on until so many messages were heard in all.
-    async fn hears(&mut self, count: usize) -> &[(Seq, String)] {
+    /// Reads on until so many messages were received in all.
+    async fn receive(&mut self, count: usize) -> &[(Seq, String)] {
         let mut tip = self.ring.watch();
         self.catch_up();
-        while self.heard.len() < count {
+        while self.received.len() < count {
             let changed = timeout(PATIENCE, tip.changed()).await;
-            assert!(changed.is_ok(), "heard {} of {count} up to {}", self.heard.len(), self.cursor);
+            assert!(changed.is_ok(), "received {} of {count} up to {}", self.received.len(), self.cursor);
             self.catch_up();
         }
-        &self.heard
+        &self.received
     }
 
     fn catch_up(&mut self) {
@@ -149,7 +149,7 @@ impl Reader {
             Audience::Room(_) if entry.was != 0 && entry.was <= self.before => (),
             Audience::Room(_) => {
                 let message: serde_json::Value = serde_json::from_slice(entry.frame.payload()).unwrap();
-                self.heard.push((entry.seq, message["id"].as_str().unwrap().to_owned()));
+                self.received.push((entry.seq, message["id"].as_str().unwrap().to_owned()));
             }
             Audience::Everyone => self.resets += 1,
             Audience::Nobody => self.before = entry.crossed_at(self.cursor),
@@ -159,7 +159,7 @@ impl Reader {
     }
 
     fn ids(&self) -> Vec<&str> {
-        self.heard.iter().map(|(_, id)| id.as_str()).collect()
+        self.received.iter().map(|(_, id)| id.as_str()).collect()
     }
 }
 
@@ -212,7 +212,7 @@ impl Load {
         all
     }
 
-    /// Waits for the rest, then checks that every message was placed once, and heard once by each reader, in the order
+    /// Waits for the rest, then checks that every message was placed once, and received once by each reader, in the order
     /// of its sender.
     async fn reaches_once(mut self, before: Vec<(String, Placement)>, readers: &mut [Reader]) {
         let rest = self.placed(self.count - before.len()).await;
@@ -223,9 +223,9 @@ impl Load {
         assert_eq!(placed.len(), self.count);
         assert!(placed.values().all(|times| *times == 1));
         for reader in readers {
-            reader.hears(self.count).await;
+            reader.receive(self.count).await;
             assert_eq!(reader.resets, 0);
-            assert_eq!(reader.heard.len(), self.count, "heard more than once");
+            assert_eq!(reader.received.len(), self.count, "received more than once");
             let mut next = HashMap::new();
             for id in reader.ids() {
                 let (sender, k) = id.split_once('-').unwrap();
@@ -275,7 +275,7 @@ async fn places_are_dense_in_one_epoch(world: World) {
     let (base, sender) = (instance.ring.last(), someone());
     assert!(base > 1_700_000_000_000_000, "an epoch opens at the clock: {base}");
     for n in 1..=20 {
-        let appended = instance.say(&sender, &format!("m{n}")).await;
+        let appended = instance.publish(&sender, &format!("m{n}")).await;
         assert_eq!(appended, Placement { seq: base + n, duplicate: false });
     }
     instance.end().await;
@@ -287,7 +287,7 @@ async fn every_instance_hears_the_same_order(world: World) {
     let mut readers = [a.reader(), b.reader()];
     let load = Load::start(&[&a, &b], 300);
     load.reaches_once(Vec::new(), &mut readers).await;
-    assert_eq!(readers[0].heard, readers[1].heard);
+    assert_eq!(readers[0].received, readers[1].received);
     assert!(!a.relay.is_deaf() && a.relay.was_ever_live());
     a.end().await;
     b.end().await;
@@ -297,14 +297,14 @@ async fn a_repetition_gets_the_first_place_and_reaches_once(world: World) {
     let (a, b) = (world.live_instance().await, world.live_instance().await);
     let mut reader = a.reader();
     let (ann, bob) = (someone(), someone());
-    let first = a.say(&ann, "m").await;
-    assert_eq!(b.say(&ann, "m").await, Placement { seq: first.seq, duplicate: true });
-    assert_eq!(a.say(&ann, "m").await, Placement { seq: first.seq, duplicate: true });
-    let other = b.say(&bob, "m").await;
+    let first = a.publish(&ann, "m").await;
+    assert_eq!(b.publish(&ann, "m").await, Placement { seq: first.seq, duplicate: true });
+    assert_eq!(a.publish(&ann, "m").await, Placement { seq: first.seq, duplicate: true });
+    let other = b.publish(&bob, "m").await;
     assert_eq!(other, Placement { seq: first.seq + 1, duplicate: false }, "the sender is part of the key");
-    let last = a.say(&ann, "n").await;
-    let heard = reader.hears(3).await;
-    assert_eq!(heard.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [first.seq, other.seq, last.seq]);
+    let last = a.publish(&ann, "n").await;
+    let received = reader.receive(3).await;
+    assert_eq!(received.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [first.seq, other.seq, last.seq]);
     a.end().await;
     b.end().await;
 }
@@ -323,7 +323,7 @@ async fn a_burst_keeps_its_order(world: World) {
         assert_eq!((told, seq), (n, reader.cursor + 1 + n));
     }
     let expected: Vec<_> = (0..1500).map(|n| n.to_string()).collect();
-    reader.hears(1500).await;
+    reader.receive(1500).await;
     assert_eq!(reader.ids(), expected);
     assert_eq!(instance.relay.backlog(), 0);
     instance.end().await;
@@ -337,7 +337,7 @@ async fn a_log_that_forgot_everything_is_filled_again(world: World) {
     world.forget().await;
     load.reaches_once(placed, &mut readers).await;
 
-    let cursor = readers[0].heard[100].0;
+    let cursor = readers[0].received[100].0;
     assert_eq!(a.ring.check_cursor(cursor), CursorCheck::Replay, "a cursor in the lost range");
     let late = world.live_instance().await;
     let history = late.ring.history(&RoomId::lobby(), None, None, 5000);
@@ -360,8 +360,8 @@ async fn a_late_instance_fills_its_ring(world: World) {
     assert_eq!(history.entries.len(), 1200);
     assert_eq!(late.ring.check_cursor(first + 7), CursorCheck::Replay);
     assert!(late.ring.run(0, 10).unwrap().is_empty(), "a reader without a cursor begins behind the fill");
-    late.say(&someone(), "news").await;
-    reader.hears(1201).await;
+    late.publish(&someone(), "news").await;
+    reader.receive(1201).await;
     a.end().await;
     late.end().await;
 }
@@ -380,7 +380,7 @@ async fn a_full_outbox_refuses(world: World) {
     assert!(refused.unwrap_err().retry_after_ms > 0);
     instance.becomes(RelayState::Live).await;
     let mut reader = Reader { cursor: 0, ..instance.reader() };
-    reader.hears(3).await;
+    reader.receive(3).await;
     instance.end().await;
     assert_eq!(told.load(Ordering::SeqCst), 3);
 }
@@ -399,7 +399,7 @@ async fn an_announcement_reaches_every_instance(world: World) {
 
 async fn a_cursor_that_is_ahead_is_resolved_by_a_resync(world: World) {
     let (a, b) = (world.live_instance().await, world.live_instance().await);
-    let appended = a.say(&someone(), "m").await;
+    let appended = a.publish(&someone(), "m").await;
     assert!(b.relay.resync(PATIENCE).await);
     assert_eq!(b.ring.check_cursor(appended.seq), CursorCheck::Replay);
     assert_eq!(b.ring.check_cursor(appended.seq + 1), CursorCheck::Ahead);
@@ -452,7 +452,7 @@ async fn closing_flushes_what_waits(world: World) {
         a.relay.publish(record(&sender, &n.to_string()), |_| ()).unwrap();
     }
     a.end().await;
-    reader.hears(700).await;
+    reader.receive(700).await;
     b.end().await;
 }
 
@@ -467,7 +467,7 @@ fn server(world: &mut World) -> &mut Server {
 async fn every_instance_subscribes_to_one_channel_only() {
     let mut world = World::redis().await;
     let (a, b) = (world.live_instance().await, world.live_instance().await);
-    a.say(&someone(), "m").await;
+    a.publish(&someone(), "m").await;
     assert_eq!(server(&mut world).command(&["PUBSUB", "CHANNELS", "*"]).await, ["{contract}:channel"]);
     a.end().await;
     b.end().await;
@@ -485,7 +485,7 @@ async fn a_killed_subscriber_misses_nothing() {
         server(&mut world).command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
     }
     load.reaches_once(placed, &mut readers).await;
-    assert_eq!(readers[0].heard, readers[1].heard);
+    assert_eq!(readers[0].received, readers[1].received);
     a.end().await;
     b.end().await;
 }
@@ -528,13 +528,13 @@ async fn an_append_that_was_aborted_half_way_does_not_wedge_the_log() {
     let mut world = World::redis().await;
     let a = world.live_instance().await;
     let (mut reader, sender) = (a.reader(), someone());
-    let first = a.say(&sender, "first").await;
+    let first = a.publish(&sender, "first").await;
     // the entry is there, but neither its dedupe key nor what follows
     let (record, id) = (serde_json::to_string(&record(&sender, "torn")).unwrap(), format!("{}-0", first.seq + 1));
     assert_eq!(server(&mut world).command(&["XADD", "{contract}:log", &id, "m", &record]).await, [id]);
-    let second = a.say(&sender, "second").await;
+    let second = a.publish(&sender, "second").await;
     assert_eq!(second.seq, first.seq + 2);
-    reader.hears(3).await;
+    reader.receive(3).await;
     assert_eq!(reader.ids(), ["first", "torn", "second"]);
     a.end().await;
 }

@@ -1,17 +1,15 @@
 //! How an instance starts, and how it ends.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a step that fails should fail the test")]
 
-mod common;
+use std::{collections::BTreeSet, time::Duration};
 
-use std::time::Duration;
-
-use common::{
-    crowd::{Member, gather},
-    frames::{assert_pongs, closed, enter, find, message, publish},
-};
-use hubbub_client::{Config, ConnectError, Connection, Upgrade};
+use hubbub_client::{Closed, Config, ConnectError, Connection, Upgrade};
 use hubbub_protocol::{RelayState, ServerFrame};
-use hubbub_testbed::{PATIENCE, Redis, Server, command, eventually, http, room, signal, within};
+use hubbub_testbed::{
+    PATIENCE, Redis, Server, TestClient, chatter, command, eventually,
+    frames::{assert_pongs, closed, enter, find, message, open, publish, send},
+    gather, http, room, signal, within,
+};
 use tokio::{
     net::TcpListener,
     time::{Instant, timeout},
@@ -67,30 +65,52 @@ async fn an_instance_without_clients_ends_at_once() {
 }
 
 #[tokio::test]
-async fn clients_leave_one_after_the_other_and_are_served_until_their_turn() {
-    let mut server = Server::start(&["--drain-window", "2s"]).await;
-    let room = room();
-    let config = |n| Config::new(vec![server.address().into()], format!("C{n}").parse().unwrap(), vec![room.clone()]);
-    let members = gather((0..40).map(config)).await;
-    let asked = Instant::now();
+async fn a_connection_that_has_not_sent_hello_drains_too() {
+    let mut server = Server::start(&["--drain-window", "500ms"]).await;
+    let mut silent = open(server.address()).await;
     server.terminate().await;
+    assert_eq!(closed(&mut silent).await, Closed { code: 1012, reason: "drain".to_owned() });
+    drop(silent);
+    assert_eq!(server.ended_within(Duration::from_secs(5)).await.code(), Some(0));
+}
 
-    // Whoever is still there hears what others still say.
-    let (mut first, mut last) = (None, None);
-    for member in &members {
-        member.until("sent away", |record| !record.closes.is_empty()).await;
-        assert_eq!(member.record().closes.first(), Some(&1012));
-    }
-    for member in &members {
-        let pause = member.record().drains.first().copied();
-        first = first.min(pause).or(pause);
-        last = last.max(pause);
-    }
+#[tokio::test]
+async fn clients_leave_one_after_the_other_and_are_served_until_their_turn() {
+    let redis = Redis::start().await;
+    let roomy = ["--publish-rate", "1000", "--publish-burst", "1000"];
+    let (mut leaving, staying) =
+        tokio::join!(Server::on(&redis, &["--drain-window", "2s"]), Server::on(&redis, &roomy));
+    let room = room();
+    let config = |n| Config::new(vec![leaving.address().into()], format!("C{n}").parse().unwrap(), vec![room.clone()]);
+    let clients = gather((0..40).map(config)).await;
+    let ann = gather([Config::new(vec![staying.address().into()], "Ann".parse().unwrap(), vec![room.clone()])]).await;
+
+    let asked = Instant::now();
+    leaving.terminate().await;
+    let all_left = async {
+        for client in &clients {
+            client.until("closed", |seen| !seen.closes.is_empty()).await;
+        }
+    };
+    let published = chatter(&ann, std::slice::from_ref(&room), Duration::from_millis(10), all_left).await;
     let took = asked.elapsed();
     assert!((Duration::from_secs(1)..Duration::from_secs(5)).contains(&took), "a window of 2 s took {took:?}");
-    assert!(last <= Some(Duration::from_secs(5)), "{first:?} to {last:?}");
-    drop(members);
-    assert_eq!(server.ended().await.code(), Some(0));
+
+    ann[0].until("all received", |seen| seen.messages.len() == published).await;
+    let sent = ann[0].transcript();
+    let mut served = BTreeSet::new();
+    for client in &clients {
+        let seen = client.transcript();
+        let received = seen.ids(&room);
+        assert_eq!(seen.closes, [1012]);
+        assert!(seen.drains.len() == 1 && seen.drains[0] <= Duration::from_secs(5), "{:?}", seen.drains);
+        assert_eq!(received, sent.ids(&room)[..received.len()], "everything up to its turn, in order");
+        served.insert(received.len());
+    }
+    // 40 turns in 2 s, 200 messages: whoever is not served until its turn, or has its turn with others, has as many as they.
+    assert!(served.len() > 20, "{served:?}");
+    drop((sent, clients));
+    assert_eq!(leaving.ended().await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -110,13 +130,13 @@ async fn a_second_signal_ends_at_once() {
 }
 
 #[tokio::test]
-async fn when_the_timeout_passes_it_exits_with_1_and_says_how_many_it_cut() {
+async fn when_the_timeout_passes_it_exits_with_1_and_logs_how_many_it_cut() {
     let mut server = Server::start(&["--drain-window", "100ms", "--drain-timeout", "400ms"]).await;
     let room = room();
     let upgrade = Upgrade { receive_buffer_bytes: Some(4096), ..Upgrade::default() };
     let mut deaf = within(Connection::open(server.address(), &upgrade)).await.unwrap();
-    common::frames::say(&mut deaf, &serde_json::json!({"type": "hello", "name": "Deaf", "rooms": [room]})).await;
-    let ann = Member::spawn("Ann", vec![server.address().into()], &[&room]);
+    send(&mut deaf, &serde_json::json!({"type": "hello", "name": "Deaf", "rooms": [room]})).await;
+    let ann = TestClient::spawn("Ann", vec![server.address().into()], &[&room]);
     ann.live().await;
     for _ in 0..90 {
         ann.publish(&room, &"x".repeat(8000)).await;
@@ -129,8 +149,8 @@ async fn when_the_timeout_passes_it_exits_with_1_and_says_how_many_it_cut() {
 
     assert_eq!(server.ended().await.code(), Some(1));
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
-    let said = server.logged("the drain timeout passed").await;
-    assert_eq!(said["connections"], 1, "{said}");
+    let logged = server.logged("the drain timeout passed").await;
+    assert_eq!(logged["connections"], 1, "{logged}");
 }
 
 #[tokio::test]
@@ -177,28 +197,35 @@ async fn while_draining_upgrades_are_refused_with_a_hint() {
 }
 
 #[tokio::test]
-async fn a_message_accepted_before_the_drain_is_acked() {
-    let mut server = Server::start(&["--drain-window", "100ms"]).await;
+async fn what_is_in_the_log_at_the_end_of_a_drain_is_what_was_acked() {
+    let redis = Redis::start().await;
+    let roomy = ["--publish-rate", "10000", "--publish-burst", "10000", "--drain-window", "100ms"];
+    let (mut leaving, staying) = tokio::join!(Server::on(&redis, &roomy), Server::on(&redis, &[]));
     let room = room();
-    let ann = Member::spawn("Ann", vec![server.address().into()], &[&room]);
-    ann.live().await;
-    for n in 0..90 {
-        ann.publish(&room, &n.to_string()).await;
-    }
-    ann.until("one acked", |record| !record.acked.is_empty()).await;
-    server.terminate().await;
-    ann.until("sent away", |record| !record.closes.is_empty()).await;
-    // What reached the server was acked; what did not stays with the client.
-    let record = ann.record();
-    assert_eq!(record.closes.first(), Some(&1012));
-    let delivered: Vec<_> = record.messages.iter().map(|message| &message.record.id).collect();
-    assert!(delivered.iter().all(|id| record.acked.contains_key(*id)), "delivered but not acked");
-    drop(record);
-    assert_eq!(server.ended().await.code(), Some(0));
+    let ann = gather([Config::new(vec![leaving.address().into()], "Ann".parse().unwrap(), vec![room.clone()])]).await;
+    let bob = TestClient::spawn("Bob", vec![staying.address().into()], &[&room]);
+    bob.live().await;
+
+    let drained = async {
+        ann[0].until("one acked", |seen| !seen.acked.is_empty()).await;
+        leaving.terminate().await;
+        ann[0].until("closed", |seen| !seen.closes.is_empty()).await;
+    };
+    let published = chatter(&ann, std::slice::from_ref(&room), Duration::from_millis(1), drained).await;
+    assert_eq!(leaving.ended().await.code(), Some(0));
+
+    // Above everything that the drained instance has appended.
+    let last = bob.publish(&room, "last").await;
+    bob.until("complete", |seen| seen.ids(&room).contains(&&last)).await;
+    let (sender, receiver) = (ann[0].transcript(), bob.transcript());
+    assert_eq!(sender.closes, [1012]);
+    let delivered: BTreeSet<_> = receiver.ids(&room).into_iter().filter(|id| **id != last).collect();
+    assert_eq!(delivered, sender.acked.keys().collect(), "delivered and acked are the same");
+    assert_eq!(delivered.len() + sender.unacked, published, "what was not acked stays with the client");
 }
 
 #[tokio::test]
-async fn a_taken_port_is_said_in_one_line() {
+async fn a_taken_port_is_reported_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for flags in [
@@ -206,7 +233,7 @@ async fn a_taken_port_is_said_in_one_line() {
         ["--listen", "127.0.0.1:0", "--admin-listen", address.as_str()],
     ] {
         let (code, text) = run(&flags).await;
-        assert!([1, 2].contains(&code), "{code}: {text}");
+        assert_eq!(code, 1, "{text}");
         let lines: Vec<&str> = text.lines().filter(|line| line.contains(&address)).collect();
         assert_eq!(lines.len(), 1, "{text}");
         assert!(text.contains("in use"), "{text}");

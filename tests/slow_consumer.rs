@@ -1,17 +1,15 @@
 //! Clients that read slowly, not at all, or lose their network in the middle of a frame.
 #![expect(clippy::unwrap_used, reason = "a step that fails should fail the test")]
 
-mod common;
-
 use std::{collections::BTreeSet, time::Duration};
 
-use common::{
-    crowd::{Member, assert_complete, gather},
-    frames::{closed, enter, greet, say},
-};
 use hubbub_client::{Config, Connection, Upgrade};
 use hubbub_protocol::{RoomId, Seq};
-use hubbub_testbed::{Flow, PATIENCE, Proxy, Server, eventually, room, within};
+use hubbub_testbed::{
+    Flow, PATIENCE, Proxy, Server, TestClient, Transcript, assert_complete, eventually,
+    frames::{closed, enter, enter_with, find, send},
+    gather, room, within,
+};
 use serde_json::json;
 use tokio::time::{Instant, interval};
 
@@ -22,11 +20,8 @@ const ROOMY: [&str; 4] = ["--publish-rate", "100000", "--publish-burst", "100000
 async fn deaf(address: &str, room: &RoomId) -> Connection {
     let upgrade = Upgrade { receive_buffer_bytes: Some(4096), ..Upgrade::default() };
     let mut connection = within(Connection::open(address, &upgrade)).await.unwrap();
-    say(&mut connection, &json!({"type": "hello", "name": "Deaf", "rooms": [room]})).await;
-    common::frames::find(&mut connection, |frame| {
-        matches!(frame, hubbub_protocol::ServerFrame::Live { .. }).then_some(())
-    })
-    .await;
+    send(&mut connection, &json!({"type": "hello", "name": "Deaf", "rooms": [room]})).await;
+    find(&mut connection, |frame| matches!(frame, hubbub_protocol::ServerFrame::Live { .. }).then_some(())).await;
     connection
 }
 
@@ -64,7 +59,7 @@ async fn a_client_that_stops_reading_is_closed_and_delays_nobody() {
     let published = assert_complete(&others).await;
     assert!(published > 100, "{published}");
     for other in &others {
-        let record = other.record();
+        let record = other.transcript();
         assert_eq!(record.lives, 1);
         assert!(record.worst_delay < Duration::from_secs(2), "{:?}", record.worst_delay);
     }
@@ -78,7 +73,7 @@ async fn a_client_slower_than_the_log_is_closed_and_then_told_what_it_missed() {
     let mut config = Config::new(vec![proxy.address().into()], "Slow".parse().unwrap(), vec![room.clone()]);
     config.upgrade.receive_buffer_bytes = Some(4096);
     let slow = gather([config]).await.remove(0);
-    let ann = Member::spawn("Ann", vec![server.address().into()], &[&room]);
+    let ann = TestClient::spawn("Ann", vec![server.address().into()], &[&room]);
     ann.live().await;
 
     let body = "x".repeat(4096);
@@ -87,17 +82,17 @@ async fn a_client_slower_than_the_log_is_closed_and_then_told_what_it_missed() {
         ann.publish(&room, &body).await;
         if n % 50 == 0 {
             // Ann herself keeps up with the short log.
-            ann.until("heard herself", |record| record.messages.len() == n).await;
+            ann.until("received her own", |record| record.messages.len() == n).await;
         }
     }
     ann.settled().await;
     // It reads all the time, so it is not taken for deaf; only the log has moved on.
     slow.until("closed", |record| !record.closes.is_empty()).await;
     proxy.set(Flow::Free);
-    let last = ann.record().acked.values().map(|(seq, _)| *seq).max().unwrap();
-    slow.until("caught up", |record| record.cursor >= last && record.live).await;
+    let last = ann.transcript().acked.values().map(|(seq, _)| *seq).max().unwrap();
+    slow.until("caught up", |record| record.cursor >= last && record.is_live()).await;
 
-    let (slow, ann) = (slow.record(), ann.record());
+    let (slow, ann) = (slow.transcript(), ann.transcript());
     assert!(slow.closes.iter().all(|code| *code == 4002), "{:?}", slow.closes);
     assert_eq!(slow.resets.len(), slow.closes.len(), "it was told each time");
     // Whatever it has not got lies between the last message before a reset and that reset.
@@ -119,7 +114,7 @@ async fn a_client_that_is_only_slow_catches_up_and_misses_nothing() {
     let mut config = Config::new(vec![proxy.address().into()], "Slow".parse().unwrap(), rooms.to_vec());
     config.upgrade.receive_buffer_bytes = Some(4096);
     let mut members = gather([config]).await;
-    members.push(Member::spawn("Fast", vec![server.address().into()], &all));
+    members.push(TestClient::spawn("Fast", vec![server.address().into()], &all));
     members[1].live().await;
 
     let body = "x".repeat(4096);
@@ -127,13 +122,13 @@ async fn a_client_that_is_only_slow_catches_up_and_misses_nothing() {
         members[1].publish(&rooms[n % 2], &body).await;
     }
     members[1].settled().await;
-    assert!(members[0].record().messages.len() < 400, "the proxy is not slow");
+    assert!(members[0].transcript().messages.len() < 400, "the proxy is not slow");
     members[1].until("has all", |record| record.messages.len() == 400).await;
     eventually(PATIENCE, || async { (server.metric("hubbub_connections_catching_up", "").await >= 1.0).then_some(()) })
         .await;
 
     assert_eq!(assert_complete(&members).await, 400);
-    let record = members[0].record();
+    let record = members[0].transcript();
     assert_eq!((record.lives, record.closes.as_slice()), (1, &[][..]), "it was cut off");
 }
 
@@ -145,7 +140,7 @@ async fn a_client_that_stalls_for_a_moment_is_live_again_afterwards() {
     let mut config = Config::new(vec![proxy.address().into()], "Stalling".parse().unwrap(), vec![room.clone()]);
     config.upgrade.receive_buffer_bytes = Some(4096);
     let mut members = gather([config]).await;
-    members.push(Member::spawn("Fast", vec![server.address().into()], &[&room]));
+    members.push(TestClient::spawn("Fast", vec![server.address().into()], &[&room]));
     members[1].live().await;
     let body = "x".repeat(4096);
     for round in 1..=5 {
@@ -154,6 +149,10 @@ async fn a_client_that_stalls_for_a_moment_is_live_again_afterwards() {
             members[1].publish(&room, &body).await;
         }
         members[1].settled().await;
+        eventually(PATIENCE, || async {
+            (server.metric("hubbub_connections_catching_up", "").await >= 1.0).then_some(())
+        })
+        .await;
         proxy.set(Flow::Free);
         members[0].until("caught up", |record| record.messages.len() == round * 100).await;
         eventually(PATIENCE, || async {
@@ -162,7 +161,7 @@ async fn a_client_that_stalls_for_a_moment_is_live_again_afterwards() {
         .await;
     }
     assert_eq!(assert_complete(&members).await, 500);
-    assert_eq!(members[0].record().lives, 1);
+    assert_eq!(members[0].transcript().lives, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,7 +175,7 @@ async fn a_connection_cut_at_any_byte_resumes_without_a_hole() {
     config.backoff.cap = Duration::from_millis(5);
     let mut members = gather([config]).await;
     for name in ["One", "Two"] {
-        members.push(Member::spawn(name, vec![server.address().into()], &all));
+        members.push(TestClient::spawn(name, vec![server.address().into()], &all));
         members.last().unwrap().live().await;
     }
 
@@ -193,8 +192,8 @@ async fn a_connection_cut_at_any_byte_resumes_without_a_hole() {
             let unlucky = &members[0];
             // The handshake and welcome are about 700 bytes; most cuts come in the replay or live.
             proxy.set(Flow::CutAfter(if cut % 10 == 0 { random(900) } else { 700 + random(6000) }));
-            let ended = |record: &common::crowd::Record| record.closes.len() + record.unreachable;
-            let before = ended(&unlucky.record());
+            let ended = |record: &Transcript| record.closes.len() + record.unreachable;
+            let before = ended(&unlucky.transcript());
             unlucky.until("cut", |record| ended(record) > before).await;
         }
         proxy.set(Flow::Free);
@@ -216,7 +215,7 @@ async fn a_connection_cut_at_any_byte_resumes_without_a_hole() {
         }
     }
     assert_eq!(assert_complete(&members).await, published);
-    let welcomed = members[0].record().instances.len();
+    let welcomed = members[0].transcript().instances.len();
     assert!(welcomed > 75, "most cuts come after the handshake: {welcomed}");
 }
 
@@ -226,7 +225,7 @@ async fn a_publisher_that_never_reads_its_acks_is_stopped_and_disturbs_nobody() 
     let room = room();
     let (mut bob, _) = enter(server.address(), "Bob", &[&room]).await;
     let mut deaf = deaf(server.address(), &hubbub_testbed::room()).await;
-    say(&mut deaf, &json!({"type": "join", "room": room})).await;
+    send(&mut deaf, &json!({"type": "join", "room": room})).await;
     let before = server.resident_bytes();
     let mut sent = 0;
     let stuck = within(async {
@@ -246,7 +245,7 @@ async fn a_publisher_that_never_reads_its_acks_is_stopped_and_disturbs_nobody() 
     assert!(stuck, "the server took {sent} publishes whose acks nobody read");
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 32 << 20, "{grown} bytes more");
-    let (_carl, _) = greet(server.address(), &json!({"type": "hello", "name": "Carl", "rooms": [room]})).await;
+    let (_carl, _) = enter_with(server.address(), &json!({"type": "hello", "name": "Carl", "rooms": [room]})).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -258,7 +257,7 @@ async fn joins_and_leaves_while_catching_up_do_not_run_ahead_of_what_was_sent() 
     config.upgrade.receive_buffer_bytes = Some(4096);
     config.backoff.cap = Duration::from_millis(20);
     let slow = gather([config]).await.remove(0);
-    let fast = Member::spawn("Fast", vec![server.address().into()], &[&rooms[0], &rooms[1]]);
+    let fast = TestClient::spawn("Fast", vec![server.address().into()], &[&rooms[0], &rooms[1]]);
     fast.live().await;
     let body = "x".repeat(4096);
     for round in 1..=10 {
@@ -280,13 +279,13 @@ async fn joins_and_leaves_while_catching_up_do_not_run_ahead_of_what_was_sent() 
             proxy.set(Flow::Free);
         }
         let wanted = last.unwrap();
-        let in_second = |record: &common::crowd::Record| record.messages.last().map(|m| m.record.id.clone());
+        let in_second = |record: &Transcript| record.messages.last().map(|m| m.record.id.clone());
         slow.until("caught up", |record| in_second(record).as_ref() == Some(&wanted)).await;
         let second = rooms[1].clone();
         slow.act(move |client| client.leave(second)).await;
         slow.until("left", |record| !record.rooms.contains(&rooms[1])).await;
     }
-    let (slow, fast) = (slow.record(), fast.record());
+    let (slow, fast) = (slow.transcript(), fast.transcript());
     assert_eq!(slow.violations, hubbub_client::Violations::default());
     assert!(slow.resets.is_empty() && fast.messages.len() == 1000);
     // Nothing of the room it never left is missing.
@@ -304,7 +303,7 @@ async fn a_heartbeat_tells_how_far_each_connection_has_been_served() {
     let mut config = Config::new(vec![proxy.address().into()], "Slow".parse().unwrap(), vec![busy.clone()]);
     config.upgrade.receive_buffer_bytes = Some(4096);
     let slow = gather([config]).await.remove(0);
-    let ann = Member::spawn("Ann", vec![server.address().into()], &[&busy]);
+    let ann = TestClient::spawn("Ann", vec![server.address().into()], &[&busy]);
     let (mut idle, welcome) = enter(server.address(), "Idle", &[&quiet]).await;
     ann.live().await;
     let body = "x".repeat(4096);
@@ -312,9 +311,9 @@ async fn a_heartbeat_tells_how_far_each_connection_has_been_served() {
         ann.publish(&busy, &body).await; // four megabytes: forty seconds for the slow one
     }
     ann.settled().await;
-    let top = ann.record().acked.values().map(|(seq, _)| *seq).max().unwrap();
+    let top = ann.transcript().acked.values().map(|(seq, _)| *seq).max().unwrap();
 
-    let beat = common::frames::find(&mut idle, |frame| match frame {
+    let beat = find(&mut idle, |frame| match frame {
         hubbub_protocol::ServerFrame::Heartbeat { seq } => Some(seq),
         _ => None,
     });
@@ -322,11 +321,11 @@ async fn a_heartbeat_tells_how_far_each_connection_has_been_served() {
     assert!(welcome.seq < seq && seq >= top, "a client in quiet rooms keeps a young cursor: {seq} of {top}");
 
     // The slow one has its heartbeat, too; had it told more than was sent, messages would come from before it.
-    assert!(slow.record().messages.len() < 1000, "the proxy is not slow");
+    assert!(slow.transcript().messages.len() < 1000, "the proxy is not slow");
     proxy.set(Flow::Free);
     slow.until("complete", |record| record.messages.len() == 1000).await;
-    assert_eq!(slow.record().violations, hubbub_client::Violations::default());
-    assert_eq!(slow.record().lives, 1);
+    assert_eq!(slow.transcript().violations, hubbub_client::Violations::default());
+    assert_eq!(slow.transcript().lives, 1);
 }
 
 #[tokio::test]

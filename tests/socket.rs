@@ -84,11 +84,11 @@ async fn a_thousand_messages_at_once_come_back_in_order() {
             sender.send(Message::text(format!("{number} {}", "x".repeat(5000)))).await.unwrap();
         }
     };
-    let heard = async {
+    let received = async {
         for number in 0..1000 {
             let text = receiver.next().await.unwrap().unwrap().into_text().unwrap();
             assert!(text.starts_with(&format!("{number} ")), "{text:.20}");
         }
     };
-    tokio::join!(sent, heard);
+    tokio::join!(sent, received);
 }

@@ -1,4 +1,7 @@
-//! One client: it hears, it may speak, it may be slow, it may go and come back.
+//! One client: it receives, and may publish, be slow, or leave and come back.
+//!
+//! It is no `TestClient`: it takes frames without parsing or copying them, since what is measured is the server, and it has to
+//! use the protocols of other servers as well.
 
 use std::{
     sync::{
@@ -17,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    dialect::{Entry, Heard, Peer},
+    dialect::{Entry, Peer, Received},
     ledger::{Ledger, Reader},
     options::Load,
     schedule::{Schedule, Stamp, nanos, now},
@@ -55,7 +58,7 @@ pub(crate) struct Client {
     address: String,
     stage: Arc<Stage>,
     tally: Arc<Mutex<Tally>>,
-    /// How many of its messages are due; none comes if it does not speak.
+    /// How many of its messages are due; none comes if it does not publish.
     due: watch::Receiver<u32>,
     waves: watch::Receiver<u32>,
     account: usize,
@@ -63,7 +66,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client that is not connected yet. The senders are the first numbers; `due` tells them when to speak.
+    /// A client that is not connected yet. The senders are the first numbers; `due` is when they publish.
     pub(crate) fn new(
         number: u32,
         address: String,
@@ -149,13 +152,13 @@ impl Client {
     /// Returns when it is its turn to go.
     async fn attend<P: Peer>(&mut self, peer: &mut P) -> Result<()> {
         let load = &self.stage.load;
-        let (speaks, goes) = (self.number < load.senders, load.reconnect > 0);
+        let (publishes, goes) = (self.number < load.senders, load.reconnect > 0);
         loop {
             tokio::select! {
                 biased;
-                Ok(()) = self.due.changed(), if speaks => self.speak(peer).await?,
-                heard = peer.next() => {
-                    if self.note(heard?) == Reader::Slow {
+                Ok(()) = self.due.changed(), if publishes => self.publish_due(peer).await?,
+                received = peer.next() => {
+                    if self.note(received?) == Reader::Slow {
                         sleep(SLOW_PAUSE).await;
                     }
                 }
@@ -169,48 +172,48 @@ impl Client {
         }
     }
 
-    /// Says what is due.
-    async fn speak<P: Peer>(&mut self, peer: &mut P) -> Result<()> {
+    /// Publishes what is due.
+    async fn publish_due<P: Peer>(&mut self, peer: &mut P) -> Result<()> {
         let Some(schedule) = self.stage.schedule.get() else { return Ok(()) };
         let due = *self.due.borrow_and_update();
         while self.sent < due {
             let stamp = schedule.stamp_of(self.number, self.sent);
             self.sent += 1;
             self.tally.lock().counts.sent += 1;
-            let heard = peer.publish(self.number % self.stage.load.rooms, stamp, self.stage.load.size).await?;
+            let received = peer.publish(self.number % self.stage.load.rooms, stamp, self.stage.load.size).await?;
             self.tally.lock().lag.record(now().saturating_sub(stamp.due));
-            self.note(heard);
+            self.note(received);
         }
         Ok(())
     }
 
     /// Counts what came. Returns whether to wait before the next.
-    fn note(&self, heard: Heard) -> Reader {
+    fn note(&self, received: Received) -> Reader {
         let at = now();
         let mut tally = self.tally.lock();
-        match heard {
-            Heard::Message(stamp) => {
+        match received {
+            Received::Message(stamp) => {
                 tally.delivered(self.account, stamp);
                 return self.time(&mut tally, stamp, at);
             }
-            Heard::Replayed(stamp) => {
+            Received::Replayed(stamp) => {
                 tally.delivered(self.account, stamp);
                 tally.counts.replayed += 1;
                 return self.reader();
             }
-            Heard::Accepted => {
+            Received::Accepted => {
                 tally.counts.accepted += 1;
                 let mine = usize::try_from(self.number).ok().and_then(|number| self.stage.accepted.get(number));
                 mine.map(|accepted| accepted.fetch_add(1, Ordering::Relaxed));
             }
-            Heard::Refused => tally.counts.refused += 1,
-            Heard::Reset => tally.counts.reset += 1,
-            Heard::Other => {}
+            Received::Refused => tally.counts.refused += 1,
+            Received::Reset => tally.counts.reset += 1,
+            Received::Other => {}
         }
         Reader::Prompt
     }
 
-    /// Only those that read at once tell how long a message took.
+    /// Only readers without a pause measure how long a message took.
     fn time(&self, tally: &mut Tally, stamp: Stamp, at: u64) -> Reader {
         let reader = self.reader();
         if let Some(schedule) = self.stage.schedule.get().filter(|_| reader == Reader::Prompt) {

@@ -1,4 +1,4 @@
-//! How a peer is spoken to. Another server is another file here and another [`Peer`].
+//! The protocol of each peer. Another server is another file here and another [`Peer`].
 
 pub(crate) mod hubbub;
 pub(crate) mod nats;
@@ -9,7 +9,6 @@ pub(crate) mod socket_io;
 
 use anyhow::Result;
 
-use self::hubbub::message;
 use super::schedule::Stamp;
 
 /// What a client asks for.
@@ -25,10 +24,10 @@ pub(crate) struct Entry {
     pub(crate) receive_buffer_bytes: Option<u32>,
 }
 
-/// What a client hears.
+/// What a client received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// A message as it was said.
+pub(crate) enum Received {
+    /// A message as it was published.
     Message(Stamp),
     /// A message that it had missed.
     Replayed(Stamp),
@@ -48,16 +47,11 @@ pub(crate) trait Peer: Sized + Send + 'static {
     fn open(entry: &Entry) -> impl Future<Output = Result<Self>> + Send;
 
     /// What comes next. Cancel safe.
-    fn next(&mut self) -> impl Future<Output = Result<Heard>> + Send;
+    fn next(&mut self) -> impl Future<Output = Result<Received>> + Send;
 
-    /// Says a message of so many bytes in a room. Returns [`Heard::Accepted`] where no answer will come.
-    fn publish(&mut self, room: u32, stamp: Stamp, bytes: usize) -> impl Future<Output = Result<Heard>> + Send;
+    /// Says a message of so many bytes in a room. Returns [`Received::Accepted`] where no answer will come.
+    fn publish(&mut self, room: u32, stamp: Stamp, bytes: usize) -> impl Future<Output = Result<Received>> + Send;
 
-    /// Where it stopped, to be told on the next connection.
+    /// Its cursor, for the next connection.
     fn cursor(&self) -> Option<u64>;
-}
-
-/// The name of a room.
-pub(crate) fn room_name(room: u32) -> String {
-    format!("load-{room}")
 }

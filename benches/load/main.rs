@@ -19,8 +19,10 @@ pub(crate) mod ledger;
 pub(crate) mod options;
 pub(crate) mod peer;
 pub(crate) mod plot;
+pub(crate) mod progress;
 pub(crate) mod raw;
 pub(crate) mod report;
+pub(crate) mod room;
 pub(crate) mod rounds;
 pub(crate) mod run;
 pub(crate) mod schedule;
@@ -52,7 +54,7 @@ fn main() -> ExitCode {
     };
     done.map_or_else(
         |error| {
-            report::say(&format!("load: {error:#}"));
+            progress::print(&format!("load: {error:#}"));
             ExitCode::FAILURE
         },
         |()| ExitCode::SUCCESS,

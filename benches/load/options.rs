@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{ledger::Reader, schedule::Stamp, subject::Subject};
 
-/// Publishes a second that one sender makes at most, unless `--senders` says otherwise: the server allows 50.
+/// Publishes a second that one sender makes at most, unless `--senders` is given: the server allows 50.
 const RATE_PER_SENDER: f64 = 40.0;
 
 /// Puts load on a Hubbub and measures what it makes of it.
@@ -143,7 +143,7 @@ enum Preset {
     PacedRedis,
     /// 500 clients in a room, 2 000 messages a second.
     Burst,
-    /// 10 000 clients that hear nothing: the memory of a connection.
+    /// 10 000 clients that receive nothing: the memory of a connection.
     Idle,
     /// 10 000 clients that come at once.
     Storm,
@@ -253,7 +253,7 @@ impl Load {
         Duration::from_secs((self.warmup + self.seconds).into())
     }
 
-    /// How this client reads. The senders are prompt, for what they hear holds up what they say.
+    /// How this client reads. The senders are prompt, for what they receive delays what they publish.
     pub(crate) const fn reader(&self, client: u32) -> Reader {
         if client >= self.senders && percentile(client) < self.slow { Reader::Slow } else { Reader::Prompt }
     }

@@ -17,7 +17,7 @@ use super::subject::Subject;
 const LAUNCH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/launch");
 /// By then a server listens.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// The last lines of a failed installation that say why.
+/// The last lines of a failed installation, which name the cause.
 const REASON_LINES: usize = 3;
 
 /// A running server. Dropping it ends the process.
@@ -38,18 +38,18 @@ pub(crate) struct Served {
 /// The reason that the installer gave.
 pub(crate) async fn install(subject: Subject) -> Result<()> {
     let done = launch("install", subject)?.output().await.context(LAUNCH)?;
-    let said = String::from_utf8_lossy(&done.stderr);
-    let mut last: Vec<_> = said.lines().rev().filter(|line| !line.trim().is_empty()).take(REASON_LINES).collect();
+    let printed = String::from_utf8_lossy(&done.stderr);
+    let mut last: Vec<_> = printed.lines().rev().filter(|line| !line.trim().is_empty()).take(REASON_LINES).collect();
     last.reverse();
     ensure!(done.status.success(), "cannot be installed: {}", last.join(" | "));
     Ok(())
 }
 
-/// Starts a server and waits until it says where it listens.
+/// Starts a server and waits until it prints its address.
 ///
 /// # Errors
 ///
-/// It ended, or did not say so in time.
+/// It ended, or did not print it in time.
 pub(crate) async fn serve(subject: Subject, redis: Option<&Redis>) -> Result<Served> {
     let mut command = launch("serve", subject)?;
     if let Some(redis) = redis {
@@ -57,7 +57,7 @@ pub(crate) async fn serve(subject: Subject, redis: Option<&Redis>) -> Result<Ser
     }
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().context(LAUNCH)?;
     let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
-    let address = timeout(START_LIMIT, address(&mut lines)).await.context("does not say where it listens")??;
+    let address = timeout(START_LIMIT, address(&mut lines)).await.context("does not print its address")??;
     let pid = child.id().context("ended")?;
     let log = TaskTracker::new().spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     Ok(Served { address, pid, _child: child, _log: AbortOnDropHandle::new(log) })

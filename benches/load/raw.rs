@@ -14,8 +14,9 @@ use socket2::SockRef;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
-    dialect::{raw::ROOM_HEADER, room_name},
+    dialect::raw::ROOM_HEADER,
     options::Bare,
+    room,
     schedule::{Schedule, Stamp},
 };
 
@@ -50,7 +51,7 @@ pub(crate) fn serve(bare: &Bare) -> Result<()> {
 /// The bytes that Hubbub would send for it.
 fn frame(stamp: Stamp, bare: &Bare, from: &User) -> Result<Frame> {
     let record = Record {
-        room: room_name(stamp.sender % bare.rooms).parse()?,
+        room: room::name(stamp.sender % bare.rooms).parse()?,
         id: format!("{:x}-{:x}", stamp.sender, stamp.number).parse()?,
         from: from.clone(),
         body: stamp.body(bare.size),

@@ -1,14 +1,18 @@
-//! What a measurement says, for people and for programs.
+//! The report of a measurement, for people and for programs.
 
 pub(crate) mod comparison;
 pub(crate) mod figures;
+pub(crate) mod numbers;
 
 use std::{collections::BTreeMap, fmt::Write};
 
 use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 
-use self::figures::{Figure, figures};
+use self::{
+    figures::{Figure, figures},
+    numbers::{median, range, shown, spread},
+};
 use super::{options::Load, rounds::Rounds, run::Outcome, subject::Subject, tally::Counts, usage::machine_load};
 
 /// The figures that mean the same for all subjects begin so.
@@ -19,12 +23,6 @@ const COMPARED: &str = "server_";
 pub(crate) struct Report<'a> {
     load: &'a Load,
     rounds: &'a Rounds,
-}
-
-/// A line on the way.
-#[expect(clippy::print_stderr, reason = "whoever started it wants to see it run")]
-pub(crate) fn say(line: &str) {
-    eprintln!("{line}");
 }
 
 /// The result.
@@ -156,42 +154,4 @@ impl<'a> Report<'a> {
 
 const fn profile() -> &'static str {
     if cfg!(debug_assertions) { "debug" } else { "release" }
-}
-
-/// A count as it is shown and divided.
-#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-const fn float(count: u64) -> f64 {
-    count as f64
-}
-
-/// At least three digits of what is not whole.
-pub(crate) fn number(value: f64) -> String {
-    match value.abs() {
-        whole if value.fract() == 0.0 || whole >= 1000.0 => format!("{value:.0}"),
-        10.0.. => format!("{value:.1}"),
-        _ => format!("{value:.3}"),
-    }
-}
-
-fn shown(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), number)
-}
-
-/// Lowest and highest.
-fn range((lowest, _, highest): (f64, f64, f64)) -> String {
-    format!("{lowest:.2} to {highest:.2}")
-}
-
-fn median(values: &[f64]) -> Option<f64> {
-    spread(values).map(|(_, median, _)| median)
-}
-
-/// Lowest, median and highest.
-pub(crate) fn spread(values: &[f64]) -> Option<(f64, f64, f64)> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    let upper = *sorted.get(middle)?;
-    let lower = if sorted.len().is_multiple_of(2) { *sorted.get(middle.checked_sub(1)?)? } else { upper };
-    Some((*sorted.first()?, f64::midpoint(lower, upper), *sorted.last()?))
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{
     options::{Load, Options},
-    peer, report,
+    peer, progress,
     run::{self, Outcome, Turn},
     subject::Subject,
 };
@@ -33,7 +33,7 @@ impl Rounds {
         }
         for round in 1..=options.rounds {
             for subject in subjects.clone() {
-                report::say(&format!("round {round} of {}: {}", options.rounds, subject.name()));
+                progress::print(&format!("round {round} of {}: {}", options.rounds, subject.name()));
                 match run::run(Turn { subject, round }, options, load).await {
                     Ok(outcome) => rounds.outcomes.push(outcome),
                     Err(error) => {
@@ -59,12 +59,12 @@ impl Rounds {
         if !subject.is_peer() {
             return Ok(());
         }
-        report::say(&format!("installing {}", subject.name()));
+        progress::print(&format!("installing {}", subject.name()));
         peer::install(subject).await
     }
 
     fn failed(&mut self, subject: Subject, error: &anyhow::Error) {
-        report::say(&format!("{}: {error:#}", subject.name()));
+        progress::print(&format!("{}: {error:#}", subject.name()));
         self.failures.push((subject, format!("{error:#}")));
     }
 }

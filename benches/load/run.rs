@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{
     dialect::{Peer, hubbub::Hubbub, nats::Nats, plain::Plain, raw::Raw, socket_io::SocketIo},
     options::{Load, Options},
-    report,
+    progress,
     schedule::{Schedule, nanos, now},
     subject::Subject,
     swarm::Swarm,
@@ -145,7 +145,7 @@ async fn assemble(swarm: &Swarm, load: &Load) -> Result<Duration> {
         let came = format!("{} of {} clients connected", counts.connected, load.clients);
         ensure!(swarm.age() < limit, "{came} within {limit:?}{}", swarm.troubles());
         if swarm.age() > next_line {
-            report::say(&came);
+            progress::print(&came);
             next_line += Duration::from_secs(1);
         }
     }
@@ -170,7 +170,7 @@ async fn watch(swarm: &Swarm, load: &Load, started: Instant, seconds: std::ops::
     for second in seconds {
         sleep_until(started + Duration::from_secs((second + 1).into())).await;
         let counts = swarm.counts();
-        report::say(&format!(
+        progress::print(&format!(
             "{:>4} of {} s: accepted {}, delivered {} ({} in this second)",
             second + 1,
             load.warmup + load.seconds,
@@ -199,7 +199,7 @@ async fn falls_silent(swarm: &Swarm) -> bool {
         }
         before = counts;
     }
-    report::say(&format!("{QUIET_LIMIT:?} after the last message not all of them had come; no longer waited for"));
+    progress::print(&format!("{QUIET_LIMIT:?} after the last message not all of them had come; no longer waited for"));
     silent
 }
 

@@ -120,8 +120,8 @@ impl Swarm {
         self.stage.schedule.get_or_init(|| schedule);
     }
 
-    /// Lets the senders speak as the schedule says, from a thread that ends with it.
-    pub(crate) fn speak(&self, schedule: Schedule) -> Result<()> {
+    /// Lets the senders publish by the schedule, from a thread that ends with it.
+    pub(crate) fn publish(&self, schedule: Schedule) -> Result<()> {
         let due = self.due.clone();
         thread::Builder::new().name("pacer".to_owned()).spawn(move || {
             for stamp in schedule.stamps() {
@@ -132,7 +132,7 @@ impl Swarm {
         Ok(())
     }
 
-    /// What a server says of its own accord counts as accepted.
+    /// What a server sends by itself counts as accepted.
     pub(crate) fn accept_all(&self, schedule: &Schedule) {
         for (sender, accepted) in (0..).zip(&self.stage.accepted) {
             accepted.store(schedule.share(sender), Ordering::Relaxed);

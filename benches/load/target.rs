@@ -41,7 +41,7 @@ struct Running {
 }
 
 impl Target {
-    /// Starts what is measured, unless the options say where it runs.
+    /// Starts what is measured, unless the options name its address.
     pub(crate) async fn start(subject: Subject, options: &Options, load: &Load) -> Result<Self> {
         match subject {
             Subject::Raw => Self::bare(load).await,
@@ -107,7 +107,7 @@ impl Target {
 
     /// Lets the messages come: from the senders, or from the bare server itself.
     pub(crate) async fn begin(&mut self, swarm: &Swarm, schedule: &Schedule) -> Result<()> {
-        let Some(stdin) = &mut self.bare else { return swarm.speak(schedule.clone()) };
+        let Some(stdin) = &mut self.bare else { return swarm.publish(schedule.clone()) };
         swarm.accept_all(schedule);
         let line = serde_json::to_string(schedule)? + "\n";
         Ok(stdin.write_all(line.as_bytes()).await?)

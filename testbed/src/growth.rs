@@ -1,10 +1,10 @@
-//! Whether something grows, told from samples of it. Pure.
+//! Whether something grows, by samples of it. Pure.
 
 use std::time::Duration;
 
 /// Part of the samples that is warm-up and does not count.
 const WARM_UP: f64 = 0.2;
-/// Fewer samples than this say nothing.
+/// Fewer samples than this prove nothing.
 const ENOUGH: usize = 12;
 /// Standard errors that a slope must lie above 0 to be more than noise.
 const CLEAR: f64 = 4.0;

@@ -6,7 +6,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use crate::within;
+use crate::wait::within;
 
 /// An answer, read whole.
 #[derive(Debug)]

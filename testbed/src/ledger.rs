@@ -1,139 +1,19 @@
-//! What was sent, what of it was acked, what arrived where, and what that says about the promise. Pure: time is an
+//! What was sent, what of it was acked, what arrived where, and which promises were broken. Pure: time is an
 //! argument, counted from the beginning of the trial.
+
+mod sent;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
-    str::FromStr,
     time::Duration,
 };
 
 use hubbub_protocol::Seq;
 
+pub use self::sent::{Fate, Mark, Sent};
+
 /// Breaches that are kept with their circumstances; the others are only counted.
 const KEPT: usize = 20;
-
-/// Names a message: the `n`-th of a sender, from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mark {
-    /// Number of the sender.
-    pub sender: usize,
-    /// Number of the message among those of this sender.
-    pub n: usize,
-}
-
-impl fmt::Display for Mark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.sender, self.n)
-    }
-}
-
-impl FromStr for Mark {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (sender, n) = text.split_once('-').ok_or(())?;
-        Ok(Self { sender: sender.parse().map_err(|_| ())?, n: n.parse().map_err(|_| ())? })
-    }
-}
-
-/// What became of a message on the sender's side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// Nothing yet.
-    Unsettled,
-    /// It got this place, at this time.
-    Acked(Seq, Duration),
-    /// The client gave it up.
-    Failed,
-}
-
-/// One message.
-#[derive(Clone, Debug)]
-struct Message {
-    room: usize,
-    fate: Fate,
-    /// Where its first receiver saw it.
-    place: Option<Seq>,
-}
-
-/// What the senders sent.
-#[derive(Debug)]
-pub struct Sent {
-    messages: Vec<Vec<Message>>,
-    settled: usize,
-    acked: usize,
-}
-
-impl Sent {
-    /// Nothing yet, from so many senders.
-    pub fn by(senders: usize) -> Self {
-        Self { messages: vec![Vec::new(); senders], settled: 0, acked: 0 }
-    }
-
-    /// Takes in the next message of a sender, for a room; its name.
-    pub fn send(&mut self, sender: usize, room: usize) -> Mark {
-        let messages = &mut self.messages[sender];
-        messages.push(Message { room, fate: Fate::Unsettled, place: None });
-        Mark { sender, n: messages.len() - 1 }
-    }
-
-    /// A message is settled. The first fate counts.
-    pub fn settle(&mut self, mark: Mark, fate: Fate) {
-        let known = &mut self.messages[mark.sender][mark.n].fate;
-        if *known == Fate::Unsettled {
-            *known = fate;
-            self.settled += 1;
-            self.acked += usize::from(matches!(fate, Fate::Acked(..)));
-        }
-    }
-
-    /// Somebody saw a message that had no other place before. Returns where somebody else saw it, if that is elsewhere.
-    pub fn saw(&mut self, mark: Mark, seq: Seq) -> Option<Seq> {
-        let place = self.messages[mark.sender][mark.n].place.get_or_insert(seq);
-        (*place != seq).then_some(*place)
-    }
-
-    /// Acked messages whose acked place is not the one that their receivers saw.
-    fn acked_elsewhere(&self) -> impl Iterator<Item = (Mark, Seq, Duration, Seq)> {
-        let rooms = self.messages.iter().flatten().map(|message| message.room).collect::<BTreeSet<_>>();
-        let acked: Vec<_> = self.acked_in(&rooms).collect();
-        acked.into_iter().filter_map(|(mark, seq, at)| {
-            let place = self.messages[mark.sender][mark.n].place?;
-            (place != seq).then_some((mark, seq, at, place))
-        })
-    }
-
-    /// How many of each sender there are: what is sent from now on has a number at least as high.
-    pub fn next(&self) -> Vec<usize> {
-        self.messages.iter().map(Vec::len).collect()
-    }
-
-    /// How many were acked.
-    pub fn acked(&self) -> usize {
-        self.acked
-    }
-
-    /// How many were given up.
-    pub fn failed(&self) -> usize {
-        self.settled - self.acked
-    }
-
-    /// How many have no fate yet.
-    pub fn unsettled(&self) -> usize {
-        self.messages.iter().map(Vec::len).sum::<usize>() - self.settled
-    }
-
-    fn acked_in<'a>(&'a self, rooms: &'a BTreeSet<usize>) -> impl Iterator<Item = (Mark, Seq, Duration)> {
-        self.messages.iter().enumerate().flat_map(move |(sender, messages)| {
-            messages.iter().enumerate().filter_map(move |(n, Message { room, fate, .. })| match fate {
-                Fate::Acked(seq, at) if rooms.contains(room) => Some((Mark { sender, n }, *seq, *at)),
-                _ => None,
-            })
-        })
-    }
-}
-
 /// How a promise was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Breach {
@@ -147,7 +27,7 @@ pub enum Breach {
     Displaced,
     /// Of a room that the receiver is not in.
     Misdelivered,
-    /// The server told that it cannot replay.
+    /// The server sent `reset`: it cannot replay.
     Reset,
     /// The server forbade the client to come back.
     Ended,
@@ -166,7 +46,7 @@ pub struct Case {
     pub seq: Seq,
     /// When it was delivered, or acked if it was lost.
     pub at: Duration,
-    /// Who served the receiver then, and what else there is to say.
+    /// The instance that served the receiver then, and other details.
     pub circumstances: String,
 }
 
@@ -290,7 +170,7 @@ impl Reading {
 
     /// A message came again, and the client dropped it. `elsewhere` is another place that it had without `was`.
     ///
-    /// It may come again where Redis had lost it, and then says what place it had, unless who accepted it never knew.
+    /// It may come again where Redis had lost it, and then names the place it had, unless the instance that accepted it never knew.
     pub fn repeat(&mut self, delivery: Delivery<'_>, elsewhere: Option<Seq>) {
         match (delivery.was, elsewhere) {
             (None, None) => self.delivery_breaks(Breach::Duplicated, delivery),
@@ -345,7 +225,7 @@ impl Reading {
     }
 }
 
-/// What all receivers together say.
+/// The result over all receivers.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
     /// Messages acked.
@@ -358,7 +238,7 @@ pub struct Verdict {
     pub deliveries: u64,
     /// Messages that came again after Redis had lost them, and were dropped, over all receivers.
     pub returned: u64,
-    /// Those of them that did not say what place they had.
+    /// Those of them that did not name the place they had.
     pub unnamed: u64,
     /// How often each promise was broken, over all receivers.
     pub counts: BTreeMap<Breach, u64>,
@@ -563,7 +443,7 @@ mod tests {
         assert_eq!(reading.longest_gap(), Duration::from_secs(1));
         assert!(reading.has_news(&[2]) && !reading.has_news(&[3]));
         reading.leave();
-        assert!(reading.has_news(&[3]), "who is away needs none");
+        assert!(reading.has_news(&[3]), "a receiver that is away needs none");
         reading.come_back(Duration::from_mins(1));
         deliver(&mut reading, 3, 1, 62);
         assert_eq!(reading.longest_gap(), Duration::from_secs(2));

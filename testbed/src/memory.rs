@@ -23,7 +23,7 @@ use hubbub_log::{
 use hubbub_protocol::{Frame, GuestSecret, Record, RelayState, RoomId, Seq, User};
 use tokio::task::yield_now;
 
-use crate::within;
+use crate::wait::within;
 
 /// Entries that the log keeps.
 const CAPACITY: usize = 10_000;
@@ -69,7 +69,7 @@ pub struct Batch {
     bytes: u64,
 }
 
-/// The instance, and those who sit in its rooms: the same number in each, everybody in one.
+/// The instance and its connections: the same number in each room, each in one room.
 #[derive(Debug)]
 pub struct Instance {
     log: Memory,
@@ -81,7 +81,7 @@ pub struct Instance {
     sockets: Socket,
     ring: Arc<Ring>,
     user: User,
-    said: u64,
+    published: u64,
     _relay: Relay,
     _shutdown: Shutdown,
 }
@@ -103,7 +103,7 @@ impl Instance {
             sockets: Socket::default(),
             ring: Arc::clone(&ring),
             user: User { id: GuestSecret::random().user_id(), name: "Ann".parse().unwrap() },
-            said: 0,
+            published: 0,
             _relay: relay,
             _shutdown: shutdown.clone(),
         };
@@ -136,8 +136,9 @@ impl Instance {
     }
 
     fn submission(&mut self, size: usize) -> Submission {
-        self.said += 1;
-        let (id, room) = (format!("{:010}", self.said), usize::try_from(self.said).unwrap() % self.rooms.len());
+        self.published += 1;
+        let (id, room) =
+            (format!("{:010}", self.published), usize::try_from(self.published).unwrap() % self.rooms.len());
         let key = format!("{}:{id}", self.user.id.as_str()).into();
         let (room, from) = (self.rooms[room].clone(), self.user.clone());
         let record = Record { room, id: id.parse().unwrap(), from, body: "x".repeat(size), at: 1_795_000_000_000 };

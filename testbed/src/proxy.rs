@@ -178,7 +178,7 @@ async fn forward(client: TcpStream, route: Route, number: u64, mut terms: watch:
         return;
     }
     let Some(server) = route.connect().await else { return };
-    // The end of either direction cuts both, without a goodbye.
+    // The end of either direction cuts both, without a close frame.
     server.set_nodelay(true).unwrap();
     client.set_nodelay(true).unwrap();
     let (from_client, to_client) = client.into_split();

@@ -12,7 +12,10 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{PATIENCE, eventually, scratch, signal, within};
+use crate::{
+    process::{scratch, signal},
+    wait::{PATIENCE, eventually, within},
+};
 
 pub use cluster::Cluster;
 pub use sentinel::Sentinel;

@@ -1,7 +1,7 @@
 //! The real binary as a child process.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -14,7 +14,12 @@ use tokio::{
 };
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::{PATIENCE, Redis, binaries, eventually, http, program, signal, within};
+use crate::{
+    http,
+    process::{program, signal},
+    redis::Redis,
+    wait::{PATIENCE, eventually, within},
+};
 
 /// A running instance. Dropping it kills the process.
 #[derive(Debug)]
@@ -29,11 +34,6 @@ pub struct Server {
 /// A command for the binary, with none of the caller's `HUBBUB_…` variables.
 pub fn command(flags: &[&str]) -> Command {
     command_of(&program(), flags)
-}
-
-/// An example of the workspace, built with the tests.
-pub fn example(name: &str) -> PathBuf {
-    binaries().join("examples").join(name)
 }
 
 fn command_of(program: &Path, flags: &[&str]) -> Command {
@@ -133,7 +133,7 @@ impl Server {
         };
         let mut log = self.log.clone();
         let lines = within(log.wait_for(|lines| find(lines).is_some())).await;
-        let lines = lines.unwrap_or_else(|_| panic!("the server ended without saying {message:?}"));
+        let lines = lines.unwrap_or_else(|_| panic!("the server ended without logging {message:?}"));
         find(&lines).unwrap()
     }
 
@@ -142,7 +142,7 @@ impl Server {
         self.log.borrow().clone()
     }
 
-    /// Waits until `/health/ready` says 200.
+    /// Waits until `/health/ready` answers 200.
     pub async fn ready(&self) {
         eventually(PATIENCE, || async { (self.readiness().await == 200).then_some(()) }).await;
     }
@@ -181,16 +181,16 @@ impl Server {
         signal(self.pid(), "TERM").await;
     }
 
-    /// Sends SIGKILL and waits for the end, and for its last words.
+    /// Sends SIGKILL and waits for the end of the process and of its log.
     pub async fn kill(&mut self) {
         self.child.kill().await.unwrap();
-        self.fell_silent().await;
+        self.log_ended().await;
     }
 
-    /// Waits for the end, and for its last words.
+    /// Waits for the end of the process and of its log.
     pub async fn ended(&mut self) -> ExitStatus {
         let status = within(self.child.wait()).await.unwrap();
-        self.fell_silent().await;
+        self.log_ended().await;
         status
     }
 
@@ -200,7 +200,7 @@ impl Server {
     }
 
     /// Completes when the log is complete.
-    async fn fell_silent(&mut self) {
+    async fn log_ended(&mut self) {
         within(async { while self.log.changed().await.is_ok() {} }).await;
     }
 

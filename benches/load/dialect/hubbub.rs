@@ -4,7 +4,8 @@ use anyhow::{Result, bail};
 use hubbub_client::{Connection, Upgrade};
 use hubbub_protocol::{ClientFrame, Hello, Publish, Resume, ServerFrame};
 
-use super::{Entry, Heard, Peer, Stamp, room_name};
+use super::super::room;
+use super::{Entry, Peer, Received, Stamp};
 
 const MESSAGE: &str = r#"{"type":"message","seq":"#;
 const ACK: &str = r#"{"type":"ack","#;
@@ -26,7 +27,7 @@ pub(crate) fn message(frame: &str) -> Option<(u64, Stamp)> {
 }
 
 impl Hubbub {
-    fn note(&mut self, frame: ServerFrame) -> Heard {
+    fn note(&mut self, frame: ServerFrame) -> Received {
         match frame {
             ServerFrame::Live { seq } => {
                 self.live = true;
@@ -37,12 +38,12 @@ impl Hubbub {
             }
             ServerFrame::Reset { seq, .. } => {
                 self.cursor = seq;
-                return Heard::Reset;
+                return Received::Reset;
             }
-            ServerFrame::Error(refusal) if refusal.id.is_some() => return Heard::Refused,
+            ServerFrame::Error(refusal) if refusal.id.is_some() => return Received::Refused,
             _ => {}
         }
-        Heard::Other
+        Received::Other
     }
 }
 
@@ -53,7 +54,7 @@ impl Peer for Hubbub {
         let hello = Hello {
             name: "Load".parse()?,
             session: None,
-            rooms: vec![room_name(entry.room).parse()?],
+            rooms: vec![room::name(entry.room).parse()?],
             resume: entry.cursor.map(|seq| Resume { seq }),
         };
         connection.send(&ClientFrame::Hello(hello)).await?;
@@ -62,23 +63,23 @@ impl Peer for Hubbub {
         Ok(Self { connection, cursor, live: false })
     }
 
-    async fn next(&mut self) -> Result<Heard> {
+    async fn next(&mut self) -> Result<Received> {
         let text = self.connection.next_text().await?;
         if let Some((seq, stamp)) = message(&text) {
             self.cursor = seq;
-            return Ok(if self.live { Heard::Message(stamp) } else { Heard::Replayed(stamp) });
+            return Ok(if self.live { Received::Message(stamp) } else { Received::Replayed(stamp) });
         }
         if text.starts_with(ACK) {
-            return Ok(Heard::Accepted);
+            return Ok(Received::Accepted);
         }
         Ok(self.note(serde_json::from_str(&text)?))
     }
 
-    async fn publish(&mut self, room: u32, stamp: Stamp, bytes: usize) -> Result<Heard> {
+    async fn publish(&mut self, room: u32, stamp: Stamp, bytes: usize) -> Result<Received> {
         let id = format!("{:x}-{:x}", stamp.sender, stamp.number).parse()?;
-        let publish = Publish { id, room: room_name(room).parse()?, body: stamp.body(bytes) };
+        let publish = Publish { id, room: room::name(room).parse()?, body: stamp.body(bytes) };
         self.connection.send(&ClientFrame::Publish(publish)).await?;
-        Ok(Heard::Other)
+        Ok(Received::Other)
     }
 
     fn cursor(&self) -> Option<u64> {

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use bytes::{Buf, BytesMut};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Entry, Heard, Peer, Stamp, room_name, socket::Socket};
+use super::super::room;
+use super::{Entry, Peer, Received, Stamp, socket::Socket};
 
 const CONNECT: &str = r#"CONNECT {"verbose":false,"pedantic":false,"lang":"rust","version":"0","protocol":1}"#;
 const PONG: &str = "PONG\r\n";
@@ -57,15 +58,15 @@ pub(crate) fn operation(input: &mut BytesMut) -> Result<Option<Operation>> {
     Ok(Some(operation))
 }
 
-/// The operations that enter a room, and one whose answer says that this is done.
+/// The operations that enter a room, and one whose answer shows that this is done.
 pub(crate) fn join(room: u32) -> String {
-    format!("{CONNECT}\r\nSUB {} 1\r\nPING\r\n", room_name(room))
+    format!("{CONNECT}\r\nSUB {} 1\r\nPING\r\n", room::name(room))
 }
 
-/// The operation that says a message.
+/// The operation that publishes a message.
 pub(crate) fn publish(room: u32, stamp: Stamp, bytes: usize) -> String {
     let body = stamp.body(bytes);
-    format!("PUB {} {}\r\n{body}\r\n", room_name(room), body.len())
+    format!("PUB {} {}\r\n{body}\r\n", room::name(room), body.len())
 }
 
 impl Nats {
@@ -91,14 +92,14 @@ impl Peer for Nats {
         Ok(client)
     }
 
-    async fn next(&mut self) -> Result<Heard> {
-        let Operation::Message(Some(stamp)) = self.operation().await? else { return Ok(Heard::Other) };
-        Ok(Heard::Message(stamp))
+    async fn next(&mut self) -> Result<Received> {
+        let Operation::Message(Some(stamp)) = self.operation().await? else { return Ok(Received::Other) };
+        Ok(Received::Message(stamp))
     }
 
-    async fn publish(&mut self, room: u32, stamp: Stamp, bytes: usize) -> Result<Heard> {
+    async fn publish(&mut self, room: u32, stamp: Stamp, bytes: usize) -> Result<Received> {
         self.socket.send(Message::binary(publish(room, stamp, bytes))).await?;
-        Ok(Heard::Accepted)
+        Ok(Received::Accepted)
     }
 
     fn cursor(&self) -> Option<u64> {

@@ -3,7 +3,8 @@
 use anyhow::{Result, ensure};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Entry, Heard, Peer, Stamp, room_name, socket::Socket};
+use super::super::room;
+use super::{Entry, Peer, Received, Stamp, socket::Socket};
 
 /// A client of ws, uWebSockets and axum.
 #[derive(Debug)]
@@ -11,20 +12,20 @@ pub(crate) struct Plain(Socket);
 
 impl Peer for Plain {
     async fn open(entry: &Entry) -> Result<Self> {
-        let mut socket = Socket::open(entry, &format!("/{}", room_name(entry.room))).await?;
+        let mut socket = Socket::open(entry, &format!("/{}", room::name(entry.room))).await?;
         let first = socket.next().await?;
         ensure!(first == Message::text("joined"), "{first} instead of `joined`");
         Ok(Self(socket))
     }
 
-    async fn next(&mut self) -> Result<Heard> {
+    async fn next(&mut self) -> Result<Received> {
         let text = self.0.next().await?.into_text()?;
-        Ok(Stamp::read(&text).map_or(Heard::Other, Heard::Message))
+        Ok(Stamp::read(&text).map_or(Received::Other, Received::Message))
     }
 
-    async fn publish(&mut self, _: u32, stamp: Stamp, bytes: usize) -> Result<Heard> {
+    async fn publish(&mut self, _: u32, stamp: Stamp, bytes: usize) -> Result<Received> {
         self.0.send(Message::text(stamp.body(bytes))).await?;
-        Ok(Heard::Accepted)
+        Ok(Received::Accepted)
     }
 
     fn cursor(&self) -> Option<u64> {

@@ -1,9 +1,9 @@
-//! The bare server: it says Hubbub's messages, and hears nothing.
+//! The bare server: it sends Hubbub's messages, and reads nothing.
 
 use anyhow::{Result, bail};
 use hubbub_client::{Connection, Upgrade};
 
-use super::{Entry, Heard, Peer, Stamp, message};
+use super::{Entry, Peer, Received, Stamp, hubbub::message};
 
 /// The request header with the number of the room.
 pub(crate) const ROOM_HEADER: &str = "x-room";
@@ -22,13 +22,13 @@ impl Peer for Raw {
         Ok(Self { connection: Connection::open(&entry.address, &upgrade).await? })
     }
 
-    async fn next(&mut self) -> Result<Heard> {
+    async fn next(&mut self) -> Result<Received> {
         let text = self.connection.next_text().await?;
-        Ok(message(&text).map_or(Heard::Other, |(_, stamp)| Heard::Message(stamp)))
+        Ok(message(&text).map_or(Received::Other, |(_, stamp)| Received::Message(stamp)))
     }
 
-    async fn publish(&mut self, _: u32, _: Stamp, _: usize) -> Result<Heard> {
-        bail!("the bare server says its messages itself")
+    async fn publish(&mut self, _: u32, _: Stamp, _: usize) -> Result<Received> {
+        bail!("the bare server makes its messages itself")
     }
 
     fn cursor(&self) -> Option<u64> {

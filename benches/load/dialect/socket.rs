@@ -68,7 +68,7 @@ impl Socket {
         Ok(self.stream.send(message).await?)
     }
 
-    /// Leaves a message for [`next`](Self::next) to send. Whoever cancels that may make it send it twice.
+    /// Leaves a message for [`next`](Self::next) to send. If that is cancelled, the message may be sent twice.
     pub(crate) fn owe(&mut self, message: Message) {
         self.owed = Some(message);
     }

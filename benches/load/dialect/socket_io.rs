@@ -6,7 +6,8 @@
 use anyhow::{Result, ensure};
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::Utf8Bytes};
 
-use super::{Entry, Heard, Peer, Stamp, room_name, socket::Socket};
+use super::super::room;
+use super::{Entry, Peer, Received, Stamp, socket::Socket};
 
 const PATH: &str = "/socket.io/?EIO=4&transport=websocket";
 const OPEN: &str = "0{";
@@ -28,19 +29,19 @@ pub(crate) fn message(packet: &str) -> Option<Stamp> {
 
 /// The packet that connects and names the room.
 pub(crate) fn connect(room: u32) -> String {
-    format!(r#"40{{"room":"{}"}}"#, room_name(room))
+    format!(r#"40{{"room":"{}"}}"#, room::name(room))
 }
 
-/// The event that says a message. A body needs no escapes.
+/// The event that publishes a message. A body needs no escapes.
 pub(crate) fn publish(room: u32, stamp: Stamp, bytes: usize) -> String {
-    format!(r#"42["publish","{}","{}"]"#, room_name(room), stamp.body(bytes))
+    format!(r#"42["publish","{}","{}"]"#, room::name(room), stamp.body(bytes))
 }
 
 impl SocketIo {
     /// What comes next. Cancel safe.
     async fn packet(&mut self) -> Result<Utf8Bytes> {
         let packet = self.0.next().await?.into_text()?;
-        ensure!(!REFUSALS.iter().any(|refusal| packet.starts_with(refusal)), "the server said {packet}");
+        ensure!(!REFUSALS.iter().any(|refusal| packet.starts_with(refusal)), "the server sent {packet}");
         if packet.as_str() == PING {
             self.0.owe(Message::text(PONG));
         }
@@ -57,13 +58,13 @@ impl Peer for SocketIo {
         Ok(client)
     }
 
-    async fn next(&mut self) -> Result<Heard> {
-        Ok(message(&self.packet().await?).map_or(Heard::Other, Heard::Message))
+    async fn next(&mut self) -> Result<Received> {
+        Ok(message(&self.packet().await?).map_or(Received::Other, Received::Message))
     }
 
-    async fn publish(&mut self, room: u32, stamp: Stamp, bytes: usize) -> Result<Heard> {
+    async fn publish(&mut self, room: u32, stamp: Stamp, bytes: usize) -> Result<Received> {
         self.0.send(Message::text(publish(room, stamp, bytes))).await?;
-        Ok(Heard::Accepted)
+        Ok(Received::Accepted)
     }
 
     fn cursor(&self) -> Option<u64> {

@@ -2,7 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{super::subject::Subject, Report, median, range, shown, spread};
+use super::{
+    super::subject::Subject,
+    Report,
+    numbers::{median, range, shown, spread},
+};
 
 /// What the ratios are of.
 const COST: &str = "server_us_per_delivery";

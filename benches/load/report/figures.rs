@@ -10,7 +10,7 @@ use super::{
         tally::{Counts, Times},
         usage::Cpu,
     },
-    float,
+    numbers::float,
 };
 
 /// One line of the report.

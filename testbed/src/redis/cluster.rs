@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::Redis;
-use crate::{eventually, within};
+use crate::wait::{eventually, within};
 
 /// Nodes that own a third of the slots each; as many more replicate them.
 const SHARDS: usize = 3;
@@ -87,7 +87,7 @@ impl Cluster {
         eventually(CHANGE, || async { self.find_owner(key).await.filter(|after| *after != before) }).await;
     }
 
-    /// Begins to move the slot of this key to another primary, and moves nothing: the owner sends whoever asks it for a key
+    /// Begins to move the slot of this key to another primary, and moves nothing: the owner redirects every client that asks for a key
     /// that it has not there. Returns the owner.
     pub async fn begin_move(&self, key: &str) -> &Redis {
         let slot = self.nodes[0].command(&["CLUSTER", "KEYSLOT", key]).await.remove(0);

@@ -1,4 +1,4 @@
-//! A Redis that speaks TLS only, and knows its users.
+//! A Redis with TLS only and with users of its own.
 
 use std::{fs, path::PathBuf};
 

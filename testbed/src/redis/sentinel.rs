@@ -5,7 +5,7 @@ use std::{mem, time::Duration};
 use tokio::time::sleep;
 
 use super::Redis;
-use crate::eventually;
+use crate::wait::eventually;
 
 /// What Sentinel calls the pair.
 const NAME: &str = "hubbub";
