@@ -30,7 +30,7 @@ use crate::{
 ///
 /// let config = Config::new(vec!["127.0.0.1:8080".to_owned()], "Ann".parse()?, vec![RoomId::lobby()]);
 /// let mut client = Client::new(config);
-/// let id = client.publish(&RoomId::lobby(), "Hello!")?;
+/// let id = client.publish(&RoomId::lobby(), "Hello!").map_err(|refusal| refusal.detail)?;
 /// while let Some(event) = client.next_event().await {
 ///     match event {
 ///         Event::Message(message) => { /* show it */ }
