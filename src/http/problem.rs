@@ -109,3 +109,16 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_503_with_a_body_keeps_it_and_one_without_gets_a_problem() {
+        let content_type = |response: Response| Problem::as_problem(response).headers()[header::CONTENT_TYPE].clone();
+        let not_ready = (StatusCode::SERVICE_UNAVAILABLE, axum::Json("draining")).into_response();
+        assert_eq!(content_type(not_ready), "application/json");
+        assert_eq!(content_type(StatusCode::SERVICE_UNAVAILABLE.into_response()), PROBLEM_JSON);
+    }
+}
