@@ -19,7 +19,7 @@ use std::{
 };
 
 use hubbub_log::ring::{Audience, Entry, Ring, Seat};
-use hubbub_protocol::{CloseReason, ConnectionId, Frame, HEARTBEAT_INTERVAL, MAX_UNACKED_PUBLISHES, RoomId, Seq, User};
+use hubbub_protocol::{CloseReason, ConnectionId, Frame, HEARTBEAT_INTERVAL, MAX_UNACKED_PUBLISHES, RoomId, Seq};
 use metrics::Gauge;
 use parking_lot::Mutex;
 use tokio::{net::TcpStream, time::Instant};
@@ -38,7 +38,6 @@ const STEP_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Connection<T = TcpStream> {
     id: ConnectionId,
-    user: User,
     link: Arc<Link<T>>,
     delivery: Mutex<Delivery>,
     unacked: AtomicUsize,
@@ -90,13 +89,7 @@ enum Progress {
 
 impl<T: Transport> Connection<T> {
     /// A connection that has had everything up to `cursor`, with open seats in these rooms from there on.
-    pub fn new(
-        id: ConnectionId,
-        user: User,
-        link: Arc<Link<T>>,
-        rooms: impl IntoIterator<Item = RoomId>,
-        cursor: Seq,
-    ) -> Self {
+    pub fn new(id: ConnectionId, link: Arc<Link<T>>, rooms: impl IntoIterator<Item = RoomId>, cursor: Seq) -> Self {
         let catching_up = metrics::gauge!(hubbub_lifecycle::metric::CATCHING_UP);
         catching_up.increment(1);
         let delivery = Delivery {
@@ -110,17 +103,12 @@ impl<T: Transport> Connection<T> {
             catching_up,
         };
         let (unacked, closing) = (AtomicUsize::new(0), OnceLock::new());
-        Self { id, user, link, delivery: Mutex::new(delivery), unacked, closing }
+        Self { id, link, delivery: Mutex::new(delivery), unacked, closing }
     }
 
     /// Its id.
     pub const fn id(&self) -> ConnectionId {
         self.id
-    }
-
-    /// The sender of its messages.
-    pub const fn user(&self) -> &User {
-        &self.user
     }
 
     /// Its write side.
@@ -208,17 +196,19 @@ impl<T: Transport> Connection<T> {
 
 /// The part of the worker.
 impl<T: Transport> Connection<T> {
-    /// Writes a batch of its rooms, if the connection is live. `position` is the place in front of the batch.
-    pub(crate) fn deliver(&self, batch: &WriteBatch, position: Seq) {
+    /// Writes a batch of its rooms, if the connection is live. `position` is the place in front of the batch. Says
+    /// whether the kernel was asked.
+    pub(crate) fn deliver(&self, batch: &WriteBatch, position: Seq) -> bool {
         let mut delivery = self.delivery.lock();
         if delivery.mode != Mode::Live || batch.was_delivered_before(delivery.crossed_at) {
-            return;
+            return false;
         }
         if let Written::UpTo(cursor) = batch.write(&self.link, position) {
             delivery.fall_behind(cursor);
             drop(delivery);
             self.link.wake();
         }
+        true
     }
 
     /// Crosses an epoch marker, if the connection is live. `position` is the place in front of the marker.

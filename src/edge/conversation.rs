@@ -11,6 +11,7 @@ use std::{
     future::poll_fn,
     ops::ControlFlow,
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::{Arc, LazyLock},
     task::Poll,
     time::{Duration, Instant},
@@ -159,7 +160,7 @@ impl<'a> Conversation<'a> {
             socket.reply(&frames::reset(seq, reason));
         }
         let rooms: BTreeSet<RoomId> = hello.rooms.into_iter().chain(rooms).collect();
-        let connection = Connection::new(id, person.user.clone(), Arc::clone(socket.link()), rooms, seq);
+        let connection = Connection::new(id, Arc::clone(socket.link()), rooms, seq);
         let now = Instant::now();
         let conversation = Self {
             socket,
@@ -237,7 +238,10 @@ impl<'a> Conversation<'a> {
             ClientFrame::Hello(_) => return Err(Refusal::new(ErrorCode::HelloRepeated, "hello was sent already")),
             ClientFrame::Publish(publish) => return self.on_publish(publish),
             ClientFrame::Join { room } => self.on_join(room).await?,
-            ClientFrame::Leave { room } => self.node.fanout().leave(&self.connection, room).await,
+            ClientFrame::Leave { room } => {
+                let (node, connection) = (self.node, Arc::clone(&self.connection));
+                self.serve_until(node.fanout().leave(&connection, room)).await;
+            }
             ClientFrame::Typing { room } => {
                 self.require_joined(&room)?;
                 self.node.ports().gate.may_type(&self.person, &room)?;
@@ -248,13 +252,26 @@ impl<'a> Conversation<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    async fn on_join(&self, room: RoomId) -> Result<(), Refusal> {
+    /// Waits for the worker, and meanwhile goes on with flushing and catching up.
+    async fn serve_until(&mut self, done: impl Future<Output = ()>) {
+        let mut done = pin!(done);
+        poll_fn(|cx| {
+            self.node.fanout().poll_catch_up(&self.connection, cx);
+            // an ending shows again when the conversation goes on
+            let _ended = self.socket.poll_flush(cx);
+            done.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    async fn on_join(&mut self, room: RoomId) -> Result<(), Refusal> {
         let rooms = self.connection.rooms();
         if rooms.len() >= MAX_ROOMS && !rooms.contains(&room) {
             return Err(too_many_rooms());
         }
         self.node.ports().gate.may_enter(&self.person, &room)?;
-        self.node.fanout().join(&self.connection, room).await;
+        let (node, connection) = (self.node, Arc::clone(&self.connection));
+        self.serve_until(node.fanout().join(&connection, room)).await;
         Ok(())
     }
 
@@ -338,7 +355,8 @@ fn throttle(too_fast: TooFast) -> Result<ControlFlow<CloseReason>, Refusal> {
     if too_fast.should_close {
         return Ok(ControlFlow::Break(CloseReason::RateLimited));
     }
-    let refusal = Refusal::new(ErrorCode::RateLimited, "too many frames in too short a time: this one was refused");
+    let refusal =
+        Refusal::new(ErrorCode::RateLimited, "too many frames in too short a time: this frame was not processed");
     Err(refusal.retry_after_ms(millis(too_fast.wait).saturating_add(1)))
 }
 

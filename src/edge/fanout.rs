@@ -145,19 +145,15 @@ impl<T: Transport> Fanout<T> {
     /// Opens a seat in a room. Returns when the connection has it; `joined` is queued by then. A seat that is open
     /// already is confirmed again.
     pub async fn join(&self, connection: &Connection<T>, room: RoomId) {
-        let (done, seated) = oneshot::channel();
-        self.command(connection.id(), Command::Join(connection.id(), room, done)).await;
-        // fails only after shutdown
-        let _stopped = seated.await;
+        let id = connection.id();
+        self.request(id, |done| Command::Join(id, room, done)).await;
     }
 
     /// Closes the seat in a room. Returns when the connection has none there; `left` is queued by then. No seat is no
     /// error.
     pub async fn leave(&self, connection: &Connection<T>, room: RoomId) {
-        let (done, unseated) = oneshot::channel();
-        self.command(connection.id(), Command::Leave(connection.id(), room, done)).await;
-        // fails only after shutdown
-        let _stopped = unseated.await;
+        let id = connection.id();
+        self.request(id, |done| Command::Leave(id, room, done)).await;
     }
 
     /// Sends a last frame behind everything that is due, and closes.
@@ -182,6 +178,18 @@ impl<T: Transport> Fanout<T> {
         for worker in &self.registry.workers {
             // a worker with a full queue leaves it out
             let _full = worker.commands.try_send(Command::SendEphemeral(room.clone(), notice.clone()));
+        }
+    }
+
+    /// Sends a command and waits until it is carried out, or the worker has stopped.
+    async fn request(&self, id: ConnectionId, command: impl FnOnce(oneshot::Sender<()>) -> Command<T>) {
+        let Some(worker) = self.registry.worker(id) else { return };
+        let (done, carried_out) = oneshot::channel();
+        if worker.commands.send(command(done)).await.is_ok() {
+            tokio::select! {
+                _ = carried_out => (),
+                () = worker.commands.closed() => (),
+            }
         }
     }
 

@@ -188,7 +188,7 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// `overloaded` while the log is out of reach and the buffer for that time is full.
+    /// `overloaded` if the publish queue is full, because the log is slow or cannot be reached.
     pub fn publish(
         &self,
         from: User,
@@ -205,7 +205,7 @@ impl Node {
             done(Ack { id, seq, duplicate, instance, accepted_at, logged_at: unix_millis() });
         });
         queued.map_err(|Overloaded { retry_after_ms, .. }| {
-            let detail = "the log is out of reach, and too many messages wait for it already";
+            let detail = "the publish queue is full: the log is slow or cannot be reached";
             Refusal::new(ErrorCode::Overloaded, detail).retry_after_ms(retry_after_ms)
         })
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use hubbub_protocol::{Count, Seq, UnixMillis};
 
-use crate::ring::Marker;
+use crate::marker::Marker;
 
 /// How long the census counts an instance that has stopped reporting.
 pub(crate) const CENSUS_LEASE: Duration = Duration::from_secs(3);

@@ -4,6 +4,7 @@
 
 mod backend;
 pub mod census;
+mod marker;
 mod memory;
 mod redis;
 mod relay;
@@ -17,6 +18,7 @@ pub use backend::{
     AppendOutcome, Backend, BackendError, Event, Fence, LogEntry, Placement, Report, Snapshot, Submission, SyncRequest,
     VersionedCount,
 };
+pub use marker::Marker;
 pub use memory::Memory;
 pub use redis::{Redis, RedisConfig, RedisError};
 pub use relay::{Overloaded, Relay, RelayOptions};

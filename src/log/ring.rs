@@ -9,7 +9,6 @@
 
 mod draft;
 mod entry;
-mod marker;
 mod window;
 
 use std::{
@@ -25,7 +24,6 @@ use window::Window;
 
 pub(crate) use draft::{Draft, Hole, NewMessage};
 pub use entry::{Audience, Entry};
-pub use marker::Marker;
 
 use crate::backend::LogEntry;
 

@@ -2,7 +2,7 @@
 
 use hubbub_protocol::Seq;
 
-use crate::ring::Marker;
+use crate::marker::Marker;
 
 /// Highest base of an epoch. Leaves room for 2^32 messages below 2^53, the largest integer that JavaScript counts
 /// exactly.

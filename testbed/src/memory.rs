@@ -115,7 +115,7 @@ impl Instance {
         for _ in 0..self.members {
             for room in &self.rooms {
                 let (id, link) = (self.fanout.next_id(), Arc::new(Link::new(self.sockets.clone())));
-                let connection = Arc::new(Connection::new(id, self.user.clone(), link, [room.clone()], cursor));
+                let connection = Arc::new(Connection::new(id, link, [room.clone()], cursor));
                 self.fanout.attach(&connection).await;
                 self.connections.push(connection);
             }

@@ -76,9 +76,6 @@ const NOT_IN: &[(&str, &[&str], &[&str])] = &[(
 
 /// The most lines of a file, without its test modules.
 const MAX_LINES: usize = 400;
-/// Files that are longer and have to be split: a debt, not a rule.
-const TOO_LONG: &[&str] = &["client/src/client.rs", "src/edge/fanout/worker.rs"];
-
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -211,10 +208,6 @@ fn files_are_short_and_named_by_what_they_are() {
         for (module, file) in &found.files {
             wrong.extend(ill_formed(Path::new(&file.path), &file.source, found.is_test(module)));
         }
-    }
-    for debt in TOO_LONG {
-        let is_long = wrong.iter().position(|line| line.starts_with(&format!("{debt}: ")));
-        wrong.remove(is_long.unwrap_or_else(|| panic!("{debt} is short enough: take it off the list")));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hubbub_protocol::{DEDUPE_WINDOW, Seq};
 use tokio::time::Instant;
 
-use crate::ring::Marker;
+use crate::marker::Marker;
 use crate::{
     backend::{AppendOutcome, BackendError, Fence, LogEntry, Placement, Snapshot, Submission, SyncRequest},
     sequencer, wire,

@@ -4,7 +4,7 @@ use fred::types::Value;
 use hubbub_protocol::{Count, Seq};
 
 use crate::backend::{AppendOutcome, BackendError, LogEntry, Placement, Snapshot, VersionedCount};
-use crate::ring::Marker;
+use crate::marker::Marker;
 
 fn malformed() -> BackendError {
     BackendError("Redis gave an unexpected reply to a script".to_owned())

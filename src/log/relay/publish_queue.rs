@@ -20,7 +20,8 @@ use tokio::{sync::Notify, time::Instant};
 use super::Overloaded;
 use crate::{
     backend::{Placement, Submission},
-    ring::{Entry, Marker},
+    marker::Marker,
+    ring::Entry,
 };
 
 /// Runs when a message has its place in the log.

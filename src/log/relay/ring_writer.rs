@@ -12,7 +12,8 @@ use tracing::{error, info, warn};
 use super::publish_queue::{Change, PublishQueue};
 use crate::{
     backend::{LogEntry, Snapshot, SyncRequest},
-    ring::{Draft, Hole, Marker, Ring},
+    marker::Marker,
+    ring::{Draft, Hole, Ring},
     sequencer::{self, Step},
     wire::Messages,
 };

@@ -6,8 +6,7 @@ use std::borrow::Cow;
 use hubbub_protocol::{Frame, ResetReason, Seq, ServerFrame, UnixMillis};
 use serde::Deserialize;
 
-use super::Marker;
-use crate::{backend::LogEntry, sequencer::Place};
+use crate::{backend::LogEntry, marker::Marker, sequencer::Place};
 
 /// An entry of the log, encoded for clients.
 #[derive(Debug)]

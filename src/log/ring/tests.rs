@@ -1,4 +1,5 @@
 use super::*;
+use crate::marker::Marker;
 use hubbub_protocol::Frame;
 
 const ALL: usize = usize::MAX;

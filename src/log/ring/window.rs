@@ -8,7 +8,8 @@ use std::{
 
 use hubbub_protocol::{ResetReason, RoomId, Seq, UnixMillis};
 
-use super::{CursorCheck, Entry, Fallen, History, Hole, Marker, NewMessage, Page, Retention, Seat, entry::Span};
+use super::{CursorCheck, Entry, Fallen, History, Hole, NewMessage, Page, Retention, Seat, entry::Span};
+use crate::marker::Marker;
 
 /// Entries in ascending order of `seq`.
 type Run = VecDeque<Arc<Entry>>;

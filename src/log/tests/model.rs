@@ -15,12 +15,13 @@ use proptest::prelude::*;
 
 use crate::{
     backend::{AppendOutcome, Fence, LogEntry, Submission, SyncRequest},
+    marker::Marker,
     memory::Store,
     relay::{
         publish_queue::{Bounds, Next, PublishQueue},
         ring_writer::RingWriter,
     },
-    ring::{Audience, CursorCheck, Entry, Fallen, Marker, Retention, Ring},
+    ring::{Audience, CursorCheck, Entry, Fallen, Retention, Ring},
     sequencer::{self, Place, Step},
     wire,
 };

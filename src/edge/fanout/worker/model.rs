@@ -16,16 +16,15 @@ use std::{
 };
 
 use hubbub_log::{
-    LogEntry,
-    ring::{CursorCheck, Marker, Retention},
+    LogEntry, Marker,
+    ring::{CursorCheck, Retention},
 };
-use hubbub_protocol::{Count, GuestSecret, Message, ServerFrame, User};
+use hubbub_protocol::Count;
 use parking_lot::Mutex;
 use tokio::runtime::Builder;
 
 use super::*;
 use crate::{
-    conversation::notice_frame,
     dice::{Dice, run_cases},
     socket::Link,
 };
@@ -106,12 +105,9 @@ impl Said {
 
     fn entry(&self) -> LogEntry {
         let was = self.places.len().checked_sub(2).map_or(0, |n| self.places[n]);
-        let secret: GuestSecret = "AAAAAAAAAAAAAAAAAAAAAA".parse().unwrap();
-        let from = User { id: secret.user_id(), name: "A".parse().unwrap() };
         let body = "x".repeat(usize::try_from(self.id % 7 * 11).unwrap());
-        let record =
-            serde_json::json!({"room": self.room, "id": self.id.to_string(), "from": from, "body": body, "at": 1});
-        LogEntry::Message { seq: self.place(), was, record: record.to_string().into() }
+        let record = format!(r#"{{"id":{},"room":"{}","at":1,"body":"{body}"}}"#, self.id, self.room);
+        LogEntry::Message { seq: self.place(), was, record: record.into() }
     }
 }
 
@@ -155,7 +151,7 @@ impl World {
         let ring = Arc::new(Ring::new(Retention { messages: usize::MAX, bytes: usize::MAX }));
         let base = 1000;
         ring.append(&[LogEntry::Marker(Marker { base, cut: 0, low: base })]);
-        let worker = Worker::new(Arc::clone(&ring), Arc::default(), Coalescing::OFF, notice_frame);
+        let worker = Worker::new(Arc::clone(&ring), Arc::default(), Coalescing::OFF, encode);
         let log = Log { messages: Vec::new(), lost: Vec::new(), bases: vec![base], last: base, said: 0 };
         let (commands, clients) = (Vec::new(), Vec::new());
         Self { dice: Dice(case), ring, worker, commands, clients, log, ids: 1, now: Instant::now() }
@@ -272,9 +268,8 @@ impl World {
         let mut rooms: Vec<RoomId> = (0..self.dice.below(4)).map(|_| self.any_room()).collect();
         rooms.sort();
         rooms.dedup();
-        let user = User { id: GuestSecret::random().user_id(), name: "A".parse().unwrap() };
         let placed = rooms.iter().map(|room| Interval { room: room.clone(), since: start, until: None }).collect();
-        let connection = Arc::new(Connection::new(id, user, Arc::new(Link::new(socket.clone())), rooms, start));
+        let connection = Arc::new(Connection::new(id, Arc::new(Link::new(socket.clone())), rooms, start));
         self.commands.push(Command::Attach(Arc::clone(&connection)));
         self.clients.push(Client { connection, socket, start, placed });
     }
@@ -367,36 +362,34 @@ impl World {
         let mut misplaced = Vec::new();
         for frame in frames(&client.socket.0.taken.lock()) {
             let claim = match frame {
-                ServerFrame::Message(Message { seq, record, was }) => {
-                    let id = record.id.as_str().parse().unwrap();
+                Sent::Message { seq, id, room, was } => {
                     assert!(seq > last, "{seq} after {last}");
                     last = seq;
                     let said = all[&id];
-                    assert!(said.places.contains(&seq) && said.room == record.room, "{seq} is not {said:?}");
+                    assert!(said.places.contains(&seq) && said.room == room, "{seq} is not {said:?}");
                     if let Some(first) = received.insert(id, seq) {
                         // `was` names the last former place only: after two losses an instance cannot always tell
                         let former = was.expect("a message came twice");
                         let is_lost_once = said.places.len() == 2 && self.log.epoch(seq) == self.log.epoch(former) + 1;
                         assert!(!is_lost_once, "{said:?} came at {first} and {seq}");
                     }
-                    misplaced.push((record.room, seq));
+                    misplaced.push((room, seq));
                     continue;
                 }
-                ServerFrame::Joined { room, seq } => {
+                Sent::Notice(Notice::Joined { room, seq }) => {
                     open(&mut seats, &room, seq);
                     seq
                 }
-                ServerFrame::Left { room, seq } => {
+                Sent::Notice(Notice::Left { room, seq }) => {
                     close(&mut seats, &room, seq);
                     seq
                 }
-                ServerFrame::Live { seq } => {
+                Sent::Notice(Notice::Live { seq }) => {
                     lives += 1;
                     seq
                 }
-                ServerFrame::Heartbeat { seq } => seq,
-                ServerFrame::Count(_) | ServerFrame::Typing { .. } => continue,
-                other => panic!("{other:?}"),
+                Sent::Notice(Notice::Heartbeat { seq }) => seq,
+                Sent::Notice(_) => continue,
             };
             assert!(claim >= last, "a notice says {claim}, and {last} has been sent");
             claims.push((claim, received.clone()));
@@ -423,8 +416,47 @@ impl World {
     }
 }
 
+/// A frame that a client got.
+enum Sent {
+    Message { seq: Seq, id: u64, room: RoomId, was: Option<Seq> },
+    Notice(Notice),
+}
+
+/// Notices in a form that is quick to read back.
+fn encode(notice: &Notice) -> Frame {
+    Frame::text(&match notice {
+        Notice::Live { seq } => format!("live {seq}"),
+        Notice::Heartbeat { seq } => format!("heartbeat {seq}"),
+        Notice::Joined { room, seq } => format!("joined {seq} {room}"),
+        Notice::Left { room, seq } => format!("left {seq} {room}"),
+        Notice::Count(_) | Notice::Status(_) | Notice::Typing { .. } => "other".to_owned(),
+    })
+}
+
+fn decode(text: &str) -> Sent {
+    if text.starts_with('{') {
+        let field = |name: &str| Some(text.split_once(name)?.1.split([',', '}', '"']).next().unwrap());
+        let number = |name: &str| Some(field(name)?.parse::<u64>().unwrap());
+        let room = field(r#""room":""#).unwrap().parse().unwrap();
+        let (seq, id, was) = (number(r#""seq":"#).unwrap(), number(r#""id":"#).unwrap(), number(r#""was":"#));
+        return Sent::Message { seq, id, room, was };
+    }
+    let mut words = text.split(' ');
+    let kind = words.next().unwrap();
+    let seq = words.next().map_or(0, |seq| seq.parse().unwrap());
+    let room = words.next().map(|room| room.parse().unwrap());
+    Sent::Notice(match kind {
+        "live" => Notice::Live { seq },
+        "heartbeat" => Notice::Heartbeat { seq },
+        "joined" => Notice::Joined { room: room.unwrap(), seq },
+        "left" => Notice::Left { room: room.unwrap(), seq },
+        "other" => Notice::Count(Count::default()),
+        _ => panic!("{text}"),
+    })
+}
+
 /// The text frames on the wire, read back. A frame of which only a part has been written is left out.
-fn frames(mut bytes: &[u8]) -> Vec<ServerFrame> {
+fn frames(mut bytes: &[u8]) -> Vec<Sent> {
     let mut found = Vec::new();
     while let [first, short, rest @ ..] = bytes {
         let (rest, length) = match (*short, rest) {
@@ -434,7 +466,7 @@ fn frames(mut bytes: &[u8]) -> Vec<ServerFrame> {
         };
         let Some((payload, rest)) = rest.split_at_checked(length) else { break };
         if *first == 0x81 {
-            found.push(serde_json::from_slice(payload).unwrap());
+            found.push(decode(std::str::from_utf8(payload).unwrap()));
         }
         bytes = rest;
     }
@@ -464,15 +496,14 @@ async fn a_worker_that_falls_out_of_the_ring_closes_its_live_connections_and_ser
     let mut world = World::new(1);
     world.ring = Arc::new(Ring::new(Retention { messages: 3, bytes: usize::MAX }));
     world.ring.append(&[LogEntry::Marker(Marker { base: 1000, cut: 0, low: 1000 })]);
-    world.worker = Worker::new(Arc::clone(&world.ring), Arc::default(), Coalescing::OFF, notice_frame);
+    world.worker = Worker::new(Arc::clone(&world.ring), Arc::default(), Coalescing::OFF, encode);
     let room: RoomId = PLACED_ROOM.parse().unwrap();
     let ring = Arc::clone(&world.ring);
     let join = |id: u64| {
-        let user = User { id: GuestSecret::random().user_id(), name: "A".parse().unwrap() };
         let socket = Socket::default();
         socket.0.room.store(usize::MAX, Ordering::Relaxed);
         let link = Arc::new(Link::new(socket));
-        Arc::new(Connection::new(ConnectionId::new(id), user, link, [room.clone()], ring.last()))
+        Arc::new(Connection::new(ConnectionId::new(id), link, [room.clone()], ring.last()))
     };
     let old = join(1);
     world.worker.apply(Command::Attach(Arc::clone(&old))).await;

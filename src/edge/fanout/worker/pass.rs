@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use hubbub_lifecycle::clock::unix_millis;
+use hubbub_lifecycle::clock::unix_micros;
 use hubbub_log::ring::{Audience, Entry};
 use tracing::warn;
 
@@ -47,10 +47,10 @@ impl<T: Transport> Worker<T> {
             }
             self.position.store(last.seq, Ordering::Release);
         }
-        let now = unix_millis();
+        let now = Duration::from_micros(unix_micros());
         let is_sent_here = |entry: &&Arc<Entry>| entry.room().is_some_and(|room| self.roster.room(room).is_some());
         for entry in entries.iter().filter(is_sent_here) {
-            self.latency.record(Duration::from_millis(now.saturating_sub(entry.at)).as_secs_f64());
+            self.latency.record(now.saturating_sub(Duration::from_millis(entry.at)).as_secs_f64());
         }
     }
 
@@ -73,8 +73,7 @@ impl<T: Transport> Worker<T> {
             for &slot in roster.slots(*room) {
                 if seats.get(slot).is_some_and(|seats| *seats > 1) {
                     mixed.push((slot, n));
-                } else if let Some(connection) = roster.get(slot) {
-                    connection.deliver(&batch, position);
+                } else if roster.get(slot).is_some_and(|connection| connection.deliver(&batch, position)) {
                     turns.message().await;
                 }
             }
@@ -84,8 +83,8 @@ impl<T: Transport> Worker<T> {
             let mut entries: Vec<_> =
                 seats.iter().filter_map(|(_, n)| Some(&rooms.get(*n)?.1)).flatten().copied().collect();
             entries.sort_unstable_by_key(|entry| entry.seq);
-            if let Some(connection) = seats.first().and_then(|(slot, _)| roster.get(*slot)) {
-                connection.deliver(&WriteBatch::of(entries), position);
+            let connection = seats.first().and_then(|(slot, _)| roster.get(*slot));
+            if connection.is_some_and(|connection| connection.deliver(&WriteBatch::of(entries), position)) {
                 turns.message().await;
             }
         }
@@ -114,24 +113,30 @@ impl<T: Transport> Worker<T> {
             Audience::Nobody => roster.iter().for_each(|(_, connection)| connection.cross(entry, position)),
             Audience::Everyone => {
                 for (_, connection) in roster.iter() {
-                    connection.deliver(&batch, position);
-                    turns.message().await;
+                    if connection.deliver(&batch, position) {
+                        turns.message().await;
+                    }
                 }
             }
             Audience::Room(room) => {
                 for connection in roster.members(room) {
-                    connection.deliver(&batch, position);
-                    turns.message().await;
+                    if connection.deliver(&batch, position) {
+                        turns.message().await;
+                    }
                 }
             }
         }
     }
 
-    /// The ring has moved on faster than this worker. Its live connections have missed entries: their own tasks find that
-    /// out and close them, and the clients resume from the log.
+    /// The ring has evicted entries that this worker had not read. Its live connections have missed them: their own tasks
+    /// find that out and close them. A client whose cursor is still in a ring resumes, others get `reset`.
     fn skip(&mut self) {
-        warn!("a fan-out worker fell out of the ring: its connections are closed with 4002 and resume from the log");
         let position = self.position();
+        warn!(
+            position,
+            "a fan-out worker was slower than the ring: its live connections are closed with 4002 (slow_consumer), and their \
+             clients resume or get a reset"
+        );
         for (_, connection) in self.roster.iter() {
             connection.fall_behind(position);
         }

@@ -15,8 +15,9 @@ use tokio::time::Instant;
 use super::{AppendBatch, Bounds, Next, OnPlaced, Origin, offer::Offer, unconfirmed::Unconfirmed};
 use crate::{
     backend::{Placement, Submission},
+    marker::Marker,
     relay::Overloaded,
-    ring::{Entry, Marker},
+    ring::Entry,
     sequencer,
 };
 
