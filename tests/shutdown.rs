@@ -75,7 +75,7 @@ async fn a_connection_that_has_not_sent_hello_drains_too() {
 }
 
 #[tokio::test]
-async fn clients_leave_one_after_the_other_and_are_served_until_their_turn() {
+async fn clients_are_closed_one_after_the_other_and_served_until_then() {
     let redis = Redis::start().await;
     let roomy = ["--publish-rate", "1000", "--publish-burst", "1000"];
     let (mut leaving, staying) =
