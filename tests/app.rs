@@ -4,7 +4,7 @@ use hubbub_testbed::{Server, http};
 use hyper::{Request, header};
 
 #[tokio::test]
-async fn every_answer_tells_the_browser_to_trust_nothing_else() {
+async fn every_answer_has_the_security_headers() {
     let server = Server::start(&[]).await;
     for path in ["/", "/rooms/lobby", "/v1/stats", "/assets/none.js", "/ws"] {
         let reply = http::get(server.address(), path).await;

@@ -22,7 +22,7 @@ enum Op {
     Report(usize, Option<u64>),
     /// A report arrives once more, counted from the newest.
     Repeat(usize),
-    /// Nobody reports for so many milliseconds.
+    /// No instance reports for so many milliseconds.
     Pause(u64),
 }
 

@@ -247,7 +247,11 @@ async fn redis_may_stop_for_five_seconds_and_no_connection_or_message_is_lost() 
         for member in &members {
             member.until("degraded", |record| record.states.last() == Some(&RelayState::Degraded)).await;
         }
-        assert_eq!((a.readiness().await, b.readiness().await), (200, 200), "taking every instance out helps nobody");
+        assert_eq!(
+            (a.readiness().await, b.readiness().await),
+            (200, 200),
+            "taking all instances out of service would not help"
+        );
         assert_eq!(http::get(a.address(), "/health/ready").await.json()["relay"], "degraded");
         // The outage itself is what is measured here: five seconds of publishes pile up.
         let mut seconds = interval(Duration::from_secs(1));
@@ -297,7 +301,7 @@ async fn what_redis_lost_and_an_instance_held_is_put_back() {
     let published = chatter(&members, &rooms, Duration::from_millis(10), loss).await;
     assert_eq!(assert_complete(&members).await, published);
 
-    // Someone who was away during the loss gets everything, too: all messages are in the log again.
+    // A client that was away during the loss gets everything too: all messages are in the log again.
     let cursor = members[0].transcript().messages[0].seq;
     let mut late = config(vec![b.address().into()], "Late", &[&room]);
     late.resume = Some(cursor);
@@ -373,7 +377,7 @@ async fn an_instance_without_the_log_sends_a_cursor_it_does_not_know_elsewhere()
     publish(&mut ann, &room, "m1", "x").await;
     let cursor = message(&mut ann).await.seq;
 
-    // Neither served from a place before it, nor told that the log does not know it: that could not be known.
+    // Not served from a place before it, and no `reset` either: this instance cannot check the cursor.
     let hello = json!({"type": "hello", "name": "Bob", "rooms": [room], "resume": {"seq": cursor}});
     let mut bob = open(b.address()).await;
     send(&mut bob, &hello).await;

@@ -90,7 +90,7 @@ async fn put_back(redis: &Redis) -> usize {
     fields.iter().filter(|field| *field == "w").count()
 }
 
-/// No connection was lost, and everybody has the messages of each sender in their order.
+/// No connection was lost, and each client has the messages of each sender in their order.
 fn assert_unharmed(members: &[TestClient<Transcript>]) {
     for member in members {
         let record = member.transcript();

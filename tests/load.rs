@@ -40,7 +40,7 @@ fn a_gap_is_filled_from_any_side() {
 }
 
 #[test]
-fn what_was_skipped_is_told_from_what_may_still_come() {
+fn skipped_messages_and_outstanding_ones_are_counted_apart() {
     let mut ledger = Ledger::new(0, 1, 1, Reader::Prompt);
     arrivals(&mut ledger, &[0, 2]);
     assert_eq!(ledger.absent(&[5]), Absent { skipped: 1, outstanding: 2 });

@@ -44,7 +44,7 @@ async fn assert_closes(bytes: &[u8], code: u16, name: &str) {
 }
 
 #[tokio::test]
-async fn welcome_tells_who_where_and_by_which_limits() {
+async fn welcome_has_the_user_the_instance_and_the_limits() {
     let server = Server::start(&["--instance", "alpha"]).await;
     let session = GuestSecret::random();
     let hello = json!({"type": "hello", "name": "  Ann ", "session": session, "rooms": ["a", "b", "a"]});
@@ -367,7 +367,7 @@ async fn an_allowed_origin_may_connect() {
 }
 
 #[tokio::test]
-async fn a_plain_request_to_the_socket_is_told_to_upgrade() {
+async fn a_plain_request_to_the_socket_gets_426_upgrade_required() {
     let server = Server::start(&[]).await;
     let reply = http::get(server.address(), "/ws").await;
     assert_eq!(reply.status, 426, "{reply:?}");
@@ -479,7 +479,7 @@ async fn a_client_that_ignores_the_hints_for_ten_seconds_is_closed_with_4003() {
 }
 
 #[tokio::test]
-async fn a_flood_of_pings_that_nobody_reads_costs_the_server_nothing() {
+async fn a_flood_of_pings_whose_pongs_are_not_read_costs_the_server_nothing() {
     let server = Server::start(&[]).await;
     let bystander = Bystander::enter(server.address()).await;
     let upgrade = Upgrade { receive_buffer_bytes: Some(4096), ..Upgrade::default() };
@@ -503,7 +503,7 @@ async fn a_flood_of_pings_that_nobody_reads_costs_the_server_nothing() {
     })
     .await;
 
-    assert!(stalled_or_closed, "the server read {sent} bytes of pings whose pongs nobody reads");
+    assert!(stalled_or_closed, "the server read {sent} bytes of pings whose pongs are not read");
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 8 << 20, "{grown} bytes more after {sent} bytes of pings");
     bystander.assert_undisturbed().await;

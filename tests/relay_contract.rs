@@ -257,7 +257,7 @@ macro_rules! contract {
 
 contract! {
     places_are_dense_in_one_epoch,
-    every_instance_hears_the_same_order,
+    every_instance_receives_the_same_order,
     a_repetition_gets_the_first_place_and_reaches_once,
     a_burst_keeps_its_order,
     a_log_that_forgot_everything_is_filled_again,
@@ -281,7 +281,7 @@ async fn places_are_dense_in_one_epoch(world: World) {
     instance.end().await;
 }
 
-async fn every_instance_hears_the_same_order(world: World) {
+async fn every_instance_receives_the_same_order(world: World) {
     let (a, b) = (world.live_instance().await, world.live_instance().await);
     assert_eq!(a.ring.last(), b.ring.last());
     let mut readers = [a.reader(), b.reader()];

@@ -75,7 +75,7 @@ async fn a_connection_that_has_not_sent_hello_drains_too() {
 }
 
 #[tokio::test]
-async fn clients_leave_one_after_the_other_and_are_served_until_their_turn() {
+async fn clients_are_closed_one_after_the_other_and_served_until_then() {
     let redis = Redis::start().await;
     let roomy = ["--publish-rate", "1000", "--publish-burst", "1000"];
     let (mut leaving, staying) =
@@ -104,10 +104,10 @@ async fn clients_leave_one_after_the_other_and_are_served_until_their_turn() {
         let received = seen.ids(&room);
         assert_eq!(seen.closes, [1012]);
         assert!(seen.drains.len() == 1 && seen.drains[0] <= Duration::from_secs(5), "{:?}", seen.drains);
-        assert_eq!(received, sent.ids(&room)[..received.len()], "everything up to its turn, in order");
+        assert_eq!(received, sent.ids(&room)[..received.len()], "everything up to its close time, in order");
         served.insert(received.len());
     }
-    // 40 turns in 2 s, 200 messages: whoever is not served until its turn, or has its turn with others, has as many as they.
+    // 40 close times in 2 s, 200 messages: clients that are closed together, or not served until then, have equally many.
     assert!(served.len() > 20, "{served:?}");
     drop((sent, clients));
     assert_eq!(leaving.ended().await.code(), Some(0));
@@ -166,7 +166,7 @@ async fn during_the_delay_it_is_not_ready_but_serves_on() {
     let (mut late, _) = enter(server.address(), "Late", &[&room]).await;
     publish(&mut late, &room, "m1", "still served").await;
     assert_eq!(message(&mut ann).await.record.id.as_str(), "m1");
-    assert!(asked.elapsed() < Duration::from_secs(3), "this machine is too slow to tell");
+    assert!(asked.elapsed() < Duration::from_secs(3), "this machine is too slow for this test");
 
     assert_eq!(closed(&mut ann).await.code, 1012);
     assert_eq!(closed(&mut late).await.code, 1012);

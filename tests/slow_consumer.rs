@@ -30,7 +30,7 @@ async fn closes_4002(server: &Server) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_stops_reading_is_closed_and_delays_nobody() {
+async fn a_client_that_stops_reading_is_closed_and_delays_no_other() {
     let server = Server::start(&[&ROOMY[..], &["--log-bytes", "4194304"]].concat()).await;
     let room = room();
     let config =
@@ -66,7 +66,7 @@ async fn a_client_that_stops_reading_is_closed_and_delays_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_slower_than_the_log_is_closed_and_then_told_what_it_missed() {
+async fn a_client_slower_than_the_log_is_closed_and_gets_a_reset_for_what_it_missed() {
     let server = Server::start(&[&ROOMY[..], &["--log-retention", "300"]].concat()).await;
     let room = room();
     let proxy = Proxy::to(server.address(), Flow::Throttled(400_000)).await;
@@ -94,7 +94,7 @@ async fn a_client_slower_than_the_log_is_closed_and_then_told_what_it_missed() {
 
     let (slow, ann) = (slow.transcript(), ann.transcript());
     assert!(slow.closes.iter().all(|code| *code == 4002), "{:?}", slow.closes);
-    assert_eq!(slow.resets.len(), slow.closes.len(), "it was told each time");
+    assert_eq!(slow.resets.len(), slow.closes.len(), "a reset follows each close");
     // Whatever it has not got lies between the last message before a reset and that reset.
     let told: BTreeSet<Seq> = slow.messages.iter().map(|message| message.seq).collect();
     let gaps: Vec<_> = slow.resets.iter().map(|reset| (*told.range(..=*reset).next_back().unwrap(), *reset)).collect();
@@ -220,7 +220,7 @@ async fn a_connection_cut_at_any_byte_resumes_without_a_hole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publisher_that_never_reads_its_acks_is_stopped_and_disturbs_nobody() {
+async fn a_publisher_that_never_reads_its_acks_is_stopped_and_disturbs_no_other() {
     let server = Server::start(&ROOMY).await;
     let room = room();
     let (mut bob, _) = enter(server.address(), "Bob", &[&room]).await;
@@ -242,7 +242,7 @@ async fn a_publisher_that_never_reads_its_acks_is_stopped_and_disturbs_nobody() 
         false
     })
     .await;
-    assert!(stuck, "the server took {sent} publishes whose acks nobody read");
+    assert!(stuck, "the server took {sent} publishes whose acks were not read");
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 32 << 20, "{grown} bytes more");
     let (_carl, _) = enter_with(server.address(), &json!({"type": "hello", "name": "Carl", "rooms": [room]})).await;
@@ -271,7 +271,7 @@ async fn joins_and_leaves_while_catching_up_do_not_run_ahead_of_what_was_sent() 
             last = Some(fast.publish(&rooms[n % 2], &body).await);
         }
         fast.settled().await;
-        // Every other time it is cut as soon as it hears that it has joined.
+        // In every other round it is cut as soon as it has received `joined`.
         proxy.set(if round % 2 == 0 { Flow::Free } else { Flow::Throttled(2_000_000) });
         slow.until("joined", |record| record.rooms.contains(&rooms[1])).await;
         if round % 2 == 1 {
@@ -296,7 +296,7 @@ async fn joins_and_leaves_while_catching_up_do_not_run_ahead_of_what_was_sent() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_heartbeat_tells_how_far_each_connection_has_been_served() {
+async fn a_heartbeat_has_the_place_up_to_which_its_connection_was_served() {
     let server = Server::start(&ROOMY).await;
     let (busy, quiet) = (room(), room());
     let proxy = Proxy::to(server.address(), Flow::Throttled(100_000)).await;
@@ -320,7 +320,7 @@ async fn a_heartbeat_tells_how_far_each_connection_has_been_served() {
     let seq = beat.await;
     assert!(welcome.seq < seq && seq >= top, "a client in quiet rooms keeps a young cursor: {seq} of {top}");
 
-    // The slow one has its heartbeat, too; had it told more than was sent, messages would come from before it.
+    // The slow client gets heartbeats too. If one were ahead of what was sent, messages with a lower `seq` would follow.
     assert!(slow.transcript().messages.len() < 1000, "the proxy is not slow");
     proxy.set(Flow::Free);
     slow.until("complete", |record| record.messages.len() == 1000).await;

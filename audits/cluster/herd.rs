@@ -1,4 +1,4 @@
-//! Many clients that come back at once when their instance dies.
+//! Many clients that reconnect at once when their instance is killed.
 //!
 //! All of them are on one of three instances, while others publish through the two that will stay. The instance is killed;
 //! the clients go to the other two with their cursors. They must be live again within 5 s, having missed, repeated and
@@ -49,7 +49,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 5)]
     seconds: u64,
 
-    /// Milliseconds for which one of the other instances stands still before the kill, so that cursors are ahead of it.
+    /// Milliseconds for which another instance is stopped (SIGSTOP) before the kill, so that cursors are ahead of it.
     #[arg(long, default_value_t = 0)]
     standstill: u64,
 }
@@ -126,8 +126,8 @@ async fn gather(clients: usize, ways: &[Vec<String>], rooms: &[RoomId]) -> Vec<R
     herd
 }
 
-/// Kills the instance, while another one has stood still for some time. Returns how long after that each client was live
-/// again.
+/// Kills the instance after another one has been stopped (SIGSTOP) for some time. Returns how long after that each client
+/// was live again.
 async fn lose(victim: &mut Server, other: &Server, standstill: Duration, herd: &[Returning]) -> Vec<Duration> {
     if !standstill.is_zero() {
         signal(other.pid(), "STOP").await;
@@ -135,7 +135,7 @@ async fn lose(victim: &mut Server, other: &Server, standstill: Duration, herd: &
     }
     let killed = Instant::now();
     victim.kill().await;
-    // to one that stands still or not
+    // has no effect if it was not stopped
     signal(other.pid(), "CONT").await;
     all_live_since(herd, killed).await
 }

@@ -29,7 +29,7 @@ struct Cli {
 enum Audit {
     /// The connection counter, through random comings and goings of clients and instances.
     Census(census::Options),
-    /// Many clients that come back at once when their instance dies.
+    /// Many clients that reconnect at once when their instance is killed.
     Herd(herd::Options),
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct Subscription {
     pub(crate) seq: Seq,
     /// Which connection this is.
     pub(crate) number: u64,
-    /// Of how many. Nobody counts those of other instances.
+    /// The connections of this instance. Those of other instances are not counted.
     pub(crate) count: Count,
 }
 

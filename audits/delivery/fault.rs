@@ -23,7 +23,7 @@ pub(crate) enum Fault {
     KillPubsub,
     /// Redis closes every other connection.
     KillNormal,
-    /// Redis answers nobody for 2 s.
+    /// Redis answers no client for 2 s.
     Pause,
     /// Redis is killed and comes back with its append-only file.
     RestartAof,
@@ -33,13 +33,13 @@ pub(crate) enum Fault {
     RestartCutAof,
     /// Redis is killed and comes back with a snapshot that is 2 s old.
     RestartOldRdb,
-    /// Redis forgets everything.
+    /// Redis loses everything (FLUSHALL).
     Flushall,
-    /// Redis forgets what it knows about the log.
+    /// Redis loses the meta hash of the log.
     DeleteMeta,
-    /// Redis forgets the log.
+    /// Redis loses the log.
     DeleteLog,
-    /// Redis stands still for 6 s.
+    /// The process of Redis is stopped (SIGSTOP) for 6 s.
     Freeze,
     /// A Sentinel makes a replica the primary that has missed the last 2 s. Alone only.
     Failover,
@@ -55,7 +55,7 @@ pub(crate) enum Fault {
     InstanceKill,
     /// One instance after the other gets SIGTERM, and is started again.
     InstanceTerm,
-    /// An instance stands still for 5 s.
+    /// The process of an instance is stopped (SIGSTOP) for 5 s.
     InstanceStop,
     /// For 3 s, connections of clients are cut after a random number of bytes.
     CutMidFrame,

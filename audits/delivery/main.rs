@@ -66,7 +66,7 @@ struct Cli {
     /// Clients that publish.
     #[arg(long, default_value_t = 8, value_name = "N")]
     senders: usize,
-    /// Clients that listen, each in half of the rooms.
+    /// Clients that receive, each in half of the rooms.
     #[arg(long, default_value_t = 24, value_name = "N")]
     receivers: usize,
     /// Rooms.
@@ -129,7 +129,7 @@ fn all_lose(outcomes: &[Outcome]) -> bool {
     lossless.is_empty()
 }
 
-/// Completes when somebody wants the audit to end.
+/// Completes on SIGINT or SIGTERM.
 async fn stopped() -> Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {

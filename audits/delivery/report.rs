@@ -71,7 +71,7 @@ fn row(outcome: &Outcome) -> [String; 16] {
     ]
 }
 
-/// Median and maximum; None if somebody never recovered.
+/// Median and maximum; None if a receiver never recovered.
 fn recovery(outcome: &Outcome) -> (Option<Duration>, Option<Duration>) {
     let never = Duration::MAX;
     let mut all: Vec<_> = outcome.recoveries.iter().map(|recovery| recovery.unwrap_or(never)).collect();

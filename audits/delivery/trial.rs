@@ -140,7 +140,7 @@ impl Setting {
         let (mut verdict, of_clients) = crowd.verdict(SETTLING_LIMIT, COMPLETING_LIMIT).await;
         verdict.forgive(self.unjudged);
         if found.took_from_the_log() {
-            // who accepted a message may have missed the answer to its first append, and has then appended it anew
+            // the accepting instance may have missed the answer to the first append, and has then appended the message again
             verdict.forgive(Some(Breach::Displaced));
         }
         found.judge(&verdict);

@@ -49,7 +49,7 @@ pub(crate) struct Blueprint {
     pub(crate) retention: usize,
 }
 
-/// What a fault takes away, and nobody else can give back at the same time.
+/// A holder of messages that a fault can empty. The other one must be intact at that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
     /// What Redis holds.
@@ -240,7 +240,7 @@ impl Instance {
 
     /// # Errors
     ///
-    /// The process has ended although nobody has ended it.
+    /// The process has ended, and no fault had ended it.
     pub(crate) fn lives(&self, server: &mut Server) -> Result<()> {
         let status = server.status();
         ensure!(status.is_none(), "{} has ended by itself: {status:?}", self.name);

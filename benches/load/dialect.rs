@@ -49,7 +49,7 @@ pub(crate) trait Peer: Sized + Send + 'static {
     /// What comes next. Cancel safe.
     fn next(&mut self) -> impl Future<Output = Result<Received>> + Send;
 
-    /// Says a message of so many bytes in a room. Returns [`Received::Accepted`] where no answer will come.
+    /// Sends a message of so many bytes to a room. Returns [`Received::Accepted`] where no answer will come.
     fn publish(&mut self, room: u32, stamp: Stamp, bytes: usize) -> impl Future<Output = Result<Received>> + Send;
 
     /// Its cursor, for the next connection.

@@ -18,7 +18,7 @@ const SIZE: (u32, u32) = (1000, 800);
 const LEAST_MS: f64 = 0.01;
 const FONT: (&str, u32) = ("sans-serif", 15);
 const GRID: RGBColor = RGBColor(225, 225, 225);
-/// Of the subjects, in their order: the palette of Okabe and Ito, which the colour-blind tell apart too.
+/// Colours of the subjects, in their order: the palette of Okabe and Ito, which is safe for colour-blind readers.
 const COLORS: [RGBColor; Subject::ALL.len()] = [
     RGBColor(0, 114, 178),
     BLACK,
@@ -31,7 +31,7 @@ const COLORS: [RGBColor; Subject::ALL.len()] = [
 ];
 /// What is drawn over time, and how strong.
 const PARTS: [(f64, f64); 3] = [(0.5, 1.0), (0.99, 0.6), (1.0, 0.25)];
-/// Subjects of which all parts are drawn; of more it is the second only, or nobody could tell them apart.
+/// Up to this many subjects are drawn with all parts. With more, only the second part is drawn, to stay readable.
 const IN_FULL: usize = 2;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

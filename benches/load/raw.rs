@@ -1,7 +1,7 @@
 //! The bare server: the least that a broadcast can cost. One thread, one `write` for each message and client.
 //!
-//! It prints its address, completes as many handshakes as it is told to expect, reads a schedule from its input, and
-//! writes. It ends with its input.
+//! It prints its address, completes the requested number of handshakes, reads a schedule from its input, and writes.
+//! It ends with its input.
 
 use std::{
     io::{BufRead, BufReader, Write, stdin, stdout},

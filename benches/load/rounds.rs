@@ -19,9 +19,9 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    /// Measures Hubbub and what is asked for beside it; who goes first alternates. What fails once is not tried again,
-    /// and after a round without Hubbub or the bare server there is nothing to compare with: what is done by then is
-    /// the result.
+    /// Measures Hubbub and the requested subjects beside it; the first one alternates. A subject that fails once is not
+    /// tried again. After a round without Hubbub or the bare server there is nothing to compare with: what is done by
+    /// then is the result.
     pub(crate) async fn measure(options: &Options, load: &Load) -> Self {
         let mut rounds = Self::default();
         let mut subjects = vec![Subject::Hubbub];

@@ -51,7 +51,7 @@ impl Subject {
         }
     }
 
-    /// Whether it is somebody else's server, of `benches/peers`.
+    /// Whether it is one of the other servers, in `benches/peers`.
     pub(crate) const fn is_peer(self) -> bool {
         !matches!(self, Self::Hubbub | Self::Raw)
     }

@@ -10,7 +10,7 @@ use super::{
     schedule::{Schedule, Stamp},
 };
 
-/// The longest time a histogram tells apart, in microseconds: two minutes.
+/// The longest time that a histogram can hold, in microseconds: two minutes.
 const LONGEST_US: u64 = 120_000_000;
 /// Significant digits of a histogram: what it says is right to 1 %.
 const DIGITS: u8 = 2;

@@ -1,4 +1,4 @@
-//! The servers under load: started here, or somebody else's.
+//! The servers under load: started here, or already running elsewhere.
 
 use std::{env, process::Stdio};
 

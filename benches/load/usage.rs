@@ -1,10 +1,10 @@
-//! What processes have used, as the kernel tells it.
+//! What processes have used, as the kernel reports it.
 
 use std::{fs, ops::Sub, time::Duration};
 
 use anyhow::{Context, Result};
 
-/// The unit of CPU time in `/proc`: Linux has this many a second on every architecture it tells user space about.
+/// Ticks of CPU time a second in `/proc`. Linux reports the same number to user space on every architecture.
 const TICKS_PER_SECOND: u32 = 100;
 
 /// CPU time.

@@ -107,7 +107,7 @@ impl Client {
         self.core.leave(room);
     }
 
-    /// Tells a room that the person is typing.
+    /// Announces to a room that the person is typing.
     pub fn typing(&mut self, room: RoomId) {
         self.core.typing(room);
     }
@@ -119,7 +119,7 @@ impl Client {
         }
     }
 
-    /// Gives the open connection to the caller, who has to end it. `None` if there is none. The client opens another.
+    /// Gives the open connection to the caller, which must close it. `None` if there is none. The client opens another.
     pub fn detach(&mut self) -> Option<Connection> {
         match std::mem::replace(&mut self.socket, Socket::Absent) {
             Socket::Open(connection) => {

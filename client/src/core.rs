@@ -28,7 +28,7 @@ pub struct Violations {
     pub misdelivered: u64,
 }
 
-/// The state machine of a client: which frame to send, when to connect, what to tell the application.
+/// The state machine of a client: which frame to send, when to connect, which events to report.
 ///
 /// It does no I/O and reads no clock: its owner passes in what happened and when, and takes out frames and events.
 /// [`Client`](crate::Client) is this with a WebSocket. Use it by itself to bring another transport, or to test a client

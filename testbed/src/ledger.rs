@@ -17,13 +17,13 @@ const KEPT: usize = 20;
 /// How a promise was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Breach {
-    /// Acked, and never delivered to someone in its room.
+    /// Acked, and never delivered to some receiver in its room.
     Lost,
     /// Delivered twice.
     Duplicated,
     /// Delivered after a later one of the same sender, or with a place below one that came before.
     Reordered,
-    /// Delivered with another place than to somebody else, or than the acked one.
+    /// Delivered with another `seq` than to another receiver, or than the acked one.
     Displaced,
     /// Of a room that the receiver is not in.
     Misdelivered,
@@ -126,7 +126,7 @@ impl Reading {
         *highest = (*highest).max(Some(mark.n));
     }
 
-    /// A message came with another place than `elsewhere`, where somebody else saw it.
+    /// A message came with another place than `elsewhere`, where another receiver saw it.
     pub fn displaced(&mut self, delivery: Delivery<'_>, elsewhere: Seq) {
         let Delivery { mark, seq, at, instance, .. } = delivery;
         let circumstances = format!("on {instance}, {elsewhere} for somebody else");

@@ -41,7 +41,7 @@ fn binaries() -> PathBuf {
     if is_below { folder.parent().unwrap() } else { folder }.to_owned()
 }
 
-/// A new directory for the files of one process. It stays until somebody removes it.
+/// A new directory for the files of one process. It is not removed automatically.
 pub fn scratch(what: &str) -> PathBuf {
     let directory = binaries().with_file_name("tmp").join(unique(what));
     fs::create_dir_all(&directory).unwrap();

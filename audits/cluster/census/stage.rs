@@ -100,7 +100,7 @@ impl Stage {
         going
     }
 
-    /// An instance dies, and its clients lose it.
+    /// An instance is killed, and its clients lose their connections.
     pub(super) async fn kill(&mut self, index: usize) -> Instant {
         let mut place = self.remove(index);
         place.server.kill().await;

@@ -16,7 +16,7 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// So many leave. While others come at the same time, it is not known who is counted already.
+    /// So many clients leave. While others arrive, it is not known which of them are counted already.
     pub(super) fn allow_fewer(&mut self, leaving: u64) {
         self.low = self.low.saturating_sub(leaving);
     }

@@ -64,7 +64,7 @@ impl Receiver {
         Self { number, ledger, instance: String::new(), was_live: false, reordered: 0 }
     }
 
-    /// Enters a message, with another seq under which somebody has seen it.
+    /// Enters a message, with another `seq` under which a receiver has seen it.
     fn enter(&self, message: &Message, act: impl FnOnce(&mut Reading, Delivery<'_>, Option<Seq>)) {
         let Message { seq, was, record } = message;
         let room = self.ledger.room(&record.room);

@@ -59,7 +59,7 @@ pub(super) async fn overflow(scene: &Scene<'_>, rng: &mut StdRng) -> Result<()> 
     let mut store = world.store.lock().await;
     let redis = store.alone()?;
     let instance = world.any_instance(rng);
-    // Nobody ends it meanwhile.
+    // The lock keeps other faults from ending it meanwhile.
     let mut server = instance.server.lock().await;
     instance.lives(&mut server)?;
     // One that has just lost its connection is no subscriber.

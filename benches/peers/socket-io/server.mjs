@@ -1,5 +1,5 @@
-// Socket.IO with its Redis adapter. A client names its room as it connects, and hears `joined`; `publish` says something to
-// all who are in a room.
+// Socket.IO with its Redis adapter. A client names its room when it connects, and receives `joined`. `publish` sends a
+// message to all clients in a room.
 import { createServer } from "node:http";
 import { createAdapter } from "@socket.io/redis-adapter";
 import { createClient } from "redis";

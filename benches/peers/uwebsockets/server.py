@@ -1,4 +1,4 @@
-"""uWebSockets: the path of a client is the topic that it hears, and what it says is published there."""
+"""uWebSockets: the path of a client is its topic. It is subscribed to it, and what it sends is published there."""
 
 from socketify import App, CompressOptions, OpCode
 

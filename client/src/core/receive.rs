@@ -58,7 +58,7 @@ impl Core {
         self.dedupe_window = Duration::from_millis(welcome.dedupe_ms);
         self.silence_limit = Duration::from_millis(welcome.heartbeat_ms) * 2 + Duration::from_secs(5);
         // A cursor that the server did not take up stays until the `reset` that follows. If the connection ends before
-        // that, the next one is asked for the same, and tells of the gap again.
+        // that, the client resumes from the same cursor on the next one, and gets the `reset` there.
         self.cursor.get_or_insert(seq);
         self.events.extend([Event::Connected { instance, resumed }, Event::Count(count), Event::Status(relay)]);
     }

@@ -79,7 +79,8 @@ impl Sent {
         }
     }
 
-    /// Somebody saw a message that had no other place before. Returns where somebody else saw it, if that is elsewhere.
+    /// A receiver saw a message that had no other place before. Returns the place at which another receiver saw it, if it
+    /// differs.
     pub fn saw(&mut self, mark: Mark, seq: Seq) -> Option<Seq> {
         let place = self.messages[mark.sender][mark.n].place.get_or_insert(seq);
         (*place != seq).then_some(*place)

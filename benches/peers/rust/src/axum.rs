@@ -63,7 +63,7 @@ async fn attend(mut client: WebSocket, room: Room) -> Result<(), axum::Error> {
                 Err(RecvError::Closed) => return Ok(()),
             },
             said = client.recv() => match said.transpose()? {
-                // the client itself hears it, so somebody does
+                // cannot fail: this client itself is a receiver
                 Some(Message::Text(body)) => drop(room.send(body)),
                 Some(_) => {}
                 None => return Ok(()),

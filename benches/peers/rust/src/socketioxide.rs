@@ -1,5 +1,5 @@
-//! socketioxide with its adapter for one process. A client names its room as it connects, and hears `joined`; `publish`
-//! says something to all who are in a room.
+//! socketioxide with its adapter for one process. A client names its room when it connects, and receives `joined`.
+//! `publish` sends a message to all clients in a room.
 
 use std::collections::HashMap;
 
