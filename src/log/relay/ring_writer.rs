@@ -95,7 +95,7 @@ impl RingWriter {
             }
             return false;
         }
-        self.apply(messages.iter().map(|(seq, was, record)| Draft::message(seq, was, record)));
+        self.apply(messages.drafts());
         true
     }
 
@@ -160,11 +160,14 @@ impl RingWriter {
         } else {
             drop(ring);
         }
-        for (marker, lost) in self.queue.apply(changes, last) {
+        let opened = self.queue.apply(changes, last);
+        for (marker, lost) in &opened {
             self.epochs.increment(1);
-            self.reoffered.increment(metric::count(lost));
+            self.reoffered.increment(metric::count(*lost));
             info!(log.base = marker.base, log.cut = marker.cut, log.lost = lost, "a new epoch of the log");
-            self.epoch.send_replace(marker.base);
+        }
+        if let Some((open, _)) = opened.last() {
+            self.epoch.send_replace(open.base);
         }
     }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::{backend::LogEntry, marker::Marker, sequencer::Place};
 
 /// An entry of the log, encoded for clients.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Draft<'a> {
     Message(NewMessage<'a>),
     Hole(Hole),
@@ -21,7 +21,7 @@ pub(crate) enum Draft<'a> {
 }
 
 /// A message with its `message` frame.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NewMessage<'a> {
     pub(crate) seq: Seq,
     /// The `seq` it had before, or 0.
@@ -34,7 +34,7 @@ pub(crate) struct NewMessage<'a> {
 }
 
 /// Entries up to `seq` that this instance can never have, with the `reset` frame for its clients.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Hole {
     pub(super) seq: Seq,
     pub(super) frame: Frame,

@@ -46,8 +46,6 @@ pub(super) struct Contents {
     in_flight: HashSet<Seq>,
     hold_until: Instant,
     unconfirmed: Unconfirmed,
-    /// The last `seq` applied to the ring.
-    applied: Seq,
     markers: VecDeque<Marker>,
 }
 
@@ -62,7 +60,6 @@ impl Contents {
             in_flight: HashSet::new(),
             hold_until: Instant::now(),
             unconfirmed: Unconfirmed::default(),
-            applied: 0,
             markers: VecDeque::new(),
         }
     }
@@ -167,32 +164,28 @@ impl Contents {
         self.in_flight.clear();
         let survivors = placements.iter().take_while(|p| sequencer::survives(p.seq, &self.markers)).count();
         let (standing, lost) = placements.split_at_checked(survivors)?;
-        let settled = match batch.origin {
-            Origin::New => self.settle_new(standing, lost),
+        let mut settled = Vec::new();
+        match batch.origin {
+            Origin::New => {
+                for placement in standing {
+                    let Some(Pending { submission, on_placed }) = self.pending.pop_front() else { break };
+                    self.pending_bytes -= submission.record.len();
+                    self.unconfirmed.hold(placement.seq, submission);
+                    settled.push((on_placed, *placement));
+                }
+                for (pending, placement) in self.pending.iter_mut().zip(lost) {
+                    // other instances may have shown it there
+                    pending.submission.was = placement.seq;
+                }
+            }
             Origin::Lost => {
                 for (submission, placement) in batch.submissions.into_iter().zip(standing) {
                     self.missing.remove(&submission.was);
-                    self.hold(placement.seq, submission);
+                    self.unconfirmed.hold(placement.seq, submission);
                 }
-                Vec::new()
             }
-        };
+        }
         (survivors > 0).then_some(settled)
-    }
-
-    fn settle_new(&mut self, standing: &[Placement], lost: &[Placement]) -> Vec<(OnPlaced, Placement)> {
-        let mut settled = Vec::with_capacity(standing.len());
-        for placement in standing {
-            let Some(Pending { submission, on_placed }) = self.pending.pop_front() else { break };
-            self.pending_bytes -= submission.record.len();
-            self.hold(placement.seq, submission);
-            settled.push((on_placed, *placement));
-        }
-        for (pending, placement) in self.pending.iter_mut().zip(lost) {
-            // other instances may have shown it there
-            pending.submission.was = placement.seq;
-        }
-        settled
     }
 
     /// Ends a batch that may not be in the log.
@@ -200,17 +193,9 @@ impl Contents {
         self.in_flight.clear();
     }
 
-    /// Keeps a message until the channel has shown it.
-    fn hold(&mut self, seq: Seq, submission: Submission) {
-        if seq > self.applied {
-            self.unconfirmed.hold(seq, submission);
-        }
-    }
-
     /// The ring has everything up to here. True: the publisher had to wait for that.
     pub(super) fn confirm(&mut self, seq: Seq) -> bool {
         let full = self.is_full_of_unconfirmed();
-        self.applied = seq;
         self.unconfirmed.confirm(seq);
         full && !self.is_full_of_unconfirmed()
     }

@@ -11,6 +11,8 @@ use crate::backend::Submission;
 pub(super) struct Unconfirmed {
     by_seq: BTreeMap<Seq, Submission>,
     bytes: usize,
+    /// The last `seq` applied to the ring.
+    applied: Seq,
 }
 
 impl Unconfirmed {
@@ -28,9 +30,12 @@ impl Unconfirmed {
         self.by_seq.values()
     }
 
-    /// Holds a message. A repetition of one that is held already changes nothing: it may have another body.
+    /// Holds a message unless the ring has it. A repetition of one that is held already changes nothing: it may have
+    /// another body.
     pub(super) fn hold(&mut self, seq: Seq, submission: Submission) {
-        if let Entry::Vacant(free) = self.by_seq.entry(seq) {
+        if seq > self.applied
+            && let Entry::Vacant(free) = self.by_seq.entry(seq)
+        {
             self.bytes += submission.record.len();
             free.insert(Submission { was: seq, ..submission });
         }
@@ -38,6 +43,7 @@ impl Unconfirmed {
 
     /// Drops the messages up to `seq`: the ring has them.
     pub(super) fn confirm(&mut self, seq: Seq) {
+        self.applied = seq;
         while let Some(first) = self.by_seq.first_entry().filter(|first| *first.key() <= seq) {
             self.bytes -= first.remove().record.len();
         }
@@ -45,7 +51,7 @@ impl Unconfirmed {
 
     /// Empties it, and returns the messages above `cut` in order. The log has the others.
     pub(super) fn take_above(&mut self, cut: Seq) -> impl Iterator<Item = Submission> + use<> {
-        let Self { mut by_seq, .. } = std::mem::take(self);
-        by_seq.split_off(&(cut + 1)).into_values()
+        self.bytes = 0;
+        std::mem::take(&mut self.by_seq).split_off(&(cut + 1)).into_values()
     }
 }
