@@ -110,8 +110,8 @@ impl Subscription {
             }
             return None;
         }
-        // confirmed: each instance publishes a probe a second, so silence means that the server has lost the subscription.
-        // Not confirmed, but connected: the last attempt to subscribe failed
+        // confirmed, but silent: each instance publishes a probe a second, so the server has lost the subscription.
+        // Connected, but not confirmed: the last attempt to subscribe failed
         if self.confirmed || self.client.is_connected() { self.subscribe().await } else { None }
     }
 

@@ -72,7 +72,7 @@ impl Subscriber {
                     syncs.wanted = true;
                     self.liveness.check();
                     // set here and not on each append: it grows while no append succeeds
-                    backlog.set(level(count(self.queue.backlog())));
+                    backlog.set(level(count(self.queue.new_count())));
                 }
             }
         }
@@ -139,8 +139,8 @@ async fn ended(syncing: &mut Option<Syncing>) -> Result<Snapshot, BackendError> 
     }
 }
 
-/// How many entries the log had above `last`. Numbers are dense within an epoch only: of what stands before a marker that
-/// is not applied yet, just the marker counts.
+/// How many entries the log had above `last`. Only those of the open epoch count, with its marker: between epochs the
+/// numbers leap.
 fn behind(snapshot: &Snapshot, last: Seq) -> u64 {
     snapshot.seq.saturating_sub(last.max(snapshot.base.saturating_sub(1)))
 }

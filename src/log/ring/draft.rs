@@ -24,7 +24,7 @@ pub(crate) enum Draft<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NewMessage<'a> {
     pub(crate) seq: Seq,
-    /// The `seq` it had before, or 0.
+    /// The former `seq` of a re-appended message, or 0.
     pub(crate) was: Seq,
     /// When it was accepted.
     pub(super) at: UnixMillis,
@@ -55,7 +55,7 @@ impl Hole {
 }
 
 impl<'a> Draft<'a> {
-    /// A message. A record that cannot be read, as one of another release, takes its place without being kept.
+    /// A message. One whose record cannot be read, such as one of another release, uses up its `seq`, but is not kept.
     pub(crate) fn message(seq: Seq, was: Seq, record: &'a str) -> Self {
         let Outline { room, at } = serde_json::from_str(record).unwrap_or_default();
         Self::Message(NewMessage { seq, was, at, room, frame: Frame::message(seq, record, was) })
