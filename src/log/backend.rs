@@ -60,10 +60,10 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
-/// Where a message stands in the log.
+/// The place of a message in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
-    /// Its place.
+    /// Its `seq`.
     pub seq: Seq,
     /// The log had it already: the same sender has published the same id before.
     pub duplicate: bool,
@@ -76,9 +76,9 @@ pub struct Submission {
     pub key: Arc<str>,
     /// The record as JSON, without a raw newline.
     pub record: Bytes,
-    /// The `seq` it had before the log lost it, or 0.
+    /// The former `seq` of a re-appended message, or 0.
     pub was: Seq,
-    /// When it was accepted. After the dedupe window it is not offered again.
+    /// When it was accepted. After the dedupe window it is not appended again.
     pub at: UnixMillis,
 }
 
@@ -101,7 +101,7 @@ pub enum AppendOutcome {
     Fenced,
 }
 
-/// Where a reader of the log stands.
+/// A request to read the log, with what the reader has already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncRequest {
     /// The `seq` of the last entry that it has applied; 0 for none.
@@ -130,9 +130,9 @@ pub struct Snapshot {
 pub enum LogEntry {
     /// A message.
     Message {
-        /// Its place.
+        /// Its `seq`.
         seq: Seq,
-        /// The `seq` it had before the log lost it, or 0.
+        /// The former `seq` of a re-appended message, or 0.
         was: Seq,
         /// The record as JSON.
         record: Bytes,
@@ -173,7 +173,7 @@ pub struct VersionedCount {
 /// An event of the channel.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Somebody published this.
+    /// An instance published this.
     Payload(Bytes),
     /// The subscription is confirmed: payloads from here on arrive. Earlier ones may be missing.
     Subscribed,

@@ -1,6 +1,10 @@
 //! The sequenced log of the system, its channel, the newest part of it in memory, and the census.
 //!
 //! [`Relay`] is the way in, [`ring::Ring`] the way out. [`Redis`] and [`Memory`] are the stores behind them.
+//!
+//! The log may lose its newest entries, for example in a restart of Redis. Then an epoch opens, and instances that
+//! have the lost messages in memory append them again. Such a *re-appended message* gets a new `seq`; `was` is its
+//! former one.
 
 mod backend;
 pub mod census;

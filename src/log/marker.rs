@@ -1,4 +1,4 @@
-//! What an epoch marker says about cursors. Pure: no clock, no lock.
+//! The marker of an epoch, and which cursors may cross it. Pure: no clock, no lock.
 
 use hubbub_protocol::Seq;
 
@@ -11,8 +11,8 @@ pub struct Marker {
     pub base: Seq,
     /// The `seq` of the last entry that survived; 0 when the log was empty.
     pub cut: Seq,
-    /// The lowest lost cursor for which the messages offered again make a complete replay; `base` when the instance that
-    /// opened the epoch held nothing.
+    /// The lowest lost cursor for which the re-appended messages make a complete replay; `base` if the instance that
+    /// opened the epoch had no messages.
     pub low: Seq,
 }
 
@@ -22,7 +22,7 @@ impl Marker {
         self.cut < self.low && self.low < self.base
     }
 
-    /// Whether a reader that has everything up to `cursor`, which is below this marker, may go on behind it.
+    /// Whether a reader that has everything up to `cursor`, which is below this marker, may go on after it.
     pub const fn admits(&self, cursor: Seq) -> bool {
         if cursor > self.cut { cursor >= self.low } else { !self.has_hole() }
     }
@@ -32,7 +32,7 @@ impl Marker {
         applied != 0 && applied < self.low && self.low < self.base
     }
 
-    /// The lowest cursor that may cross this marker, which the next marker may promise too.
+    /// The lowest cursor that may cross this marker, and so the lowest that the `low` of the next marker can be.
     pub(crate) fn floor(&self) -> Seq {
         self.cut.max(self.low)
     }
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_of_an_instance_that_held_nothing_admits_survivors_only() {
+    fn a_marker_of_an_instance_without_messages_admits_survivors_only() {
         let marker = Marker { base: 100, cut: 12, low: 100 };
         assert!(!marker.has_hole());
         assert!(marker.admits(12));

@@ -58,7 +58,7 @@ impl Memory {
     }
 
     fn publish(&self, payload: Bytes) {
-        // an error means that nobody has subscribed
+        // an error means there is no subscriber
         drop(self.channel.send(payload));
     }
 }

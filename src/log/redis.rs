@@ -208,79 +208,6 @@ impl Redis {
         let connected = timeout(CONNECTED_TIMEOUT, self.commands.wait_for_connect()).await;
         connected.map_err(|_| BackendError("not connected to Redis".to_owned()))?.map_err(BackendError::from)
     }
-
-    async fn try_append(
-        &self,
-        fence: Fence,
-        capacity: usize,
-        batch: &[Submission],
-    ) -> Result<AppendOutcome, BackendError> {
-        self.connected().await?;
-        let Names { log, meta, dedupe, channel, .. } = &self.names;
-        let mut keys: Vec<Key> = vec![log.into(), meta.into()];
-        keys.extend(batch.iter().map(|submission| Key::from(format!("{dedupe}{}", submission.key))));
-        let mut arguments: Vec<Value> = vec![
-            channel.clone().into(),
-            capacity.to_string().into(),
-            DEDUPE_WINDOW.as_millis().to_string().into(),
-            fence.epoch.to_string().into(),
-            fence.last.to_string().into(),
-        ];
-        for submission in batch {
-            arguments.push(submission.was.to_string().into());
-            arguments.push(Value::Bytes(submission.record.clone()));
-        }
-        let keys = MultipleKeys::from(keys);
-        let places: Vec<Value> = self.scripts.append.evalsha_with_reload(&self.commands, keys, arguments).await?;
-        decode::append_outcome(&places, batch.len())
-    }
-
-    async fn try_sync(&self, request: SyncRequest) -> Result<Snapshot, BackendError> {
-        self.connected().await?;
-        let Names { log, meta, channel, .. } = &self.names;
-        let arguments: Vec<String> = vec![
-            channel.clone(),
-            request.after.to_string(),
-            request.low.map_or_else(|| "-".to_owned(), |low| low.to_string()),
-            request.limit.to_string(),
-        ];
-        let keys = vec![log.as_str(), meta.as_str()];
-        let reply: Value = self.scripts.sync.evalsha_with_reload(&self.commands, keys, arguments).await?;
-        if decode::is_anonymous(&reply) {
-            self.anonymous.call_once(|| {
-                warn!(
-                    "Redis denies INFO (allow it with +info) or hides its run_id: messages lost in a restart may be noticed late"
-                );
-            });
-        }
-        decode::snapshot(reply)
-    }
-
-    async fn try_announce(&self, payload: Bytes) -> Result<(), BackendError> {
-        self.connected().await?;
-        let channel = self.names.channel.as_str();
-        let _subscribers: u64 = if self.clustered {
-            self.commands.spublish(channel, payload).await?
-        } else {
-            self.commands.publish(channel, payload).await?
-        };
-        Ok(())
-    }
-
-    async fn try_report(&self, report: &Report) -> Result<VersionedCount, BackendError> {
-        self.connected().await?;
-        let Names { instances, census, channel, .. } = &self.names;
-        let arguments: Vec<String> = vec![
-            channel.clone(),
-            report.instance.as_ref().to_owned(),
-            report.number.to_string(),
-            report.connections.map_or_else(|| "-".to_owned(), |connections| connections.to_string()),
-            CENSUS_LEASE.as_millis().to_string(),
-        ];
-        let keys = vec![instances.as_str(), census.as_str()];
-        let reply: Vec<u64> = self.scripts.census.evalsha_with_reload(&self.commands, keys, arguments).await?;
-        decode::versioned_count(&reply)
-    }
 }
 
 impl Backend for Redis {
@@ -290,19 +217,83 @@ impl Backend for Redis {
         capacity: usize,
         batch: &'a [Submission],
     ) -> BoxFuture<'a, Result<AppendOutcome, BackendError>> {
-        self.try_append(fence, capacity, batch).boxed()
+        async move {
+            self.connected().await?;
+            let Names { log, meta, dedupe, channel, .. } = &self.names;
+            let mut keys: Vec<Key> = vec![log.into(), meta.into()];
+            keys.extend(batch.iter().map(|submission| Key::from(format!("{dedupe}{}", submission.key))));
+            let mut arguments: Vec<Value> = vec![
+                channel.clone().into(),
+                capacity.to_string().into(),
+                DEDUPE_WINDOW.as_millis().to_string().into(),
+                fence.epoch.to_string().into(),
+                fence.last.to_string().into(),
+            ];
+            for submission in batch {
+                arguments.push(submission.was.to_string().into());
+                arguments.push(Value::Bytes(submission.record.clone()));
+            }
+            let keys = MultipleKeys::from(keys);
+            let places: Vec<Value> = self.scripts.append.evalsha_with_reload(&self.commands, keys, arguments).await?;
+            decode::append_outcome(&places, batch.len())
+        }
+        .boxed()
     }
 
     fn sync(&self, request: SyncRequest) -> BoxFuture<'_, Result<Snapshot, BackendError>> {
-        self.try_sync(request).boxed()
+        async move {
+            self.connected().await?;
+            let Names { log, meta, channel, .. } = &self.names;
+            let arguments: Vec<String> = vec![
+                channel.clone(),
+                request.after.to_string(),
+                request.low.map_or_else(|| "-".to_owned(), |low| low.to_string()),
+                request.limit.to_string(),
+            ];
+            let keys = vec![log.as_str(), meta.as_str()];
+            let reply: Value = self.scripts.sync.evalsha_with_reload(&self.commands, keys, arguments).await?;
+            if decode::is_anonymous(&reply) {
+                self.anonymous.call_once(|| {
+                    warn!(
+                        "Redis denies INFO (allow it with +info) or hides its run_id: messages lost in a restart may be noticed late"
+                    );
+                });
+            }
+            decode::snapshot(reply)
+        }
+        .boxed()
     }
 
     fn announce(&self, payload: Bytes) -> BoxFuture<'_, Result<(), BackendError>> {
-        self.try_announce(payload).boxed()
+        async move {
+            self.connected().await?;
+            let channel = self.names.channel.as_str();
+            let subscribers: Result<u64, _> = if self.clustered {
+                self.commands.spublish(channel, payload).await
+            } else {
+                self.commands.publish(channel, payload).await
+            };
+            subscribers.map(|_| ()).map_err(BackendError::from)
+        }
+        .boxed()
     }
 
     fn report<'a>(&'a self, report: &'a Report) -> BoxFuture<'a, Result<VersionedCount, BackendError>> {
-        self.try_report(report).boxed()
+        async move {
+            self.connected().await?;
+            let Names { instances, census, channel, .. } = &self.names;
+            let arguments: Vec<String> = vec![
+                channel.clone(),
+                report.instance.as_ref().to_owned(),
+                report.number.to_string(),
+                report.connections.map_or_else(|| "-".to_owned(), |connections| connections.to_string()),
+                CENSUS_LEASE.as_millis().to_string(),
+            ];
+            let keys = vec![instances.as_str(), census.as_str()];
+            let reply: Vec<u64> = self.scripts.census.evalsha_with_reload(&self.commands, keys, arguments).await?;
+            decode::versioned_count(&reply)
+        }
+        .boxed()
     }
 
     fn events(&self) -> BoxStream<'static, Event> {

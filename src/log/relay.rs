@@ -2,7 +2,7 @@
 //!
 //! A publish is appended to the log, gets its `seq` there, and comes back through the channel to every instance, the
 //! publishing one included; only then it enters the [`Ring`] and is fanned out. What the channel loses is read from the
-//! log. What the log loses is offered again by the instances that hold it. The store is Redis ([`Redis`](crate::Redis))
+//! log. What the log loses is appended again by an instance that has it. The store is Redis ([`Redis`](crate::Redis))
 //! or this process ([`Memory`](crate::Memory)); the algorithm is the same.
 //!
 //! Three tasks: the publisher appends, one batch at a time; the subscriber applies the channel and the log to the ring;
@@ -75,8 +75,8 @@ pub struct RelayOptions {
     pub pending_messages: usize,
     /// Bytes of records that may wait for the log. Default 16 MiB.
     pub pending_bytes: usize,
-    /// After the log has lost messages: longest time for which an instance waits for another one to offer them again.
-    /// Default 200 ms.
+    /// Longest random delay before an instance appends lost messages again, so that not all instances do it. Default
+    /// 200 ms.
     pub offer_jitter: Duration,
 }
 
@@ -197,17 +197,17 @@ impl Relay {
         self.syncs.complete(deadline).await
     }
 
-    /// New messages that wait for their place.
+    /// How many new messages wait for their `seq`.
     pub fn backlog(&self) -> usize {
-        self.queue.backlog()
+        self.queue.new_count()
     }
 
-    /// Appends what waits, then unsubscribes and ends the tasks. Call it after the last publish. Returns soon after
-    /// `deadline` even if the log is out of reach: messages that still wait then, new or lost, are given up. Returns how
-    /// many these were. Not cancel safe: a dropped call may leave the tasks running.
+    /// Appends the queued messages, then unsubscribes and ends the tasks. Call it after the last publish. Returns soon
+    /// after `deadline` even if the log is out of reach: messages that are still queued then, new or lost, are dropped.
+    /// Returns their number. Not cancel safe: a dropped call may leave the tasks running.
     pub async fn close(&self, deadline: Duration) -> usize {
         let until = Instant::now() + deadline;
-        drop(timeout_at(until, self.queue.emptied()).await);
+        drop(timeout_at(until, self.queue.wait_until_empty()).await);
         self.closed.cancel();
         drop(timeout_at(until.max(Instant::now() + LEAST_CLOSING), self.backend.close()).await);
         self.queue.clear()

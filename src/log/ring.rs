@@ -1,8 +1,8 @@
 //! The newest part of the log in memory, with every entry encoded as the frame that clients get.
 //!
-//! It is the only queue between the log and the clients: live fan-out, returning clients, slow clients and history
-//! requests read it, and what Redis has lost is offered again from it. One writer (the relay's `RingWriter`) appends;
-//! readers hold nothing but a cursor.
+//! It is the only queue between the log and the clients: live fan-out, reconnected clients, slow clients and history
+//! requests read it, and lost messages are appended to the log again from it. One writer (the relay's `RingWriter`)
+//! appends; readers keep nothing but a cursor.
 //!
 //! The lock is held for memory operations only, never across an await. The writer takes it once a batch, after it has
 //! parsed and encoded everything (`Draft`).
@@ -32,7 +32,7 @@ use crate::backend::LogEntry;
 pub struct Retention {
     /// Entries: messages, markers and holes.
     pub messages: usize,
-    /// Bytes of frames, with an estimate of what holds them.
+    /// Bytes of frames, with an estimate of the memory for each entry.
     pub bytes: usize,
 }
 
@@ -123,7 +123,7 @@ impl Ring {
 
     /// Every entry above `after`, in order, at most `max` of them. Costs O(log n + max).
     ///
-    /// A cursor of 0 stands for the end of the first fill, where this instance became live.
+    /// A cursor of 0 means the end of the initial sync, where this instance became live.
     ///
     /// # Errors
     ///
@@ -136,10 +136,10 @@ impl Ring {
     /// markers, in order of `seq`. At most `max_bytes` of frames, but at least one entry if there is any. Entries of other
     /// rooms cost nothing.
     ///
-    /// The page ends before the places that a marker above `upto` has cut off: the reader goes on from there when it may
-    /// cross that marker.
+    /// The page ends before the entries that a marker above `upto` has cut off: the reader goes on from there when it
+    /// may cross that marker.
     ///
-    /// A cursor of 0 stands for the end of the first fill.
+    /// A cursor of 0 means the end of the initial sync.
     ///
     /// # Errors
     ///
@@ -227,7 +227,7 @@ impl Writer<'_> {
         tip.send_if_modified(|known| std::mem::replace(known, last) != last);
     }
 
-    /// Ends the first fill: readers without a cursor begin here.
+    /// Ends the initial sync: readers without a cursor begin here.
     pub(crate) fn begin_here(mut self) {
         self.window.begin_here();
         self.commit();

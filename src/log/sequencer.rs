@@ -10,7 +10,8 @@ const MAX_BASE: Seq = (1 << 53) - (1 << 32);
 
 /// How far above everything known an epoch opens when the clock is behind.
 ///
-/// Other instances may have read more of a lost tail than the one that opens the epoch; no `seq` may be given out twice.
+/// Other instances may have read more of a lost tail than the one that opens the epoch, and no `seq` may be given out
+/// twice.
 const MARGIN: Seq = 1 << 20;
 
 /// The base of the next epoch. `known` is the highest `seq` that the log or the caller knows, `now_us` the clock of the
@@ -65,7 +66,7 @@ pub(crate) fn step(last: Seq, next: Place) -> Step {
     }
 }
 
-/// Whether the log still has this `seq` after these markers.
+/// Whether the log still has this `seq`: none of these markers has cut it off.
 pub(crate) fn survives<'a>(seq: Seq, markers: impl IntoIterator<Item = &'a Marker>) -> bool {
     !markers.into_iter().any(|marker| marker.cut < seq && seq < marker.base)
 }
@@ -129,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_reader_tells_the_next_entry_from_a_repeat_and_a_gap(
+        fn a_reader_distinguishes_next_repeat_and_gap(
             epochs in prop::collection::vec((0..6_u64, 0..8_usize, 1..5_u64), 1..6),
         ) {
             let log = log(&epochs);

@@ -9,7 +9,10 @@ use bytes::Bytes;
 use hubbub_protocol::{Count, Record, RoomId, Seq, User};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{Submission, VersionedCount};
+use crate::{
+    backend::{Submission, VersionedCount},
+    ring::Draft,
+};
 
 const VERSION: &str = "1";
 
@@ -52,11 +55,11 @@ pub(crate) struct Messages<'a> {
 }
 
 impl<'a> Messages<'a> {
-    /// The `seq`, former `seq` (or 0) and record of each message. A malformed line has an empty record and keeps its `seq`.
-    pub(crate) fn iter(self) -> impl Iterator<Item = (Seq, Seq, &'a str)> {
+    /// The messages, encoded for the ring. A malformed line keeps its `seq`, with an empty record.
+    pub(crate) fn drafts(self) -> impl Iterator<Item = Draft<'a>> {
         (self.first..).zip(self.lines.lines()).map(|(seq, line)| {
             let (was, record) = line.split_once(' ').unwrap_or_default();
-            (seq, was.parse().unwrap_or(0), record)
+            Draft::message(seq, was.parse().unwrap_or(0), record)
         })
     }
 }
@@ -186,9 +189,9 @@ mod tests {
         assert_eq!(payload, text);
         let Some(Payload::Messages(read)) = parse(&payload) else { panic!("no messages") };
         assert_eq!((read.epoch, read.first), (1_764_000_000_000_000, 1_764_000_000_000_007));
-        let lines: Vec<_> = read.iter().collect();
+        let drafts: Vec<_> = read.drafts().collect();
         let (first, second) = (1_764_000_000_000_007, 1_764_000_000_000_008);
-        assert_eq!(lines, [(first, 0, r#"{"a":1}"#), (second, 42, r#"{"b":"x y"}"#)]);
+        assert_eq!(drafts, [Draft::message(first, 0, r#"{"a":1}"#), Draft::message(second, 42, r#"{"b":"x y"}"#)]);
     }
 
     #[test]
@@ -216,8 +219,8 @@ mod tests {
     }
 
     /// A record without a raw newline, as JSON has none.
-    fn record() -> impl Strategy<Value = Bytes> {
-        any::<String>().prop_map(|body| serde_json::json!({ "body": body }).to_string().into())
+    fn record() -> impl Strategy<Value = String> {
+        any::<String>().prop_map(|body| serde_json::json!({ "room": "a", "body": body, "at": 7 }).to_string())
     }
 
     proptest! {
@@ -227,13 +230,12 @@ mod tests {
         ) {
             let key: Arc<str> = "u:m".into();
             let submissions: Vec<_> =
-                batch.iter().map(|(was, record)| Submission { key: key.clone(), record: record.clone(), was: *was, at: 0 }).collect();
+                batch.iter().map(|(was, record)| Submission { key: key.clone(), record: record.clone().into(), was: *was, at: 0 }).collect();
             let payload = messages(epoch, first, submissions.iter());
             let Some(Payload::Messages(read)) = parse(&payload) else { panic!("no messages: {payload:?}") };
             prop_assert_eq!((read.epoch, read.first), (epoch, first));
-            let expected: Vec<_> = (first..).zip(&batch).map(|(seq, (was, record))| (seq, *was, record.as_ref())).collect();
-            let lines: Vec<_> = read.iter().map(|(seq, was, record)| (seq, was, record.as_bytes())).collect();
-            prop_assert_eq!(lines, expected);
+            let expected: Vec<_> = (first..).zip(&batch).map(|(seq, (was, record))| Draft::message(seq, *was, record)).collect();
+            prop_assert_eq!(read.drafts().collect::<Vec<_>>(), expected);
         }
 
         #[test]
@@ -260,7 +262,7 @@ mod tests {
         ) {
             let payload = [header.as_bytes(), b"\n", &body].concat();
             if let Some(Payload::Messages(batch)) = parse(&payload) {
-                prop_assert!(batch.iter().take(100).all(|(seq, ..)| seq >= batch.first));
+                prop_assert!(batch.drafts().take(100).all(|draft| draft.place().seq() >= batch.first));
             }
         }
     }

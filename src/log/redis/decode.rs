@@ -38,7 +38,7 @@ fn try_snapshot(reply: Value) -> Option<Snapshot> {
     let mut parts = reply.into_array().into_iter();
     let (base, seq) = (number(&parts.next()?)?, number(&parts.next()?)?);
     let markers = parts.next()?.as_str()?.split_terminator(' ').map(marker).collect::<Option<_>>()?;
-    // an entry that is not ours, written by somebody else into the stream, is skipped
+    // an entry of another program in the stream is skipped
     let entries = parts.next()?.into_array().into_iter().filter_map(entry).collect();
     Some(Snapshot { base, seq, markers, entries })
 }
@@ -74,7 +74,7 @@ fn entry(entry: Value) -> Option<LogEntry> {
     }
     match (record, cut, low) {
         (None, Some(cut), Some(low)) => Some(LogEntry::Marker(Marker { base: seq, cut, low })),
-        // one without a record keeps its place
+        // one without a record keeps its seq
         (record, ..) => Some(LogEntry::Message { seq, was, record: record.unwrap_or_default() }),
     }
 }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_outcome_of_an_append_tells_new_placements_from_duplicates() {
+    fn the_outcome_of_an_append_distinguishes_new_placements_from_duplicates() {
         assert_eq!(append_outcome(&[], 2).unwrap(), AppendOutcome::Fenced);
         let placed = append_outcome(&[text("1764000000000001"), text("-1764000000000000")], 2).unwrap();
         let expected = [

@@ -38,15 +38,6 @@ pub(super) struct Subscription {
     tick: Interval,
 }
 
-/// Why the loop goes on.
-enum Wake {
-    Message(Result<Message, RecvError>),
-    Reconnected,
-    Failed(String),
-    Pinged,
-    Tick,
-}
-
 impl Subscription {
     pub(super) fn new(client: SubscriberClient, channel: String, sharded: bool) -> Self {
         let mut tick = interval(PING_INTERVAL);
@@ -68,60 +59,60 @@ impl Subscription {
     /// The next event. Not cancel safe: an event may be lost.
     pub(super) async fn next(&mut self) -> Event {
         loop {
-            let wake = self.wake().await;
-            if let Some(event) = self.handle(wake).await {
+            let event = tokio::select! {
+                // an error comes before the reconnect that follows it
+                biased;
+                error = self.errors.recv() => self.failed(error).await,
+                server = self.reconnects.recv() => match server {
+                    Ok(_) | Err(RecvError::Lagged(_)) => self.subscribe().await,
+                    Err(RecvError::Closed) => pending().await,
+                },
+                () = ended(&mut self.pinging) => {
+                    self.pinging = None;
+                    None
+                }
+                _ = self.tick.tick() => self.check().await,
+                message = self.messages.recv() => self.received(message).await,
+            };
+            if let Some(event) = event {
                 return event;
             }
         }
     }
 
-    async fn handle(&mut self, wake: Wake) -> Option<Event> {
-        match wake {
-            Wake::Message(Ok(message)) => {
+    async fn failed(&mut self, error: Result<(Error, Option<Server>), RecvError>) -> Option<Event> {
+        let reason = match error {
+            Ok((error, _)) => explain(&error),
+            Err(RecvError::Lagged(_)) => "many errors".to_owned(),
+            Err(RecvError::Closed) => pending().await,
+        };
+        self.confirmed = false;
+        Some(Event::Disconnected(reason))
+    }
+
+    async fn received(&mut self, message: Result<Message, RecvError>) -> Option<Event> {
+        match message {
+            Ok(message) => {
                 self.received_at = Instant::now();
                 message.value.into_bytes().map(Event::Payload)
             }
-            Wake::Message(Err(RecvError::Lagged(_))) => Some(Event::Lagged),
+            Err(RecvError::Lagged(_)) => Some(Event::Lagged),
             // quit() has replaced the channels: nothing follows
-            Wake::Message(Err(RecvError::Closed)) => pending().await,
-            Wake::Failed(reason) => {
-                self.confirmed = false;
-                Some(Event::Disconnected(reason))
-            }
-            Wake::Reconnected => self.subscribe().await,
-            Wake::Pinged => {
-                self.pinging = None;
-                None
-            }
-            // each instance publishes a probe a second, so the server has lost the subscription
-            Wake::Tick if self.confirmed && self.received_at.elapsed() >= SILENCE_LIMIT => self.subscribe().await,
-            Wake::Tick if self.confirmed => {
-                self.begin_ping();
-                None
-            }
-            // connected again, but the subscription failed
-            Wake::Tick if self.client.is_connected() => self.subscribe().await,
-            Wake::Tick => None,
+            Err(RecvError::Closed) => pending().await,
         }
     }
 
-    async fn wake(&mut self) -> Wake {
-        tokio::select! {
-            // an error comes before the reconnect that follows it
-            biased;
-            error = self.errors.recv() => match error {
-                Ok((error, _)) => Wake::Failed(explain(&error)),
-                Err(RecvError::Lagged(_)) => Wake::Failed("many errors".to_owned()),
-                Err(RecvError::Closed) => pending().await,
-            },
-            server = self.reconnects.recv() => match server {
-                Ok(_) | Err(RecvError::Lagged(_)) => Wake::Reconnected,
-                Err(RecvError::Closed) => pending().await,
-            },
-            () = ended(&mut self.pinging) => Wake::Pinged,
-            _ = self.tick.tick() => Wake::Tick,
-            message = self.messages.recv() => Wake::Message(message),
+    /// Pings a subscription that receives, and repeats any other.
+    async fn check(&mut self) -> Option<Event> {
+        if self.confirmed && self.received_at.elapsed() < SILENCE_LIMIT {
+            if self.pinging.is_none() {
+                self.pinging = Some(self.ping());
+            }
+            return None;
         }
+        // confirmed, but silent: each instance publishes a probe a second, so the server has lost the subscription.
+        // Connected, but not confirmed: the last attempt to subscribe failed
+        if self.confirmed || self.client.is_connected() { self.subscribe().await } else { None }
     }
 
     /// fred's SUBSCRIBE returns when it is written. The reply to a PING after it confirms it.
@@ -140,12 +131,6 @@ impl Subscription {
     fn ping(&self) -> BoxFuture<'static, Result<Value, Error>> {
         let (client, channel) = (self.client.clone(), self.channel.clone());
         async move { client.ping(Some(channel)).await }.boxed()
-    }
-
-    fn begin_ping(&mut self) {
-        if self.pinging.is_none() {
-            self.pinging = Some(self.ping());
-        }
     }
 }
 

@@ -1,7 +1,11 @@
-//! What waits for its place in the log: new messages, and messages that the log has lost.
+//! Messages without a valid `seq`: new ones, and ones that the log has lost.
 //!
-//! The relay's handle pushes new messages. The publisher appends them. The ring writer tells the queue what has been
-//! applied to the ring, since that ends the waiting of some messages and brings others back.
+//! The relay's handle pushes new messages, and the publisher appends them. Then a message is *unconfirmed*: it has a
+//! `seq`, but has not come through the channel yet. The queue keeps a copy, since the log may still lose it. The ring
+//! writer applies the message to the ring, and the queue drops the copy.
+//!
+//! When an epoch opens, the ring writer passes the lost entries of the ring to the queue. They and the lost unconfirmed
+//! messages are appended again, before any new message.
 //!
 //! Locks: the queue's lock is held for memory operations only, never across an await, and never together with the
 //! ring's lock. Callbacks run after it is free.
@@ -24,17 +28,17 @@ use crate::{
     ring::Entry,
 };
 
-/// Runs when a message has its place in the log.
+/// Runs when the log has given a message its `seq`.
 pub(crate) type OnPlaced = Box<dyn FnOnce(Placement) + Send>;
 
 /// Bounds of the queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// New messages that may wait.
+    /// Upper bound for new messages.
     pub(crate) messages: usize,
-    /// Bytes of records of new messages that may wait.
+    /// Upper bound for the bytes of their records.
     pub(crate) bytes: usize,
-    /// Longest time for which instances wait for another one to offer again what all of them hold.
+    /// Longest random delay before lost messages are appended again, so that not all instances do it.
     pub(crate) jitter: Duration,
 }
 
@@ -50,7 +54,7 @@ pub(crate) struct AppendBatch {
 enum Origin {
     /// New messages.
     New,
-    /// Messages that the log has lost; the former `seq` of each is in [`Submission::was`].
+    /// Messages that the log has lost. The former `seq` of each is in [`Submission::was`].
     Lost,
 }
 
@@ -59,7 +63,7 @@ enum Origin {
 pub(crate) enum Next {
     /// Append this.
     Append(AppendBatch),
-    /// Another instance may be offering the same messages: look again then.
+    /// Retry at this time: another instance may append them first.
     Wait(Instant),
     /// Nothing can be appended now.
     Idle,
@@ -68,24 +72,24 @@ pub(crate) enum Next {
 /// A change of the ring that concerns the queue.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// A lost message is back in the log; this was its former `seq`.
-    Returned(Seq),
+    /// A re-appended message is in the ring. This was its former `seq`.
+    Reappended(Seq),
     /// An epoch has opened.
     EpochOpened {
         /// The last `seq` applied before the marker.
         applied: Seq,
         marker: Marker,
-        /// Entries that the ring had and the log has lost, ascending.
+        /// Entries of the ring that the log has lost, ascending.
         lost: Vec<Arc<Entry>>,
     },
 }
 
-/// The queue and its two signals. Shared by reference.
+/// The queue and its two signals.
 pub(crate) struct PublishQueue {
     contents: Mutex<Contents>,
     /// Wakes the publisher.
     work: Notify,
-    /// Wakes who waits for the queue to be empty.
+    /// Wakes tasks that wait for an empty queue.
     emptied: Notify,
 }
 
@@ -94,7 +98,7 @@ impl PublishQueue {
         Self { contents: Mutex::new(Contents::new(bounds)), work: Notify::new(), emptied: Notify::new() }
     }
 
-    /// Queues a new message. `on_placed` runs once when it has its place; it is dropped if the message is given up.
+    /// Queues a new message. `on_placed` runs once, when the message has its `seq`. It is dropped if the message is.
     pub(crate) fn push(&self, submission: Submission, on_placed: OnPlaced) -> Result<(), Overloaded> {
         self.contents.lock().push(submission, on_placed)?;
         self.work.notify_one();
@@ -106,8 +110,8 @@ impl PublishQueue {
         self.contents.lock().next(now)
     }
 
-    /// Ends a batch that the log has placed, and runs the callbacks. False: an epoch that opened meanwhile has taken
-    /// every one of these places again, and all messages are still queued.
+    /// Ends a batch that was appended, and runs the callbacks. False: a new epoch opened and none of the placements is
+    /// valid; all messages stay queued.
     pub(crate) fn settle(&self, batch: AppendBatch, placements: &[Placement]) -> bool {
         let settled = self.contents.lock().settle(batch, placements);
         let any = settled.is_some();
@@ -117,25 +121,26 @@ impl PublishQueue {
         any
     }
 
-    /// Ends a batch that may not be in the log. Its messages are still queued.
+    /// The append failed or its result is unknown. The messages stay queued.
     pub(crate) fn append_failed(&self) {
         self.contents.lock().append_failed();
     }
 
-    /// Takes over what has been applied to the ring: everything up to `last`, with these changes in order. Returns how
-    /// many messages each epoch that opened has lost. The epoch itself wakes the publisher.
+    /// The ring has applied everything up to `last`, with these changes in order. Returns the marker of each epoch
+    /// that opened, with the number of lost messages that it queued. They do not wake the publisher: the caller does,
+    /// when it sends the new epoch.
     pub(crate) fn apply(&self, changes: Vec<Change>, last: Seq) -> Vec<(Marker, usize)> {
-        let (mut wake, mut losses) = (false, Vec::new());
+        let (mut wake, mut opened) = (false, Vec::new());
         let mut contents = self.contents.lock();
         for change in changes {
             match change {
-                Change::Returned(was) => {
-                    contents.returned(was);
+                Change::Reappended(was) => {
+                    contents.reappended(was);
                     wake = true;
                 }
                 Change::EpochOpened { applied, marker, lost } => {
                     contents.confirm(applied);
-                    losses.push((marker, contents.lose(marker, lost)));
+                    opened.push((marker, contents.requeue_lost(marker, lost)));
                 }
             }
         }
@@ -144,44 +149,45 @@ impl PublishQueue {
         if wake {
             self.work.notify_one();
         }
-        losses
+        opened
     }
 
-    /// New messages that wait.
-    pub(crate) fn backlog(&self) -> usize {
-        self.contents.lock().backlog()
+    /// How many new messages are queued.
+    pub(crate) fn new_count(&self) -> usize {
+        self.contents.lock().new_count()
     }
 
-    /// Messages that wait, new or lost.
-    pub(crate) fn waiting(&self) -> usize {
-        self.contents.lock().waiting()
+    /// How many messages are queued, new and lost. Unconfirmed ones do not count.
+    pub(crate) fn total_count(&self) -> usize {
+        self.contents.lock().total_count()
     }
 
-    /// The publisher has nothing to do: completes when that may have changed. Cancel safe.
-    pub(crate) async fn work(&self) {
+    /// Completes when there may be something to append. Only the publisher waits here, and only when it has nothing to
+    /// do. Cancel safe.
+    pub(crate) async fn wait_for_work(&self) {
         self.emptied.notify_waiters();
         self.work.notified().await;
     }
 
-    /// Completes when nothing waits and the publisher has noticed that. Cancel safe.
-    pub(crate) async fn emptied(&self) {
+    /// Completes when no message is queued and the publisher has noticed that. Cancel safe.
+    pub(crate) async fn wait_until_empty(&self) {
         loop {
             let emptied = self.emptied.notified();
-            if self.waiting() == 0 {
+            if self.total_count() == 0 {
                 return;
             }
             emptied.await;
         }
     }
 
-    /// Gives up what waits, and returns how many messages that were. Their callbacks are dropped: they hold on to
-    /// connections, and those to the relay.
+    /// Drops all queued messages. Returns their number. Their callbacks are dropped too: they hold connections, which
+    /// hold the relay.
     pub(crate) fn clear(&self) -> usize {
-        let abandoned = self.contents.lock().clear();
-        abandoned.waiting()
+        let dropped = self.contents.lock().clear();
+        dropped.total_count()
     }
 
-    /// What would have to be offered again if the log were empty.
+    /// What would have to be appended again if the log were empty.
     #[cfg(test)]
     pub(crate) fn offers(&self) -> Vec<Submission> {
         self.contents.lock().offers().collect()
@@ -215,11 +221,11 @@ mod tests {
         queue.push(submission(1), Box::new(move |_| again.push(submission(2), Box::new(|_| ())).unwrap())).unwrap();
         let Next::Append(batch) = queue.next(1) else { panic!("nothing to append") };
         assert!(queue.settle(batch, &[Placement { seq: 101, duplicate: false }]));
-        assert_eq!(queue.backlog(), 1);
+        assert_eq!(queue.new_count(), 1);
     }
 
     #[test]
-    fn a_message_that_is_refused_or_given_up_drops_its_callback() {
+    fn a_refused_or_dropped_message_drops_its_callback() {
         let (queue, alive) = (queue(), Arc::new(()));
         let callback = || {
             let alive = Arc::clone(&alive);
@@ -235,15 +241,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_wakes_the_publisher_once_and_emptied_completes_after_the_last_message() {
+    async fn a_new_message_wakes_the_publisher_once_and_the_queue_is_empty_after_the_last_message() {
         let queue = queue();
         queue.push(submission(1), Box::new(|_| ())).unwrap();
-        queue.work().await;
-        let mut emptied = Box::pin(queue.emptied());
+        queue.wait_for_work().await;
+        let mut emptied = Box::pin(queue.wait_until_empty());
         assert!(emptied.as_mut().now_or_never().is_none());
         let Next::Append(batch) = queue.next(1) else { panic!("nothing to append") };
         queue.settle(batch, &[Placement { seq: 101, duplicate: false }]);
-        assert!(queue.work().now_or_never().is_none(), "there is nothing to do");
+        assert!(queue.wait_for_work().now_or_never().is_none(), "there is nothing to do");
         assert!(emptied.now_or_never().is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! Appends what waits in the queue, one batch at a time.
+//! Appends the queued messages, one batch at a time.
 //!
 //! All messages that gather while one round trip is under way go into the next append. So the round trip is the batching
 //! window: no timer delays a single message, and messages cannot overtake each other.
@@ -75,7 +75,7 @@ impl Publisher {
     pub(super) async fn run(mut self) {
         // the sender of the epoch is gone when the subscriber is
         while !self.closed.is_cancelled() && self.epoch.has_changed().is_ok() {
-            // first the epoch, then the batch: the queue then has the messages that the marker of this epoch took
+            // first the epoch, then the batch: the queue then has the messages that the log lost before this epoch
             let base = *self.epoch.borrow_and_update();
             let next = if base == 0 { Next::Idle } else { self.queue.next(unix_millis()) };
             match next {
@@ -91,7 +91,7 @@ impl Publisher {
                     tokio::select! {
                         biased;
                         () = self.closed.cancelled() => return,
-                        () = self.queue.work() => (),
+                        () = self.queue.wait_for_work() => (),
                         _ = self.epoch.changed() => (),
                     }
                 }
@@ -131,7 +131,7 @@ impl Publisher {
         self.appended.increment(metric::count(placements.iter().filter(|placement| !placement.duplicate).count()));
         self.batches.increment(1);
         if !self.queue.settle(batch, placements) {
-            debug!(base = self.fence.epoch, "every place is lost already: the new epoch must be applied first");
+            debug!(base = self.fence.epoch, "no placement is valid: a new epoch must be applied first");
             self.syncs.request();
             self.rest().await;
         }

@@ -21,22 +21,20 @@ use crate::{
 /// Upper bound for the entries of one sync.
 const SYNC_LIMIT: usize = 1000;
 
-/// How much younger than the dedupe window a message must be before its return is promised to clients. Covers the time
-/// between the promise and the offer, and clocks that differ.
-const PROMISE_MARGIN_MS: u64 = 10_000;
+/// A message counts as recoverable until this long before the end of its dedupe window. The margin covers the time
+/// until it is appended again, and clocks that differ.
+const REOFFER_MARGIN_MS: u64 = 10_000;
 
 /// The one writer of the ring. It takes the ring's lock and the queue's lock one after the other, never together.
 pub(crate) struct RingWriter {
     ring: Arc<Ring>,
     queue: Arc<PublishQueue>,
-    /// Base of the last marker applied. Moves after the queue has the messages that the marker took.
+    /// Base of the last marker applied. Changes after the queue has the messages that the marker's epoch has lost.
     epoch: watch::Sender<Seq>,
-    /// The epoch of the last snapshot, and the last `seq` applied when it was first seen: entries applied after that
-    /// were read when the epoch was open already, so the log has them.
-    latest_epoch: (Seq, Seq),
-    /// The ring has been filled from the log.
+    latest_epoch: LatestEpoch,
+    /// The initial sync is done: the ring has been filled from the log.
     filled: bool,
-    /// The `seq` after which a gap was found last. Every batch behind a gap finds the same one.
+    /// The `seq` after which a gap was found last. Each batch after a gap finds it again, but it counts once.
     gap: Seq,
     gaps: Counter,
     holes: Counter,
@@ -45,13 +43,22 @@ pub(crate) struct RingWriter {
     reoffered: Counter,
 }
 
+/// The epoch of the last snapshot. Its marker may not have been applied yet.
+#[derive(Debug, Default)]
+struct LatestEpoch {
+    base: Seq,
+    /// The last `seq` applied when a snapshot first had this epoch. Entries applied after that were read while the
+    /// epoch was open, so they are in the log, and its marker must not remove them from the ring.
+    applied_when_seen: Seq,
+}
+
 impl RingWriter {
     pub(crate) fn new(ring: Arc<Ring>, queue: Arc<PublishQueue>) -> Self {
         Self {
             ring,
             queue,
             epoch: watch::Sender::new(0),
-            latest_epoch: (0, 0),
+            latest_epoch: LatestEpoch::default(),
             filled: false,
             gap: 0,
             gaps: counter!(RELAY_GAPS),
@@ -75,17 +82,17 @@ impl RingWriter {
     /// The next sync, beginning after what has been applied.
     pub(crate) fn sync_request(&self) -> SyncRequest {
         let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap_or(u64::MAX);
-        let young = unix_millis().saturating_sub(window.saturating_sub(PROMISE_MARGIN_MS));
+        let young = unix_millis().saturating_sub(window.saturating_sub(REOFFER_MARGIN_MS));
         let (after, low) = self.ring.bounds(young);
         SyncRequest { after, low, limit: SYNC_LIMIT }
     }
 
-    /// Applies messages from the channel. False: the log must be read first, since something is missing before them.
+    /// Applies messages from the channel. False: entries before these are missing; sync first.
     #[must_use]
     pub(crate) fn apply_messages(&mut self, messages: Messages<'_>) -> bool {
         let (last, epoch) = self.ring.applied();
-        // late messages of an epoch that is over, even if its successor's marker has not been applied yet
-        if messages.epoch < epoch.max(self.latest_epoch.0) {
+        // late messages of an old epoch; the marker of the new one may not have been applied yet
+        if messages.epoch < epoch.max(self.latest_epoch.base) {
             return true;
         }
         if messages.epoch > epoch || messages.first > last + 1 {
@@ -95,21 +102,21 @@ impl RingWriter {
             }
             return false;
         }
-        self.apply(messages.iter().map(|(seq, was, record)| Draft::message(seq, was, record)));
+        self.apply(messages.drafts());
         true
     }
 
     /// Applies a snapshot. True: this instance now has everything that the log had.
     pub(crate) fn apply_snapshot(&mut self, snapshot: &Snapshot) -> bool {
         let (last, _) = self.ring.applied();
-        if self.latest_epoch.0 != snapshot.base {
-            self.latest_epoch = (snapshot.base, last);
+        if self.latest_epoch.base != snapshot.base {
+            self.latest_epoch = LatestEpoch { base: snapshot.base, applied_when_seen: last };
         }
         let first = snapshot.entries.first().map(LogEntry::seq);
-        // the log was trimmed past these; one that a later marker has cut off is left to that marker
+        // markers that this instance has not applied and the log has trimmed, except those that a later marker has cut off
         let trimmed = |marker: &&Marker| marker.base > last && Some(marker.base) < first;
-        let stands = |marker: &&Marker| sequencer::survives(marker.base, &snapshot.markers);
-        let mut markers = snapshot.markers.iter().filter(trimmed).filter(stands);
+        let is_valid = |marker: &&Marker| sequencer::survives(marker.base, &snapshot.markers);
+        let mut markers = snapshot.markers.iter().filter(trimmed).filter(is_valid);
         let entries = snapshot.entries.iter().map(Draft::from);
         if last == 0 {
             if let Some(open) = markers.next_back() {
@@ -122,13 +129,18 @@ impl RingWriter {
         }
         let (last, _) = self.ring.applied();
         if first.is_none() && last < snapshot.seq {
-            error!(last, log.seq = snapshot.seq, "the log claims more entries than it returns");
+            error!(
+                last,
+                log.seq = snapshot.seq,
+                "the log has no entries above `last`, although it has given out numbers up to `log.seq`: another \
+                 program has trimmed or changed it. Clients may miss messages. Let no other program write to the log"
+            );
         }
         let at_end = first.is_none() || last >= snapshot.seq;
         if at_end && !self.filled {
             self.filled = true;
             self.ring.write().begin_here();
-            info!(log.seq = last, "the ring is filled from the log");
+            info!(log.seq = last, "initial sync done: the ring is filled from the log");
         }
         at_end
     }
@@ -143,13 +155,13 @@ impl RingWriter {
         for draft in drafts {
             match draft {
                 Draft::Message(message) => {
-                    changes.extend((message.was != 0).then_some(Change::Returned(message.was)));
+                    changes.extend((message.was != 0).then_some(Change::Reappended(message.was)));
                     ring.push_message(message, now);
                 }
                 Draft::Hole(hole) => ring.push_hole(hole),
                 Draft::Marker { marker, hole } => {
                     let applied = ring.last();
-                    let lost = ring.push_marker(marker, hole, self.latest_epoch.1);
+                    let lost = ring.push_marker(marker, hole, self.latest_epoch.applied_when_seen);
                     changes.push(Change::EpochOpened { applied, marker, lost });
                 }
             }
@@ -160,16 +172,25 @@ impl RingWriter {
         } else {
             drop(ring);
         }
-        for (marker, lost) in self.queue.apply(changes, last) {
+        let opened = self.queue.apply(changes, last);
+        for (marker, lost) in &opened {
             self.epochs.increment(1);
-            self.reoffered.increment(metric::count(lost));
-            info!(log.base = marker.base, log.cut = marker.cut, log.lost = lost, "a new epoch of the log");
-            self.epoch.send_replace(marker.base);
+            self.reoffered.increment(metric::count(*lost));
+            info!(
+                log.base = marker.base,
+                log.cut = marker.cut,
+                log.lost = lost,
+                "a new epoch of the log begins at `log.base`: the log has lost what came after `log.cut`, and this \
+                 instance has queued `log.lost` messages to append again"
+            );
+        }
+        if let Some((open, _)) = opened.last() {
+            self.epoch.send_replace(open.base);
         }
     }
 
-    /// Drops entries that have been applied before, and puts holes where something can never be had. All of it without
-    /// the ring's lock: nobody else moves the ring.
+    /// Drops entries that have been applied before, and inserts a hole where entries are gone for good. Needs no lock
+    /// meanwhile: this is the only writer of the ring.
     fn in_sequence<'a>(&self, drafts: impl Iterator<Item = Draft<'a>>) -> Vec<Draft<'a>> {
         let (mut last, _) = self.ring.applied();
         let mut sequence = Vec::with_capacity(drafts.size_hint().0);
@@ -201,7 +222,7 @@ impl RingWriter {
 
     fn report_hole(&self, hole: Seq) {
         self.holes.increment(1);
-        warn!(hole, "a part of the log is gone: connections are reset");
+        warn!(hole, "a part of the log is lost: every connection gets the reset frame (reason hole)");
     }
 }
 
@@ -248,10 +269,10 @@ mod tests {
             assert!(push(&mut writer, 106));
             assert!(!push(&mut writer, 108));
             assert_eq!((count(RELAY_GAPS), count(RELAY_HOLES)), (2, 0));
-            // the log has been trimmed past this instance
+            // the log was trimmed: entries that this instance has not applied are gone
             assert!(writer.apply_snapshot(&snapshot(vec![message(108)])));
             assert_eq!((count(RELAY_GAPS), count(RELAY_HOLES)), (2, 1));
-            // the next epoch claims that messages which others have read are gone for good
+            // messages below `low` of the next epoch are gone for good, and this instance has not applied them
             let lost = LogEntry::Marker(Marker { base: 200, cut: 108, low: 150 });
             assert!(writer.apply_snapshot(&snapshot(vec![lost])));
             assert_eq!((count(RELAY_GAPS), count(RELAY_HOLES)), (2, 2));
@@ -259,17 +280,17 @@ mod tests {
     }
 
     #[test]
-    fn the_epoch_moves_after_the_queue_has_the_messages_that_the_marker_took() {
+    fn the_epoch_changes_after_the_queue_has_the_messages_that_the_log_has_lost() {
         let mut writer = writer();
         let epoch = writer.epoch();
         let record = r#"{"room":"a","id":"m","from":{"id":"u"},"at":1}"#;
         let message = LogEntry::Message { seq: 101, was: 0, record: record.into() };
         let opened = |base, cut| LogEntry::Marker(Marker { base, cut, low: 100 });
         assert!(writer.apply_snapshot(&snapshot(vec![opened(100, 0), message])));
-        assert_eq!((*epoch.borrow(), writer.queue.waiting()), (100, 0));
+        assert_eq!((*epoch.borrow(), writer.queue.total_count()), (100, 0));
         let flushed = Snapshot { base: 200, ..snapshot(vec![opened(200, 100)]) };
         assert!(writer.apply_snapshot(&flushed));
-        assert_eq!((*epoch.borrow(), writer.queue.waiting()), (200, 1));
+        assert_eq!((*epoch.borrow(), writer.queue.total_count()), (200, 1));
         assert_eq!(writer.queue.offers()[0].was, 101);
     }
 }

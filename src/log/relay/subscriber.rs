@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, BackendError, Event, Snapshot},
-    wire::{self, Announcement},
+    wire::{self, Announcement, Payload},
 };
 
 /// How often the log is read although nothing seems missing: the loss of the last message leaves no gap.
@@ -72,7 +72,7 @@ impl Subscriber {
                     syncs.wanted = true;
                     self.liveness.check();
                     // set here and not on each append: it grows while no append succeeds
-                    backlog.set(level(count(self.queue.backlog())));
+                    backlog.set(level(count(self.queue.new_count())));
                 }
             }
         }
@@ -90,30 +90,23 @@ impl Subscriber {
     /// True: the log must be read.
     fn receive(&mut self, event: &Event) -> bool {
         match event {
-            Event::Payload(payload) => self.receive_payload(payload),
-            Event::Lagged => true,
+            Event::Payload(payload) => match wire::parse(payload) {
+                Some(Payload::Messages(messages)) => return !self.writer.apply_messages(messages),
+                Some(Payload::Epoch) => return true,
+                Some(Payload::Count(count)) => self.count.update(count),
+                // an error means there is no subscriber
+                Some(Payload::Announcement(announcement)) => drop(self.announcements.send(announcement)),
+                Some(Payload::Probe { instance, number }) if instance == &*self.instance => {
+                    self.liveness.probe_returned(number);
+                }
+                Some(Payload::Probe { .. }) | None => (),
+            },
+            Event::Lagged => return true,
             Event::Subscribed => {
                 self.liveness.subscribed();
-                true
+                return true;
             }
-            Event::Disconnected(reason) => {
-                self.liveness.disconnected(reason);
-                false
-            }
-        }
-    }
-
-    fn receive_payload(&mut self, payload: &[u8]) -> bool {
-        match wire::parse(payload) {
-            Some(wire::Payload::Messages(messages)) => return !self.writer.apply_messages(messages),
-            Some(wire::Payload::Epoch) => return true,
-            Some(wire::Payload::Count(count)) => self.count.update(count),
-            // an error means that nobody has subscribed
-            Some(wire::Payload::Announcement(announcement)) => drop(self.announcements.send(announcement)),
-            Some(wire::Payload::Probe { instance, number }) if instance == &*self.instance => {
-                self.liveness.probe_returned(number);
-            }
-            Some(wire::Payload::Probe { .. }) | None => (),
+            Event::Disconnected(reason) => self.liveness.disconnected(reason),
         }
         false
     }
@@ -146,8 +139,8 @@ async fn ended(syncing: &mut Option<Syncing>) -> Result<Snapshot, BackendError> 
     }
 }
 
-/// How many entries the log had above `last`. Numbers are dense within an epoch only: of what stands before a marker that
-/// is not applied yet, just the marker counts.
+/// How many entries the log had above `last`. Only those of the open epoch count, with its marker: between epochs the
+/// numbers leap.
 fn behind(snapshot: &Snapshot, last: Seq) -> u64 {
     snapshot.seq.saturating_sub(last.max(snapshot.base.saturating_sub(1)))
 }

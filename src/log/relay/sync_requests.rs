@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Anybody requests a sync; the subscriber runs them, one at a time.
+/// Any task requests a sync; the subscriber runs one at a time.
 #[derive(Debug, Default)]
 pub(super) struct SyncRequests {
     wanted: Notify,
@@ -75,6 +75,6 @@ mod tests {
         requests.requested().await;
         requests.finish(requests.begin());
         assert!(completed.await);
-        assert!(!requests.complete(Duration::from_secs(1)).await, "nobody runs it");
+        assert!(!requests.complete(Duration::from_secs(1)).await, "no task serves the request");
     }
 }

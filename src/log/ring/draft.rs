@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::{backend::LogEntry, marker::Marker, sequencer::Place};
 
 /// An entry of the log, encoded for clients.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Draft<'a> {
     Message(NewMessage<'a>),
     Hole(Hole),
@@ -21,10 +21,10 @@ pub(crate) enum Draft<'a> {
 }
 
 /// A message with its `message` frame.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NewMessage<'a> {
     pub(crate) seq: Seq,
-    /// The `seq` it had before, or 0.
+    /// The former `seq` of a re-appended message, or 0.
     pub(crate) was: Seq,
     /// When it was accepted.
     pub(super) at: UnixMillis,
@@ -34,7 +34,7 @@ pub(crate) struct NewMessage<'a> {
 }
 
 /// Entries up to `seq` that this instance can never have, with the `reset` frame for its clients.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Hole {
     pub(super) seq: Seq,
     pub(super) frame: Frame,
@@ -55,7 +55,7 @@ impl Hole {
 }
 
 impl<'a> Draft<'a> {
-    /// A message. A record that cannot be read, as one of another release, takes its place without being kept.
+    /// A message. One whose record cannot be read, such as one of another release, uses up its `seq`, but is not kept.
     pub(crate) fn message(seq: Seq, was: Seq, record: &'a str) -> Self {
         let Outline { room, at } = serde_json::from_str(record).unwrap_or_default();
         Self::Message(NewMessage { seq, was, at, room, frame: Frame::message(seq, record, was) })

@@ -19,25 +19,27 @@ pub struct Entry {
     pub audience: Audience,
     /// The frame as clients get it. Empty for [`Audience::Nobody`], which is never sent.
     pub frame: Frame,
-    /// The `seq` it had before the log lost it. 0 for a message that was never lost, and for one that may be new to any
-    /// reader as far as this instance can tell: every reader gets those.
+    /// The former `seq` of a re-appended message. 0 for any other message, and for a re-appended one if this instance
+    /// cannot know whether a reader has received it before: every reader gets these.
     ///
-    /// A reader has had it already if this is at most what [`crossed_at`](Self::crossed_at) of the last marker returned.
+    /// A reader has received the message before if `was` is not above what [`crossed_at`](Self::crossed_at) of the last
+    /// marker returned.
     pub was: Seq,
     /// When the accepting instance took the message; 0 for markers and holes.
     pub at: UnixMillis,
-    /// `at`, made monotone along the log, so that age can be searched for.
+    /// Age key: the highest `at` of this and all older entries, but not above this instance's clock. It never decreases
+    /// along the log, so that a binary search finds the entries of an age.
     pub(super) stamp: UnixMillis,
     /// The `was` of the frame; 0 for markers and holes.
     former: Seq,
-    /// Of a marker: what this instance had applied before it.
+    /// Of a marker: what this instance had applied of the epoch before.
     applied: Span,
 }
 
-/// The places of one epoch that an instance has applied: from the base to the last one.
+/// The part of an epoch that an instance has applied: from its base to the last `seq`.
 ///
-/// A reader whose cursor lies in it has had everything in the epoch up to that cursor. Any other cursor proves nothing:
-/// it may belong to an epoch that this instance has never seen.
+/// A reader whose cursor lies in it has received everything in the epoch up to that cursor. Any other cursor proves
+/// nothing: it may belong to an epoch that this instance has never seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) base: Seq,
@@ -58,7 +60,7 @@ pub enum Audience {
     /// A hole that this instance cannot fill: every connection gets the `reset` frame.
     Everyone,
     /// An epoch marker, without a frame. A reader that crosses it keeps [`crossed_at`](Entry::crossed_at) of its cursor,
-    /// and skips returned messages whose [`was`](Entry::was) is not above that.
+    /// and skips re-appended messages whose [`was`](Entry::was) is not above that.
     Nobody,
 }
 
@@ -79,8 +81,8 @@ impl Entry {
         Self { seq, audience, frame, was: 0, at: 0, stamp, former: 0, applied }
     }
 
-    /// Of a marker: the `seq` up to which a reader that crosses it with this cursor has had the lost messages for sure.
-    /// 0 when the cursor comes from an epoch that this instance has not applied.
+    /// Of a marker: a reader that crosses it with this cursor has received the lost messages up to the returned `seq`.
+    /// 0 if the cursor comes from an epoch that this instance has not applied.
     pub const fn crossed_at(&self, cursor: Seq) -> Seq {
         if self.applied.contains(cursor) { cursor } else { 0 }
     }
@@ -93,7 +95,7 @@ impl Entry {
         }
     }
 
-    /// `at`, made monotone along the log: older entries never look younger.
+    /// The age key: the highest `at` of this and all older entries. So an entry never looks older than one before it.
     pub(crate) const fn stamp(&self) -> UnixMillis {
         self.stamp
     }

@@ -115,7 +115,7 @@ fn a_cursor_is_accepted_only_if_the_replay_is_complete() {
 }
 
 #[test]
-fn a_reader_does_not_pass_the_entries_that_a_marker_took_before_it_crosses_that_marker() {
+fn a_reader_does_not_pass_the_entries_that_a_marker_has_cut_off_before_it_crosses_that_marker() {
     let ring = ring(ALL);
     (101..=103).for_each(|seq| push(&ring, seq, "a"));
     drop(ring.write().push_marker(Marker { base: 200, cut: 101, low: 100 }, None, 103));
@@ -129,7 +129,7 @@ fn a_reader_does_not_pass_the_entries_that_a_marker_took_before_it_crosses_that_
 }
 
 #[test]
-fn the_lowest_cursor_promised_is_the_lowest_that_the_ring_completes() {
+fn the_lowest_recoverable_cursor_is_the_lowest_that_the_ring_completes() {
     let ring = ring(ALL);
     (101..=103).for_each(|seq| push(&ring, seq, "a"));
     assert_eq!(ring.bounds(0), (103, Some(100)));
@@ -141,7 +141,7 @@ fn the_lowest_cursor_promised_is_the_lowest_that_the_ring_completes() {
 }
 
 #[test]
-fn a_message_too_old_to_be_offered_is_not_promised() {
+fn a_message_too_old_to_be_appended_again_is_not_recoverable() {
     let ring = ring(ALL);
     for (seq, at) in [(101, 10), (102, 30), (103, 20), (104, 40)] {
         ring.write().push_message(message(seq, 0, at, "a"), 35);
@@ -152,7 +152,7 @@ fn a_message_too_old_to_be_offered_is_not_promised() {
 }
 
 #[test]
-fn a_promise_over_one_loss_of_everything_holds_over_the_next() {
+fn a_cursor_recoverable_after_one_loss_of_everything_stays_so_after_the_next() {
     let ring = ring(ALL);
     let push = |seq, was| ring.write().push_message(message(seq, was, 1000, "a"), 1000);
     push(101, 0);
@@ -174,7 +174,7 @@ fn a_hole_in_front_of_a_marker_resets_every_connection() {
 }
 
 #[test]
-fn a_reader_without_a_cursor_begins_behind_the_first_fill() {
+fn a_reader_without_a_cursor_begins_after_the_initial_sync() {
     let ring = ring(ALL);
     push(&ring, 101, "a");
     ring.write().begin_here();

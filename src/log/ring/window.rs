@@ -14,15 +14,16 @@ use crate::marker::Marker;
 /// Entries in ascending order of `seq`.
 type Run = VecDeque<Arc<Entry>>;
 
-/// A marker that is still in the window.
+/// A marker in the window, and which cursors may cross it: go on with the entries after it.
 #[derive(Debug)]
 struct Crossing {
-    /// The marker as the log claims it. Decides about cursors that clients bring from anywhere.
+    /// The marker as the log has it. Decides about cursors of clients that connect: they may come from any instance.
     claimed: Marker,
-    /// The marker as this instance can complete it with the messages that it offers again itself. Decides about readers
-    /// that were here when it was applied.
+    /// The same marker. Its `low` is the lowest cursor that this instance's own messages complete, if that is lower.
+    /// Decides about readers that were connected to this instance when the marker was applied.
     local: Marker,
-    /// The lowest cursor that may cross it; None when older entries stand in front of it without a gap.
+    /// The lowest cursor that may cross the marker. None: the entries before the marker lead up to it without a gap, so
+    /// it sets no limit.
     floor: Option<Seq>,
 }
 
@@ -43,8 +44,8 @@ pub(crate) struct Window {
     origin: Seq,
     /// Base of the last marker applied.
     epoch: Seq,
-    /// What had been applied before that marker.
-    before_epoch: Span,
+    /// What this instance had applied of the epoch before that.
+    previous_epoch: Span,
 }
 
 impl Window {
@@ -60,7 +61,7 @@ impl Window {
             last: 0,
             origin: 0,
             epoch: 0,
-            before_epoch: Span::default(),
+            previous_epoch: Span::default(),
         }
     }
 
@@ -101,12 +102,12 @@ impl Window {
     }
 
     pub(super) fn run(&self, after: Seq, max: usize) -> Result<Vec<Arc<Entry>>, Fallen> {
-        let after = self.admit(after)?;
+        let after = self.resolve_cursor(after)?;
         Ok(self.entries.range(index_after(&self.entries, after)..).take(max).cloned().collect())
     }
 
     pub(super) fn read(&self, after: Seq, upto: Seq, seats: &[Seat], max_bytes: usize) -> Result<Page, Fallen> {
-        let after = self.admit(after)?;
+        let after = self.resolve_cursor(after)?;
         let upto = self.readable(upto).min(self.last).max(after);
         let seated = seats.iter().filter_map(|seat| {
             Some((self.rooms.get(&seat.room)?, seat.since.max(after), seat.until.map_or(upto, |until| until.min(upto))))
@@ -160,43 +161,44 @@ impl Window {
         if self.newest_hole() > cursor {
             return CursorCheck::Reset(ResetReason::Hole);
         }
-        self.obstacle(cursor, |crossing| &crossing.claimed).map_or(CursorCheck::Replay, CursorCheck::Reset)
+        self.reset_reason(cursor, |crossing| &crossing.claimed).map_or(CursorCheck::Replay, CursorCheck::Reset)
     }
 
-    /// The highest `seq` that a reader may reach without crossing a marker above `upto`. The entries that such a marker
-    /// took are not here any more, and the reader has not had them.
+    /// The highest `seq` up to `upto` that a reader may reach without crossing a marker above `upto`. Entries above the
+    /// `cut` of such a marker have been removed, and a reader that is not past them has not received them.
     fn readable(&self, upto: Seq) -> Seq {
         let above = self.crossings.partition_point(|crossing| crossing.claimed.base <= upto);
         self.crossings.range(above..).map(|crossing| crossing.claimed.cut).fold(upto, Seq::min)
     }
 
-    /// The `seq` after which a reader of this instance goes on.
-    fn admit(&self, after: Seq) -> Result<Seq, Fallen> {
+    /// The `seq` after which a reader of this instance goes on: `after`, or the end of the initial sync if that is 0.
+    fn resolve_cursor(&self, after: Seq) -> Result<Seq, Fallen> {
         let after = if after == 0 { self.origin } else { after };
         if after >= self.last {
             return Ok(after);
         }
-        if after < self.evicted || self.obstacle(after, |crossing| &crossing.local).is_some() {
+        if after < self.evicted || self.reset_reason(after, |crossing| &crossing.local).is_some() {
             return Err(Fallen);
         }
         Ok(after)
     }
 
-    /// Why a reader at this cursor cannot cross the markers above it. The cursor lies in the window.
+    /// Why a reader at this cursor must be reset instead of crossing the markers above it; None if it may cross them.
+    /// The cursor lies in the window.
     ///
-    /// Messages above the cursor are not looked at: a gap between them has a hole as an entry.
-    fn obstacle(&self, cursor: Seq, side: impl Fn(&Crossing) -> &Marker) -> Option<ResetReason> {
+    /// Looks at markers only: a gap between messages is an entry of its own, a hole.
+    fn reset_reason(&self, cursor: Seq, side: impl Fn(&Crossing) -> &Marker) -> Option<ResetReason> {
         let next = self.entries.get(index_after(&self.entries, cursor)).map(|entry| entry.seq);
         let above = self.crossings.partition_point(|crossing| crossing.claimed.base <= cursor);
         self.crossings.range(above..).map(side).find_map(|marker| {
-            let placed_by_marker = next == Some(marker.base);
-            if placed_by_marker && cursor < marker.cut {
+            let next_entry_is_marker = next == Some(marker.base);
+            if next_entry_is_marker && cursor < marker.cut {
                 return Some(ResetReason::TooOld);
             }
-            if placed_by_marker && cursor > marker.cut && !marker.has_hole() && !marker.admits(cursor) {
+            if next_entry_is_marker && cursor > marker.cut && !marker.has_hole() && !marker.admits(cursor) {
                 return Some(ResetReason::UnknownCursor);
             }
-            let passes = if placed_by_marker { marker.admits(cursor) } else { !marker.has_hole() };
+            let passes = if next_entry_is_marker { marker.admits(cursor) } else { !marker.has_hole() };
             (!passes).then_some(ResetReason::Hole)
         })
     }
@@ -211,13 +213,13 @@ impl Window {
     pub(super) fn low(&self, young: UnixMillis) -> Option<Seq> {
         let floor = self.crossings.iter().rev().find_map(|crossing| crossing.floor).unwrap_or(0);
         let aged = self.entries.partition_point(|entry| entry.stamp < young);
-        // only a message can be offered again; a marker in front of all messages has no age either
+        // only a message can be appended again; a marker in front of all messages has no age either
         let aged = self.entries.range(..aged).rev().find(|entry| entry.room().is_some()).map_or(0, |entry| entry.seq);
         (!self.entries.is_empty()).then(|| self.evicted.max(self.newest_hole()).max(floor).max(aged))
     }
 
-    /// Appends a message; its `seq` must be above [`last`](Self::last). One whose room has no valid name takes its place
-    /// without being kept.
+    /// Appends a message; its `seq` must be above [`last`](Self::last). One whose room has no valid name uses up its
+    /// `seq`, but is not kept.
     pub(crate) fn push_message(&mut self, message: NewMessage<'_>, now: UnixMillis) {
         if self.last == 0 {
             self.evicted = message.seq.saturating_sub(1);
@@ -227,12 +229,12 @@ impl Window {
         let known = self.rooms.get_key_value(&*message.room).map(|(known, _)| known.clone());
         let Some(room) = known.or_else(|| message.room.parse().ok()) else { return };
         let stamp = self.stamp().max(message.at.min(now));
-        let entry = Arc::new(Entry::message(message, room.clone(), stamp, self.before_epoch));
+        let entry = Arc::new(Entry::message(message, room.clone(), stamp, self.previous_epoch));
         self.rooms.entry(room).or_default().push_back(Arc::clone(&entry));
         self.push(entry);
     }
 
-    /// Appends a hole behind the last entry.
+    /// Appends a hole.
     pub(crate) fn push_hole(&mut self, hole: Hole) {
         self.last = hole.seq;
         let entry = Arc::new(Entry::hole(hole, self.stamp()));
@@ -240,8 +242,8 @@ impl Window {
         self.push(entry);
     }
 
-    /// Appends a marker, behind a hole if there is one. Takes out what the log has lost, and returns it in order: every
-    /// entry above the marker's `cut`, except those above `keep`, which were read after the marker was written.
+    /// Appends a marker, after a hole if there is one. Removes the entries that the log has lost, and returns them in
+    /// order: those above the marker's `cut`, except those above `keep`, which were read after the marker was written.
     pub(crate) fn push_marker(&mut self, marker: Marker, hole: Option<Hole>, keep: Seq) -> Vec<Arc<Entry>> {
         let (applied, low) = (self.last, self.low(0));
         let lost = self.take_lost(marker.cut, keep);
@@ -256,16 +258,16 @@ impl Window {
         };
         let local = Marker { low: low.map_or(marker.low, |low| low.min(marker.low)), ..marker };
         self.crossings.push_back(Crossing { claimed: marker, local, floor });
-        self.before_epoch = Span { base: self.epoch, last: applied };
+        self.previous_epoch = Span { base: self.epoch, last: applied };
         self.epoch = marker.base;
         self.last = marker.base;
-        let entry = Arc::new(Entry::marker(marker.base, self.stamp(), self.before_epoch));
+        let entry = Arc::new(Entry::marker(marker.base, self.stamp(), self.previous_epoch));
         self.common.push_back(Arc::clone(&entry));
         self.push(entry);
         lost
     }
 
-    /// Takes out the entries above `cut`, ascending, except those above `keep`.
+    /// Removes the entries above `cut`, except those above `keep`. Returns them, ascending.
     fn take_lost(&mut self, cut: Seq, keep: Seq) -> Vec<Arc<Entry>> {
         let keep = keep.max(cut);
         let kept = self.pop_above(keep);
@@ -336,6 +338,7 @@ impl Window {
         }
     }
 
+    /// The age key of the last entry: no later entry may have a lower one.
     fn stamp(&self) -> UnixMillis {
         self.entries.back().map_or(0, |entry| entry.stamp)
     }

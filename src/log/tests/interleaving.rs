@@ -161,7 +161,7 @@ impl Instance {
     fn reply(&mut self, arrives: bool) {
         match self.appending.take() {
             Some((batch, AppendOutcome::Placed(placements))) if arrives => {
-                let _standing = self.queue.settle(batch, &placements);
+                let _any_valid = self.queue.settle(batch, &placements);
             }
             Some(_) => self.queue.append_failed(),
             None => (),
@@ -314,7 +314,7 @@ impl World {
         }
         self.losses += 1;
         let mut log = self.store.log().clone();
-        // a ring without young messages promises nothing, so the first message stays
+        // a ring without young messages can recover nothing, so the first message stays
         log.truncate(log.len().saturating_sub(tail).max(log.len().min(2)));
         self.store.restart(log);
         self.begin_sync(opener);
@@ -341,7 +341,7 @@ impl World {
                     self.sync(instance);
                 }
                 let queue = &self.instances[instance].queue;
-                assert!(queue.waiting() == 0, "{queue:?} never empties, log {:?}", self.store.log());
+                assert!(queue.total_count() == 0, "{queue:?} never empties, log {:?}", self.store.log());
             }
         }
     }
@@ -384,8 +384,9 @@ impl World {
                 let exactly = if reader.skipped.contains(seq) { had } else { reader.received.contains_key(seq) };
                 assert!(exactly || *seq <= reader.reset, "{id} at {seq}, received before: {had}");
             }
-            let forgiven = |number| self.places.iter().any(|(seq, id)| *id == number && *seq <= reader.reset);
-            let missed: Vec<_> = (0..self.published).filter(|id| !received.contains(id) && !forgiven(*id)).collect();
+            let covered_by_reset = |number| self.places.iter().any(|(seq, id)| *id == number && *seq <= reader.reset);
+            let missed: Vec<_> =
+                (0..self.published).filter(|id| !received.contains(id) && !covered_by_reset(*id)).collect();
             assert!(
                 missed.is_empty(),
                 "{missed:?} were never received; reset {}, received {:?}, places {:?}, log {:?}",

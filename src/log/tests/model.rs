@@ -154,7 +154,7 @@ struct World {
     /// Lost, and not held by the opener of the epoch: a client whose cursor may cross the marker has received these.
     gone: Set,
     /// Messages of the last lost tail.
-    undead: Vec<LogEntry>,
+    lost_tail: Vec<LogEntry>,
 }
 
 impl World {
@@ -163,8 +163,19 @@ impl World {
         let store = Store::default();
         let (chain, seen) = (BTreeMap::new(), BTreeMap::new());
         let (clock, next, highest) = (1_000_000_000, 0, 0);
-        let mut world =
-            Self { store, instances, ring, clock, next, highest, chain, seen, exempt: 0, gone: 0, undead: Vec::new() };
+        let mut world = Self {
+            store,
+            instances,
+            ring,
+            clock,
+            next,
+            highest,
+            chain,
+            seen,
+            exempt: 0,
+            gone: 0,
+            lost_tail: Vec::new(),
+        };
         world.open(0);
         for instance in &mut world.instances {
             instance.read(&world.store, &world.seen);
@@ -201,7 +212,7 @@ impl World {
         self.note();
     }
 
-    /// The messages that these instances hold and will offer again, at the latest when they have read the log.
+    /// The messages that these instances have and will append again, at the latest when they have read the log.
     fn coming_back<'a>(&self, instances: impl IntoIterator<Item = &'a Instance>) -> Set {
         let markers: Vec<_> = self.store.log().iter().filter_map(|entry| marker(place(entry))).collect();
         let lost = |instance: &Instance| {
@@ -225,9 +236,9 @@ impl World {
             }
         }
         let messages = lost.iter().filter(|entry| matches!(entry, LogEntry::Message { .. })).cloned().collect();
-        let undead = std::mem::replace(&mut self.undead, messages);
+        let lost_tail = std::mem::replace(&mut self.lost_tail, messages);
         if self.clock.is_multiple_of(3) {
-            reappear(&mut log, &undead);
+            reappear(&mut log, &lost_tail);
         }
         let cut = log.back().map_or(0, LogEntry::seq);
         let held = self.instances[opener].holds();
@@ -235,13 +246,14 @@ impl World {
         self.chain = chain;
         let gone: BTreeMap<Seq, Set> = gone;
         self.gone |= gone.into_values().filter(|id| id & held == 0).fold(0, |set, id| set | id);
-        self.exempt_the_risen(&log);
+        self.exempt_reappeared(&log);
         self.store.restart(log);
     }
 
-    /// An entry that reappeared, and then lost the marker that had cut it off, is in the log as if nothing had happened. A
-    /// client that connected in between does not get it. This takes two losses, one half undone, without a return between.
-    fn exempt_the_risen(&mut self, log: &VecDeque<LogEntry>) {
+    /// An entry that reappeared, and then lost the marker that had cut it off, is in the log as if it had never been
+    /// lost. A client that connected in between does not get it. It takes two losses, the first of them half undone,
+    /// and no instance that appended the entry again between them.
+    fn exempt_reappeared(&mut self, log: &VecDeque<LogEntry>) {
         let markers: Vec<_> = log.iter().filter_map(|entry| marker(place(entry))).collect();
         for entry in log {
             if let LogEntry::Message { seq, record, .. } = entry
@@ -350,7 +362,7 @@ fn place(entry: &LogEntry) -> Place {
 }
 
 /// A cut AOF can bring a few lost entries back, in front of the marker that cut them.
-fn reappear(log: &mut VecDeque<LogEntry>, undead: &[LogEntry]) {
+fn reappear(log: &mut VecDeque<LogEntry>, lost_tail: &[LogEntry]) {
     let Some(at) = log.iter().rposition(|entry| matches!(entry, LogEntry::Marker(_))) else { return };
     let (Place::Marker(marker), before) = (place(&log[at]), at.checked_sub(1).map_or(0, |n| log[n].seq())) else {
         return;
@@ -359,7 +371,7 @@ fn reappear(log: &mut VecDeque<LogEntry>, undead: &[LogEntry]) {
         return;
     }
     let follows = |(n, entry): &(usize, &LogEntry)| (1..).nth(*n).is_some_and(|n: Seq| entry.seq() == before + n);
-    let lost = undead.iter().filter(|entry| (before + 1..marker.base).contains(&entry.seq()));
+    let lost = lost_tail.iter().filter(|entry| (before + 1..marker.base).contains(&entry.seq()));
     for (n, entry) in lost.take(2).enumerate().take_while(follows) {
         log.insert(at + n, entry.clone());
     }

@@ -1,7 +1,7 @@
 //! What the queue's lock protects.
 //!
-//! A message of this instance is in exactly one place: pending here, unconfirmed here, or in the ring. So a marker that
-//! cuts the log knows where to look for the messages that must be offered again.
+//! A message of this instance is in exactly one place: pending here, unconfirmed here, or in the ring. So when a marker
+//! cuts the log, every message that must be appended again is found in one of these.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -38,16 +38,16 @@ pub(super) struct Contents {
     bounds: Bounds,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
-    /// What the last loss took is in front of what earlier ones took; within a loss in the order of the log.
+    /// Lost messages, to be appended again. Those of a later loss are in front of those of an earlier one; within a
+    /// loss they have the order of the log.
     offers: VecDeque<Offer>,
-    /// The `seq` of each offer that is not back in the log. The other offers are skipped when their turn comes.
+    /// The former `seq` of each offer that is not in the log again. The other offers are skipped.
     missing: HashSet<Seq>,
-    /// Offers in the append under way.
+    /// The former `seq` of each offer in the append under way.
     in_flight: HashSet<Seq>,
+    /// No offer is appended before this time.
     hold_until: Instant,
     unconfirmed: Unconfirmed,
-    /// The last `seq` applied to the ring.
-    applied: Seq,
     markers: VecDeque<Marker>,
 }
 
@@ -62,20 +62,19 @@ impl Contents {
             in_flight: HashSet::new(),
             hold_until: Instant::now(),
             unconfirmed: Unconfirmed::default(),
-            applied: 0,
             markers: VecDeque::new(),
         }
     }
 
-    pub(super) fn backlog(&self) -> usize {
+    pub(super) fn new_count(&self) -> usize {
         self.pending.len()
     }
 
-    pub(super) fn waiting(&self) -> usize {
+    pub(super) fn total_count(&self) -> usize {
         self.pending.len() + self.missing.len()
     }
 
-    /// Returns everything it holds and is empty afterwards.
+    /// Returns its contents and is empty afterwards.
     pub(super) fn clear(&mut self) -> Self {
         std::mem::replace(self, Self::new(self.bounds))
     }
@@ -120,12 +119,12 @@ impl Contents {
         Next::Append(AppendBatch { submissions: batch.map(|p| p.submission.clone()).collect(), origin: Origin::New })
     }
 
-    /// Unconfirmed messages are held in memory too: a subscriber that gets nothing must not pile them up.
+    /// Unconfirmed messages take memory too: they must not grow without bound while the channel delivers nothing.
     fn is_full_of_unconfirmed(&self) -> bool {
         self.unconfirmed.len() >= self.bounds.messages || self.unconfirmed.bytes() >= self.bounds.bytes
     }
 
-    /// Drops offers in front that are back in the log, or too old to be recognised as repetitions.
+    /// Drops offers in front that are in the log again, or so old that the log would not recognise a duplicate.
     fn drop_settled_offers(&mut self, oldest: UnixMillis) {
         while let Some(offer) = self.offers.front() {
             if self.missing.contains(&offer.seq()) && offer.at() >= oldest {
@@ -136,13 +135,14 @@ impl Contents {
         }
     }
 
-    /// An offer that is too old stays until it comes to the front: after a second loss it may stand behind younger ones.
+    /// An offer that is too old is skipped, and dropped when it comes to the front: after a second loss it may be
+    /// behind younger ones.
     fn next_offers(&mut self, oldest: UnixMillis) -> Next {
         let (mut submissions, mut bytes) = (Vec::new(), 0);
         let wanted = |offer: &&Offer| self.missing.contains(&offer.seq()) && offer.at() >= oldest;
         for offer in self.offers.iter().filter(wanted) {
             let Some(submission) = offer.submission() else {
-                // it can never be offered: look at the rest
+                // it can never be appended: look at the rest
                 self.missing.remove(&offer.seq());
                 return Next::Wait(Instant::now());
             };
@@ -156,75 +156,65 @@ impl Contents {
         Next::Append(AppendBatch { submissions, origin: Origin::Lost })
     }
 
-    /// Ends a batch. Returns the callbacks to run, with the placement for each; None if no placement stands.
+    /// Ends a batch. Returns the callbacks to run, with the placement for each; None if no placement is valid.
     ///
-    /// A place that an epoch opened meanwhile has cut off does not stand: its message and all behind it stay queued.
+    /// A placement is not valid if an epoch has opened meanwhile and cut off its `seq`. Its message and all after it
+    /// stay queued.
     pub(super) fn settle(
         &mut self,
         batch: AppendBatch,
         placements: &[Placement],
     ) -> Option<Vec<(OnPlaced, Placement)>> {
         self.in_flight.clear();
-        let survivors = placements.iter().take_while(|p| sequencer::survives(p.seq, &self.markers)).count();
-        let (standing, lost) = placements.split_at_checked(survivors)?;
-        let settled = match batch.origin {
-            Origin::New => self.settle_new(standing, lost),
-            Origin::Lost => {
-                for (submission, placement) in batch.submissions.into_iter().zip(standing) {
-                    self.missing.remove(&submission.was);
-                    self.hold(placement.seq, submission);
+        let valid = placements.iter().take_while(|p| sequencer::survives(p.seq, &self.markers)).count();
+        let (valid, lost) = placements.split_at_checked(valid)?;
+        let mut settled = Vec::new();
+        match batch.origin {
+            Origin::New => {
+                for placement in valid {
+                    let Some(Pending { submission, on_placed }) = self.pending.pop_front() else { break };
+                    self.pending_bytes -= submission.record.len();
+                    self.unconfirmed.insert(placement.seq, submission);
+                    settled.push((on_placed, *placement));
                 }
-                Vec::new()
+                for (pending, placement) in self.pending.iter_mut().zip(lost) {
+                    // other instances may have sent it to clients with this seq
+                    pending.submission.was = placement.seq;
+                }
             }
-        };
-        (survivors > 0).then_some(settled)
+            Origin::Lost => {
+                for (submission, placement) in batch.submissions.into_iter().zip(valid) {
+                    self.missing.remove(&submission.was);
+                    self.unconfirmed.insert(placement.seq, submission);
+                }
+            }
+        }
+        (!valid.is_empty()).then_some(settled)
     }
 
-    fn settle_new(&mut self, standing: &[Placement], lost: &[Placement]) -> Vec<(OnPlaced, Placement)> {
-        let mut settled = Vec::with_capacity(standing.len());
-        for placement in standing {
-            let Some(Pending { submission, on_placed }) = self.pending.pop_front() else { break };
-            self.pending_bytes -= submission.record.len();
-            self.hold(placement.seq, submission);
-            settled.push((on_placed, *placement));
-        }
-        for (pending, placement) in self.pending.iter_mut().zip(lost) {
-            // other instances may have shown it there
-            pending.submission.was = placement.seq;
-        }
-        settled
-    }
-
-    /// Ends a batch that may not be in the log.
+    /// The append failed or its result is unknown. The messages stay queued.
     pub(super) fn append_failed(&mut self) {
         self.in_flight.clear();
     }
 
-    /// Keeps a message until the channel has shown it.
-    fn hold(&mut self, seq: Seq, submission: Submission) {
-        if seq > self.applied {
-            self.unconfirmed.hold(seq, submission);
-        }
-    }
-
-    /// The ring has everything up to here. True: the publisher had to wait for that.
+    /// The ring has applied everything up to `seq`. True: there is room for unconfirmed messages again.
     pub(super) fn confirm(&mut self, seq: Seq) -> bool {
         let full = self.is_full_of_unconfirmed();
-        self.applied = seq;
         self.unconfirmed.confirm(seq);
         full && !self.is_full_of_unconfirmed()
     }
 
-    /// A lost message is back in the log. If another instance brought it back, it may bring the rest too: wait for that.
-    pub(super) fn returned(&mut self, was: Seq) {
+    /// A re-appended message is in the ring. If another instance appended it, that one may append the rest too: wait
+    /// for that.
+    pub(super) fn reappended(&mut self, was: Seq) {
         if self.missing.remove(&was) && !self.in_flight.contains(&was) {
             self.hold_until = Instant::now() + self.bounds.jitter.mul_f64(rand::random_range(0.5..1.0));
         }
     }
 
-    /// An epoch has opened, and the log has lost these entries of the ring. They and the lost unconfirmed messages go to
-    /// the front, before what an earlier epoch took. Returns how many messages that are.
-    pub(super) fn lose(&mut self, marker: Marker, entries: Vec<Arc<Entry>>) -> usize {
+    /// An epoch has opened, and the log has lost these entries of the ring. Queues them and the lost unconfirmed
+    /// messages, in front of those lost before earlier epochs. Returns their number.
+    pub(super) fn requeue_lost(&mut self, marker: Marker, entries: Vec<Arc<Entry>>) -> usize {
         let unconfirmed = self.unconfirmed.take_above(marker.cut).map(Offer::Unconfirmed);
         let lost: Vec<_> = entries.into_iter().filter_map(Offer::from_ring).chain(unconfirmed).collect();
         let count = lost.len();

@@ -1,4 +1,4 @@
-//! A message that the log has lost, to be offered to it again.
+//! A lost message that waits to be appended again.
 
 use std::sync::Arc;
 
@@ -8,20 +8,20 @@ use crate::{Submission, ring::Entry, wire};
 
 #[derive(Debug)]
 pub(super) enum Offer {
-    /// Taken out of the ring. Becomes a submission when its turn comes, since most are offered by another instance.
+    /// From the ring. Becomes a submission only when its turn comes: another instance appends most of them first.
     Entry(Arc<Entry>),
-    /// The channel had not shown it yet.
+    /// Had not come through the channel when the log lost it.
     Unconfirmed(Submission),
 }
 
 impl Offer {
-    /// An entry that a marker took out of the ring. None: it is no message.
+    /// A lost entry of the ring. None: it is no message.
     pub(super) fn from_ring(entry: Arc<Entry>) -> Option<Self> {
         entry.room()?;
         Some(Self::Entry(entry))
     }
 
-    /// The `seq` that it had. Identifies it: no `seq` is given out twice.
+    /// Its former `seq`. Identifies it: no `seq` is given out twice.
     pub(super) fn seq(&self) -> Seq {
         match self {
             Self::Entry(entry) => entry.seq,

@@ -1,4 +1,4 @@
-//! Messages that have a place in the log, but that the channel has not shown yet.
+//! Messages that have a `seq`, but have not come through the channel yet.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -6,11 +6,13 @@ use hubbub_protocol::Seq;
 
 use crate::backend::Submission;
 
-/// In the order of their places. The place of each is in [`Submission::was`], as it is offered if the log loses it.
+/// Ordered by `seq`. Each has its `seq` in [`Submission::was`] already, as it is needed if the log loses it.
 #[derive(Debug, Default)]
 pub(super) struct Unconfirmed {
     by_seq: BTreeMap<Seq, Submission>,
     bytes: usize,
+    /// The last `seq` applied to the ring.
+    applied: Seq,
 }
 
 impl Unconfirmed {
@@ -28,24 +30,28 @@ impl Unconfirmed {
         self.by_seq.values()
     }
 
-    /// Holds a message. A repetition of one that is held already changes nothing: it may have another body.
-    pub(super) fn hold(&mut self, seq: Seq, submission: Submission) {
-        if let Entry::Vacant(free) = self.by_seq.entry(seq) {
+    /// Keeps a message unless the ring has it. A duplicate of one that is kept already changes nothing: its body may
+    /// differ.
+    pub(super) fn insert(&mut self, seq: Seq, submission: Submission) {
+        if seq > self.applied
+            && let Entry::Vacant(free) = self.by_seq.entry(seq)
+        {
             self.bytes += submission.record.len();
             free.insert(Submission { was: seq, ..submission });
         }
     }
 
-    /// Drops the messages up to `seq`: the ring has them.
+    /// The ring has applied everything up to `seq`. Drops these messages.
     pub(super) fn confirm(&mut self, seq: Seq) {
+        self.applied = seq;
         while let Some(first) = self.by_seq.first_entry().filter(|first| *first.key() <= seq) {
             self.bytes -= first.remove().record.len();
         }
     }
 
-    /// Empties it, and returns the messages above `cut` in order. The log has the others.
+    /// Removes all messages. Returns those above `cut`, in order: the log has lost them. It still has the others.
     pub(super) fn take_above(&mut self, cut: Seq) -> impl Iterator<Item = Submission> + use<> {
-        let Self { mut by_seq, .. } = std::mem::take(self);
-        by_seq.split_off(&(cut + 1)).into_values()
+        self.bytes = 0;
+        std::mem::take(&mut self.by_seq).split_off(&(cut + 1)).into_values()
     }
 }

@@ -13,7 +13,7 @@ fn submission(id: u64, size: usize) -> Submission {
     Submission { key: format!("u:{id}").into(), record: record.into(), was: 0, at: NOW }
 }
 
-/// Messages `1..=count`, accepted at `at`, with the places `101..`; the channel has shown none of them.
+/// Messages `1..=count`, accepted at `at`, with the seqs `101..`, all unconfirmed.
 fn placed(count: u64, at: UnixMillis) -> Contents {
     let mut contents = empty();
     for id in 1..=count {
@@ -56,45 +56,45 @@ fn a_batch_has_bounds_but_takes_a_large_message_alone() {
 fn a_message_placed_and_lost_goes_before_anything_new() {
     let mut contents = placed(3, NOW);
     contents.push(submission(9, 0), Box::new(|_| ())).unwrap();
-    assert_eq!(contents.lose(Marker { cut: 101, ..LOST }, Vec::new()), 2);
+    assert_eq!(contents.requeue_lost(Marker { cut: 101, ..LOST }, Vec::new()), 2);
     assert_eq!(former(&batch(&mut contents)), [102, 103]);
 }
 
 #[test]
-fn a_message_that_another_instance_brought_back_is_not_offered_again() {
+fn a_message_that_another_instance_has_appended_again_is_not_appended_twice() {
     let mut contents = placed(3, NOW);
-    contents.lose(LOST, Vec::new());
-    contents.returned(101);
-    contents.returned(103);
+    contents.requeue_lost(LOST, Vec::new());
+    contents.reappended(101);
+    contents.reappended(103);
     assert_eq!(former(&batch(&mut contents)), [102]);
     contents.append_failed();
-    contents.returned(102);
+    contents.reappended(102);
     assert!(matches!(contents.next(NOW), Next::Idle));
-    assert_eq!(contents.waiting(), 0);
+    assert_eq!(contents.total_count(), 0);
 }
 
 #[test]
-fn a_message_older_than_the_dedupe_window_is_not_offered() {
+fn a_message_older_than_the_dedupe_window_is_not_appended_again() {
     let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap();
     let mut contents = placed(1, NOW - window - 1);
-    contents.lose(LOST, Vec::new());
+    contents.requeue_lost(LOST, Vec::new());
     assert!(matches!(contents.next(NOW), Next::Idle));
 }
 
 #[test]
-fn an_old_message_is_not_offered_behind_a_younger_one() {
+fn an_old_message_is_not_appended_again_behind_a_younger_one() {
     let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap();
     let mut contents = placed(1, NOW - window - 1);
     contents.push(submission(2, 0), Box::new(|_| ())).unwrap();
     let in_flight = batch(&mut contents);
-    contents.lose(LOST, Vec::new());
+    contents.requeue_lost(LOST, Vec::new());
     contents.settle(in_flight, &[Placement { seq: 1001, duplicate: false }]);
-    contents.lose(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
+    contents.requeue_lost(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
     assert_eq!(former(&batch(&mut contents)), [1001]);
 }
 
 #[test]
-fn a_message_placed_twice_is_held_once() {
+fn a_message_placed_twice_is_kept_once() {
     let mut contents = empty();
     let (first, again) = (submission(1, 0), submission(1, 1000));
     for submission in [first.clone(), again] {
@@ -119,19 +119,19 @@ fn unconfirmed_messages_are_bounded_in_bytes_too() {
         seq += 1;
         contents.settle(batch, &[Placement { seq, duplicate: false }]);
     }
-    assert_eq!((seq, contents.backlog()), (111, 1), "11 of 100 KiB reach the bound of 1 MiB");
+    assert_eq!((seq, contents.new_count()), (111, 1), "11 of 100 KiB reach the bound of 1 MiB");
     assert!(contents.confirm(105), "the publisher has waited for that");
     assert!(matches!(contents.next(NOW), Next::Append(_)));
 }
 
 #[test]
-fn a_message_whose_place_is_lost_before_the_reply_stays_queued() {
+fn a_message_whose_seq_is_lost_before_the_reply_stays_queued() {
     let mut contents = empty();
     for id in 1..=2 {
         contents.push(submission(id, 0), Box::new(|_| ())).unwrap();
     }
     let in_flight = batch(&mut contents);
-    contents.lose(Marker { cut: 101, ..LOST }, Vec::new());
+    contents.requeue_lost(Marker { cut: 101, ..LOST }, Vec::new());
     let placements = [101, 102].map(|seq| Placement { seq, duplicate: false });
     assert_eq!(contents.settle(in_flight, &placements).unwrap().len(), 1);
     assert_eq!(former(&batch(&mut contents)), [102]);
@@ -140,9 +140,9 @@ fn a_message_whose_place_is_lost_before_the_reply_stays_queued() {
 #[test]
 fn a_message_lost_twice_goes_behind_one_lost_later() {
     let mut contents = placed(3, NOW);
-    contents.lose(LOST, Vec::new());
+    contents.requeue_lost(LOST, Vec::new());
     let in_flight = batch(&mut contents);
     contents.settle(in_flight, &[Placement { seq: 1001, duplicate: false }]);
-    contents.lose(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
+    contents.requeue_lost(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
     assert_eq!(former(&batch(&mut contents)), [1001, 102, 103]);
 }
