@@ -1,11 +1,11 @@
 //! One admitted connection: the state that its fan-out worker and its conversation task share.
 //!
 //! Resuming and slow clients are served by the same code path. Messages that a client has not been sent yet stay in the
-//! ring. The connection keeps a cursor and at most the rest of one frame. A connection is either live (its worker writes
-//! to it) or catching up (its conversation task reads the ring from its cursor).
+//! ring. The connection keeps a cursor and at most the rest of one frame. A connection is either live (its worker
+//! writes to it) or catching up (its conversation task reads the ring from its cursor).
 //!
-//! Seats, cursor and mode are kept once, under the connection's lock. Only the worker opens and closes seats and makes a
-//! connection live. While a connection catches up, its conversation task moves the cursor.
+//! Seats, cursor and mode are kept once, under the connection's lock. Only the worker opens and closes seats and makes
+//! a connection live. While a connection catches up, its conversation task moves the cursor.
 
 mod write_batch;
 
@@ -147,14 +147,14 @@ impl<T: Transport> Connection<T> {
         self.unacked.load(Ordering::Acquire)
     }
 
-    /// Whether the conversation task reads its socket. It stops while [`MAX_UNACKED_PUBLISHES`] publishes wait for their
-    /// answer.
+    /// Whether the conversation task reads its socket. It stops while [`MAX_UNACKED_PUBLISHES`] publishes wait for
+    /// their answer.
     pub fn is_reading(&self) -> bool {
         self.unacked() < MAX_UNACKED_PUBLISHES
     }
 
-    /// Asks the conversation task to close the connection, because this instance stops. The client is asked to reconnect
-    /// after `pause`. A second call changes nothing.
+    /// Asks the conversation task to close the connection, because this instance stops. The client is asked to
+    /// reconnect after `pause`. A second call changes nothing.
     pub fn request_close(&self, pause: Duration) {
         if self.closing.set(pause).is_ok() {
             self.link.wake();
@@ -166,8 +166,8 @@ impl<T: Transport> Connection<T> {
         self.closing.get().copied()
     }
 
-    /// Reads the ring up to `upto` and writes the messages of this connection's seats. Returns true once each time it has
-    /// caught up. Polled by the conversation task.
+    /// Reads the ring up to `upto` and writes the messages of this connection's seats. Returns true once each time it
+    /// has caught up. Polled by the conversation task.
     pub(crate) fn poll_catch_up(&self, cx: &mut Context<'_>, ring: &Ring, upto: Seq) -> Poll<bool> {
         // register before reading the mode: a change of the mode wakes the registered task
         self.link.register(cx);
@@ -229,8 +229,8 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Makes a caught-up connection live. First writes the entries between its cursor and `position` under the same lock,
-    /// so that no message is lost or sent twice. `latest_notices` are the newest count and status.
+    /// Makes a caught-up connection live. First writes the entries between its cursor and `position` under the same
+    /// lock, so that no message is lost or sent twice. `latest_notices` are the newest count and status.
     pub(crate) fn take_over<'a>(
         &self,
         ring: &Ring,
@@ -257,7 +257,8 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Whether it has caught up with `position` and is not live yet, even if the worker's queue was full when it caught up.
+    /// Whether it has caught up with `position` and is not live yet, even if the worker's queue was full when it caught
+    /// up.
     pub(crate) fn can_go_live(&self, position: Seq) -> bool {
         let delivery = self.delivery.lock();
         match delivery.mode {
@@ -267,7 +268,8 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Opens a seat in a room at the connection's cursor and confirms it to the client. Returns true if the seat is new.
+    /// Opens a seat in a room at the connection's cursor and confirms it to the client. Returns true if the seat is
+    /// new.
     pub(crate) fn open_seat(&self, room: &RoomId, position: Seq, encode: Encode) -> bool {
         let mut delivery = self.delivery.lock();
         let seq = delivery.cursor(position);
@@ -276,7 +278,8 @@ impl<T: Transport> Connection<T> {
         is_new
     }
 
-    /// Closes the seat in a room at the connection's cursor and confirms it to the client. Returns true if there was one.
+    /// Closes the seat in a room at the connection's cursor and confirms it to the client. Returns true if there was
+    /// one.
     pub(crate) fn close_seat(&self, room: &RoomId, position: Seq, encode: Encode) -> bool {
         let mut delivery = self.delivery.lock();
         let seq = delivery.cursor(position);

@@ -1,5 +1,5 @@
-//! One client's conversation, from `hello` to the close. Its task reads the socket, answers, catches up and closes. While
-//! the connection is live, the fan-out's worker writes the messages.
+//! One client's conversation, from `hello` to the close. Its task reads the socket, answers, catches up and closes.
+//! While the connection is live, the fan-out's worker writes the messages.
 
 mod frames;
 mod rate;
@@ -62,7 +62,8 @@ pub async fn reject(socket: Socket, reason: CloseReason) {
     socket.finish().await;
 }
 
-/// Counts closes by code. A peer may send any code: codes sent by the peer are counted by thousands, to bound the labels.
+/// Counts closes by code. A peer may send any code: codes sent by the peer are counted by thousands, to bound the
+/// labels.
 fn count_close(ending: Ending) {
     let code = match ending {
         Ending::Ours(reason) => reason.code().to_string(),
@@ -284,7 +285,8 @@ impl<'a> Conversation<'a> {
         self.require_joined(&publish.room).map_err(about)?;
         self.node.ports().gate.may_publish(&self.person, &publish.room).map_err(about)?;
         self.connection.expect_answer();
-        // weak pointer: a queued publish must not keep an ended connection and its descriptor open while the log is down
+        // weak pointer: a queued publish must not keep an ended connection and its descriptor open while the log is
+        // down
         let connection = Arc::downgrade(&self.connection);
         let queued = self.node.publish(self.person.user.clone(), publish, move |ack| {
             if let Some(connection) = connection.upgrade() {
@@ -306,9 +308,9 @@ impl<'a> Conversation<'a> {
         Err(Refusal::new(ErrorCode::NotJoined, format!("join the room {room} first")))
     }
 
-    /// Closes the connection because this instance stops. First waits until its publishes are answered and it is live, then
-    /// sends `drain` and the close frame; each step takes at most [`CLOSE_DEADLINE`]. What was not sent in time, the client
-    /// gets from another instance by its cursor.
+    /// Closes the connection because this instance stops. First waits until its publishes are answered and it is live,
+    /// then sends `drain` and the close frame; each step takes at most [`CLOSE_DEADLINE`]. What was not sent in time,
+    /// the client gets from another instance by its cursor.
     async fn close_for_drain(self, pause: Duration) -> Ending {
         let (fanout, connection) = (self.node.fanout(), &self.connection);
         let settled = poll_fn(|cx| {

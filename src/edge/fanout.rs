@@ -114,8 +114,8 @@ impl<T: Transport> Fanout<T> {
         self.registry.connections.iter().map(|entry| Arc::clone(entry.value())).collect()
     }
 
-    /// Registers a connection and serves it from its cursor until [`detach`](Self::detach). Not cancel safe: a dropped call
-    /// leaves the connection registered; call `detach` then, too.
+    /// Registers a connection and serves it from its cursor until [`detach`](Self::detach). Not cancel safe: a dropped
+    /// call leaves the connection registered; call `detach` then, too.
     pub async fn attach(&self, connection: &Arc<Connection<T>>) {
         self.registry.connections.insert(connection.id(), Arc::clone(connection));
         self.registry.recount();
@@ -148,7 +148,8 @@ impl<T: Transport> Fanout<T> {
         self.request(id, |done| Command::Join(id, room, done)).await;
     }
 
-    /// Closes the seat in a room. Returns when the seat is closed and `left` is queued. Without a seat, `left` is sent too.
+    /// Closes the seat in a room. Returns when the seat is closed and `left` is queued. Without a seat, `left` is sent
+    /// too.
     pub async fn leave(&self, connection: &Connection<T>, room: RoomId) {
         let id = connection.id();
         self.request(id, |done| Command::Leave(id, room, done)).await;

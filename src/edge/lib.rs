@@ -7,9 +7,9 @@
 //!   └── fan-out workers ◀──────┴── ring ◀─┘
 //! ```
 //!
-//! One client is four types. [`socket::Socket`] reads. [`socket::Link`] writes. [`connection::Connection`] stores its room
-//! memberships (seats) and its cursor. [`conversation`] is the task that decodes the client's frames and answers them.
-//! The [`ports`] are interfaces that check permissions and list a person's rooms.
+//! One client is four types. [`socket::Socket`] reads. [`socket::Link`] writes. [`connection::Connection`] stores its
+//! room memberships (seats) and its cursor. [`conversation`] is the task that decodes the client's frames and answers
+//! them. The [`ports`] are interfaces that check permissions and list a person's rooms.
 
 pub mod connection;
 pub mod conversation;

@@ -143,12 +143,13 @@ impl Node {
         &self.instance.ports
     }
 
-    /// Admits a person. Its service starts at `cursor`, or, without one that can be used, at the newest seq. Cancel safe.
+    /// Admits a person. Its service starts at `cursor`, or, without one that can be used, at the newest seq. Cancel
+    /// safe.
     ///
     /// # Errors
     ///
-    /// `TooManyConnections` if the person has too many connections to this instance already. `TryAgainLater` if its rooms
-    /// cannot be read, or its cursor is above the newest seq here and the log cannot be reached.
+    /// `TooManyConnections` if the person has too many connections to this instance already. `TryAgainLater` if its
+    /// rooms cannot be read, or its cursor is above the newest seq here and the log cannot be reached.
     pub async fn admit(&self, person: &Person, cursor: Option<Seq>) -> Result<Admission, CloseReason> {
         let permit =
             self.instance.connections_per_person.take(person.user.id.clone()).ok_or(CloseReason::TooManyConnections)?;
@@ -257,8 +258,8 @@ impl Node {
         self.instance.phase.send_modify(|now| *now = phase.max(*now));
     }
 
-    /// Whether the instance should get new connections. A relay that is down leaves it ready: all instances share Redis, and
-    /// removing all instances from service would not help.
+    /// Whether the instance should get new connections. A relay that is down leaves it ready: all instances share
+    /// Redis, and removing all instances from service would not help.
     pub fn readiness(&self) -> Readiness {
         if self.phase() > Phase::Serving {
             Readiness::Draining
@@ -280,8 +281,8 @@ impl Node {
         connections.len()
     }
 
-    /// Leaves the census, then the channel. Call it after the last connection is closed. Leaving the census takes at most
-    /// half of `deadline`; then the publishes that still wait have `deadline` to be appended to the log.
+    /// Leaves the census, then the channel. Call it after the last connection is closed. Leaving the census takes at
+    /// most half of `deadline`; then the publishes that still wait have `deadline` to be appended to the log.
     pub async fn leave(&self, deadline: Duration) {
         self.instance.census.leave(deadline / 2).await;
         let given_up = self.instance.relay.close(deadline).await;

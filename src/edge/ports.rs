@@ -10,8 +10,8 @@ use hubbub_protocol::{Refusal, RoomId};
 
 use crate::person::Person;
 
-/// Decides what a person may do on a connection. Called at hello, join, publish and typing, on the conversation task: it
-/// must not block.
+/// Decides what a person may do on a connection. Called at hello, join, publish and typing, on the conversation task:
+/// it must not block.
 pub trait Gate: fmt::Debug + Send + Sync + 'static {
     /// Whether the person may join this room.
     ///

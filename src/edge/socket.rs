@@ -1,9 +1,9 @@
 //! One upgraded TCP stream: a WebSocket that is read by a library and written by this module.
 //!
 //! To wake a task and run a codec for each client and message would cost more than the kernel's send
-//! (`docs/performance.md`). So a frame is encoded once, and the fan-out worker or the conversation task writes it through
-//! the [`Link`]. The codec (tungstenite) only reads: masks, fragments, UTF-8, control frames. Its answers (pongs) go into
-//! the same write buffer as whole frames, so that they never split another frame.
+//! (`docs/performance.md`). So a frame is encoded once, and the fan-out worker or the conversation task writes it
+//! through the [`Link`]. The codec (tungstenite) only reads: masks, fragments, UTF-8, control frames. Its answers
+//! (pongs) go into the same write buffer as whole frames, so that they never split another frame.
 
 #[cfg(test)]
 mod hostile;
@@ -132,8 +132,9 @@ impl Socket {
         Ok(())
     }
 
-    /// Ends the connection: flushes the write buffer, shuts the write side down, and reads until the peer closes its side. To
-    /// close with unread bytes would reset the connection, and the peer would lose the close code. Takes at most two seconds.
+    /// Ends the connection: flushes the write buffer, shuts the write side down, and reads until the peer closes its
+    /// side. To close with unread bytes would reset the connection, and the peer would lose the close code. Takes at
+    /// most two seconds.
     pub async fn finish(self) {
         let link = self.link;
         if link.ending() == Some(Ending::Lost) {

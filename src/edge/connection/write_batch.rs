@@ -65,8 +65,8 @@ impl WriteBatch {
         Self { was: entry.was, ..Self::of([entry]) }
     }
 
-    /// Whether it is a re-appended message that was sent before. `crossed_at` is the connection's cursor when it crossed
-    /// the last marker.
+    /// Whether it is a re-appended message that was sent before. `crossed_at` is the connection's cursor when it
+    /// crossed the last marker.
     pub(super) const fn was_delivered_before(&self, crossed_at: Seq) -> bool {
         self.was != 0 && self.was <= crossed_at
     }

@@ -1,7 +1,7 @@
 //! How long a worker pauses after a pass.
 //!
-//! Under load a delivery costs mainly its write. While a worker pauses, messages collect in the ring. The next pass sends
-//! all of them to a connection in one write.
+//! Under load a delivery costs mainly its write. While a worker pauses, messages collect in the ring. The next pass
+//! sends all of them to a connection in one write.
 
 use std::time::Duration;
 

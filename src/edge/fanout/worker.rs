@@ -1,9 +1,9 @@
 //! A worker: owns a share of the connections and writes to those that are live.
 //!
 //! Commands from its queue change its collections, only between two passes. The write loop uses no shared map; only the
-//! seat counts are shared. While a pass runs, new messages collect in the ring, and the next pass sends all of them to a
-//! connection in one write. After a long pass the worker pauses, so that more messages collect: a delivery costs mainly
-//! its write. The first message after an idle period is sent at once.
+//! seat counts are shared. While a pass runs, new messages collect in the ring, and the next pass sends all of them to
+//! a connection in one write. After a long pass the worker pauses, so that more messages collect: a delivery costs
+//! mainly its write. The first message after an idle period is sent at once.
 
 #[cfg(test)]
 mod model;
@@ -286,8 +286,8 @@ impl<T: Transport> Worker<T> {
         }
     }
 
-    /// Sends heartbeats, closes connections at their timeouts, and does what [`Command::TakeOver`] and [`Command::Detach`]
-    /// would have done if the queue was full.
+    /// Sends heartbeats, closes connections at their timeouts, and does what [`Command::TakeOver`] and
+    /// [`Command::Detach`] would have done if the queue was full.
     fn sweep(&mut self, now: Instant) {
         let position = self.position();
         let mut ended = Vec::new();

@@ -1,5 +1,5 @@
-//! A fuzz test of everything that decodes untrusted bytes, from the socket to the protocol frame: a million mutations of
-//! client frames. The number of a case reproduces it.
+//! A fuzz test of everything that decodes untrusted bytes, from the socket to the protocol frame: a million mutations
+//! of client frames. The number of a case reproduces it.
 
 use std::{collections::BTreeSet, io};
 

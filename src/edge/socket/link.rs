@@ -1,7 +1,7 @@
 //! The write side of a connection, shared by its conversation task and its fan-out worker.
 //!
-//! All bytes to the peer pass the [`WriteBuffer`]. There is no queue of messages here: messages that a slow client has not
-//! been sent stay in the ring.
+//! All bytes to the peer pass the [`WriteBuffer`]. There is no queue of messages here: messages that a slow client has
+//! not been sent stay in the ring.
 
 use std::{
     fmt,
@@ -69,8 +69,8 @@ impl<T: Transport> Link<T> {
 
     /// Writes whole frames to the socket, after the bytes that wait.
     ///
-    /// `ends` are the offsets in `bytes` at which the frames end. Never blocks. After [`Sent::Cut`] the caller must wake the
-    /// conversation task to flush.
+    /// `ends` are the offsets in `bytes` at which the frames end. Never blocks. After [`Sent::Cut`] the caller must
+    /// wake the conversation task to flush.
     pub fn write(&self, bytes: &[u8], ends: &[usize]) -> Sent {
         let sent = self.buffer.lock().write(self.kernel(), bytes, ends);
         if sent == Sent::Closed {
@@ -100,7 +100,8 @@ impl<T: Transport> Link<T> {
         self.buffer.lock().queue(bytes);
     }
 
-    /// Sets the ending and queues the close frame, unless an ending is set. Wakes the conversation task to carry it out.
+    /// Sets the ending and queues the close frame, unless an ending is set. Wakes the conversation task to carry it
+    /// out.
     pub fn close(&self, ending: Ending) {
         self.close_after(None, ending);
     }
@@ -170,8 +171,9 @@ impl<T: Transport> Link<T> {
 impl Link {
     /// Reads bytes from the peer. Returns [`io::ErrorKind::WouldBlock`] if there are none.
     ///
-    /// A read that does not fill the buffer has emptied the socket. The socket then counts as not readable until the kernel
-    /// reports new bytes, as in tokio's `poll_read`. This saves a second read that would only return `WouldBlock`.
+    /// A read that does not fill the buffer has emptied the socket. The socket then counts as not readable until the
+    /// kernel reports new bytes, as in tokio's `poll_read`. This saves a second read that would only return
+    /// `WouldBlock`.
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut all = None;
         let read = self.stream.try_io(Interest::READABLE, || {
@@ -204,8 +206,8 @@ impl Link {
         Poll::Ready(())
     }
 
-    /// Enlarges the kernel's send buffer for the rest of a torn frame and the close frame. So a peer that does not read now
-    /// still receives them later, when this process has dropped the connection.
+    /// Enlarges the kernel's send buffer for the rest of a torn frame and the close frame. So a peer that does not read
+    /// now still receives them later, when this process has dropped the connection.
     pub(super) fn make_room_to_close(&self) {
         let waiting = self.buffer.lock().waiting_bytes();
         if waiting > 0 {

@@ -8,7 +8,8 @@ use tokio_tungstenite::tungstenite::{
     protocol::{Role, WebSocketConfig},
 };
 
-/// The messages that a client receives from these bytes. They must be whole frames, and nothing may follow a close frame.
+/// The messages that a client receives from these bytes. They must be whole frames, and nothing may follow a close
+/// frame.
 pub(super) fn decode(bytes: &[u8]) -> Vec<Message> {
     let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
     let mut client = WebSocket::from_raw_socket(Cursor::new(bytes.to_vec()), Role::Client, Some(config));

@@ -90,8 +90,8 @@ impl WriteBuffer {
         self.ending = Some(ending);
     }
 
-    /// As [`write`](Self::write), for one frame that may be dropped. If the kernel takes nothing of it, the connection does
-    /// not count as blocked.
+    /// As [`write`](Self::write), for one frame that may be dropped. If the kernel takes nothing of it, the connection
+    /// does not count as blocked.
     pub(super) fn try_send(&mut self, kernel: impl Fn(&[u8]) -> io::Result<usize> + Copy, frame: &Frame) -> Sent {
         let before = self.blocked_since;
         let sent = self.write(kernel, frame.bytes(), &[frame.len()]);

@@ -1,9 +1,11 @@
-//! A random test of the hand-over between a worker and the conversation tasks. Ring, worker and connections are the real
-//! ones; the test decides how many bytes a socket takes. Clients open and close seats, and the test does at chosen seqs.
-//! Connections resume, fall behind, catch up and end. The log loses its tail, appends a marker, and gets the tail back.
+//! A random test of the hand-over between a worker and the conversation tasks. Ring, worker and connections are the
+//! real ones; the test decides how many bytes a socket takes. Clients open and close seats, and the test does at chosen
+//! seqs. Connections resume, fall behind, catch up and end. The log loses its tail, appends a marker, and gets the tail
+//! back.
 //!
-//! The model consists of the log and the seats. It checks for each client: it receives every message of its seats once and
-//! no other message, `seq` always grows, and everything up to the seq that a notice reports has been sent before it.
+//! The model consists of the log and the seats. It checks for each client: it receives every message of its seats once
+//! and no other message, `seq` always grows, and everything up to the seq that a notice reports has been sent before
+//! it.
 
 use std::{
     collections::BTreeMap,

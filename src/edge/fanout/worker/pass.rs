@@ -54,8 +54,8 @@ impl<T: Transport> Worker<T> {
         }
     }
 
-    /// Sends messages to the connections of their rooms, with one write for each connection. Connections that get messages
-    /// of only one room share its batch.
+    /// Sends messages to the connections of their rooms, with one write for each connection. Connections that get
+    /// messages of only one room share its batch.
     async fn fan_out(&mut self, run: &[Arc<Entry>]) {
         let position = self.position();
         let mut rooms: HashMap<RoomKey, Vec<&Arc<Entry>>> = HashMap::new();
@@ -129,7 +129,8 @@ impl<T: Transport> Worker<T> {
     }
 
     /// The ring has evicted entries that this worker had not read. Its live connections have missed them: their
-    /// conversation tasks notice it and close them. A client whose cursor is still in a ring resumes, others get `reset`.
+    /// conversation tasks notice it and close them. A client whose cursor is still in a ring resumes, others get
+    /// `reset`.
     fn skip(&mut self) {
         let position = self.position();
         warn!(
