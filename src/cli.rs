@@ -79,7 +79,7 @@ fn start_runtime() -> anyhow::Result<Runtime> {
     Runtime::new().context("cannot start the Tokio runtime")
 }
 
-#[expect(clippy::print_stderr, reason = "whoever started the process sees why it ends, whatever the log level is")]
+#[expect(clippy::print_stderr, reason = "the error is shown at every log level")]
 fn report(error: &anyhow::Error, code: u8) -> ExitCode {
     eprintln!("hubbub: {error:#}");
     ExitCode::from(code)

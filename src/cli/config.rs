@@ -1,7 +1,7 @@
 //! Every setting of an instance.
 //!
 //! An option, its environment variable, its default and its help text are one definition, so `--help` is the reference.
-//! Limits that nobody needs to change are constants beside the code that they limit.
+//! Limits that need no setting are constants beside the code that they limit.
 
 use std::{
     fs,
@@ -42,17 +42,17 @@ pub(crate) struct Config {
     #[arg(long, env = "HUBBUB_INSTANCE", help_heading = "Network", value_name = "NAME", value_parser = instance)]
     pub(crate) instance: Option<String>,
 
-    /// Proxies whose X-Forwarded-For header is believed: addresses or networks (10.0.0.0/8), separated by commas
+    /// Proxies whose X-Forwarded-For header is trusted: addresses or networks (10.0.0.0/8), separated by commas
     /// [default: none].
     #[arg(long, env = "HUBBUB_TRUSTED_PROXIES", help_heading = "Network", value_delimiter = ',', value_name = "LIST", value_parser = network)]
     pub(crate) trusted_proxies: Vec<IpNet>,
 
-    /// Web origins whose pages may connect (<https://chat.example.com>), separated by commas; `*` allows all. Pages from
-    /// the host they connect to always may [default: only those].
+    /// Web origins whose pages may connect (<https://chat.example.com>), separated by commas; `*` allows all. Pages
+    /// from the host they connect to always may [default: only those].
     #[arg(long, env = "HUBBUB_ALLOWED_ORIGINS", help_heading = "Network", value_delimiter = ',', value_name = "LIST", value_parser = origin)]
     pub(crate) allowed_origins: Vec<String>,
 
-    /// Key with which a back end may publish over HTTP, as a bearer token [default: none, publishing over HTTP is off].
+    /// Key with which a back end may publish over HTTP, as a bearer token [default: none, HTTP publish is disabled].
     #[arg(long, env = "HUBBUB_API_KEY", help_heading = "Network", hide_env_values = true, value_name = "KEY")]
     pub(crate) api_key: Option<Secret>,
 
@@ -97,7 +97,8 @@ pub(crate) struct Config {
     #[arg(long, env = "HUBBUB_LOG_BYTES", help_heading = "Limits", default_value = "64MiB", value_name = "BYTES")]
     pub(crate) log_bytes: ByteSize,
 
-    /// WebSocket connections of this instance; more are refused with 503 [default: what the limit of open files allows].
+    /// WebSocket connections of this instance; more are refused with 503 [default: what the limit of open files
+    /// allows].
     #[arg(long, env = "HUBBUB_MAX_CONNECTIONS", help_heading = "Limits", value_name = "N", value_parser = positive)]
     pub(crate) max_connections: Option<usize>,
 

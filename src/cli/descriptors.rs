@@ -5,7 +5,7 @@ const RESERVED: usize = 256;
 /// Descriptors kept for those and for connections that are not WebSockets (plain HTTP, or waiting for the handshake), but
 /// at most half of the limit.
 const NOT_WEBSOCKETS: usize = 1280;
-/// The limit to assume if the system does not tell it.
+/// The limit to assume if it cannot be read from the system.
 const ASSUMED_LIMIT: u64 = 1024;
 
 /// The connections that the limit of open files allows.

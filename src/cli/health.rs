@@ -31,7 +31,11 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Ok if the instance answers that it is ready; else an error that says what it answered, or why it did not.
+    /// Ok if the instance is ready.
+    ///
+    /// # Errors
+    ///
+    /// The status that the instance answered with, or why there was no answer.
     pub(crate) async fn check(&self) -> anyhow::Result<()> {
         let address = reachable(self.listen);
         let answer = timeout(DEADLINE, status_line(address)).await;
@@ -72,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// What the check makes of an instance that answers every request with these bytes.
+    /// The result of the check for an instance that answers with these bytes.
     async fn check(answer: &'static [u8]) -> Result<(), String> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let health =

@@ -30,7 +30,7 @@ use super::{
     telemetry,
 };
 
-/// Where metrics are served unless `--admin-listen` is set.
+/// Address of the admin listener unless `--admin-listen` is set.
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9091);
 /// Upper bound for the connections to the admin listener.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -69,7 +69,7 @@ impl Settings {
     }
 }
 
-/// Runs an instance until it is told to stop, and returns the exit code of the process.
+/// Runs an instance until a signal or an internal error stops it. Returns the exit code of the process.
 ///
 /// # Errors
 ///
@@ -171,7 +171,7 @@ fn max_connections(config: &Config, descriptors: Descriptors) -> usize {
     requested.min(allowed)
 }
 
-/// A port that is taken is an error only if `--admin-listen` names it.
+/// A port in use is an error only if `--admin-listen` is set.
 fn bind_admin(listen: Option<AdminListen>) -> anyhow::Result<Option<TcpListener>> {
     match listen {
         Some(AdminListen::Off) => Ok(None),

@@ -1,11 +1,11 @@
-//! One connection that has been admitted, as its worker and its own task share it.
+//! One admitted connection: the state that its fan-out worker and its conversation task share.
 //!
-//! Resuming clients and slow clients are the same thing. What a client has not been sent yet stays in the ring; the
-//! connection keeps a cursor and, at most, the rest of one frame. So a connection is live (its worker writes to it) or it
-//! catches up (its own task reads the ring from its cursor).
+//! Resuming and slow clients are served by the same code path. Messages that a client has not been sent yet stay in the
+//! ring. The connection keeps a cursor and at most the rest of one frame. A connection is either live (its worker
+//! writes to it) or catching up (its conversation task reads the ring from its cursor).
 //!
-//! Its seats, its cursor and its mode are kept once, under the connection's lock. Only the worker opens and closes seats
-//! and makes a connection live. While a connection catches up, its own task moves the cursor.
+//! Seats, cursor and mode are kept once, under the connection's lock. Only the worker opens and closes seats and makes
+//! a connection live. While a connection catches up, its conversation task moves the cursor.
 
 mod write_batch;
 
@@ -34,7 +34,7 @@ use crate::{
 /// Upper bound in bytes for one step of catching up.
 const STEP_BYTES: usize = 64 * 1024;
 
-/// A connection that has been admitted.
+/// An admitted connection.
 #[derive(Debug)]
 pub struct Connection<T = TcpStream> {
     id: ConnectionId,
@@ -44,29 +44,28 @@ pub struct Connection<T = TcpStream> {
     closing: OnceLock<Duration>,
 }
 
-/// How far the connection has been served, and with what.
+/// Delivery state: mode, cursor, seats.
 #[derive(Debug)]
 struct Delivery {
     mode: Mode,
-    /// Everything up to here is sent. Not kept while it is live: then it is the worker's position.
+    /// Everything up to here is sent. Stale while live: use the worker's position.
     cursor: Seq,
     /// Closed seats stay until the cursor has passed their end.
     seats: Vec<Seat>,
-    /// The cursor with which it crossed the last epoch marker. It has had returned messages whose former place is not
-    /// above this.
+    /// The cursor when it crossed the last epoch marker. It already has every re-appended message with `was` <= this.
     crossed_at: Seq,
     /// `live` has been sent.
     announced_live: bool,
-    /// The connection could not take the newest count or status.
+    /// true: send the newest count and status when the connection is live. Starts true: a new connection has neither.
     missed_notice: bool,
     heartbeat_due: Instant,
-    /// Connections that are not live.
+    /// Gauge of all connections that are not live.
     catching_up: Gauge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// Its own task reads the ring from the cursor.
+    /// Its conversation task reads the ring from the cursor.
     CatchingUp,
     /// It has caught up and waits for its worker.
     HandingOver,
@@ -81,14 +80,14 @@ enum Progress {
     Reached,
     /// There is more to read.
     More,
-    /// The kernel takes no more for now.
+    /// The socket is not writable.
     Blocked,
     /// The connection is closed, or has just been closed as a slow consumer.
     Ended,
 }
 
 impl<T: Transport> Connection<T> {
-    /// A connection that has had everything up to `cursor`, with open seats in these rooms from there on.
+    /// A connection that has received everything up to `cursor`, with seats in these rooms that begin above it.
     pub fn new(id: ConnectionId, link: Arc<Link<T>>, rooms: impl IntoIterator<Item = RoomId>, cursor: Seq) -> Self {
         let catching_up = metrics::gauge!(hubbub_lifecycle::metric::CATCHING_UP);
         catching_up.increment(1);
@@ -116,7 +115,7 @@ impl<T: Transport> Connection<T> {
         &self.link
     }
 
-    /// Whether its worker writes to it: everything has been sent.
+    /// Whether it has caught up and its worker writes to it.
     pub fn is_live(&self) -> bool {
         self.delivery.lock().mode == Mode::Live
     }
@@ -148,28 +147,29 @@ impl<T: Transport> Connection<T> {
         self.unacked.load(Ordering::Acquire)
     }
 
-    /// Whether its socket is read. It is not while too many publishes wait for their answer.
-    pub fn is_read(&self) -> bool {
+    /// Whether the conversation task reads its socket. It stops while [`MAX_UNACKED_PUBLISHES`] publishes wait for
+    /// their answer.
+    pub fn is_reading(&self) -> bool {
         self.unacked() < MAX_UNACKED_PUBLISHES
     }
 
-    /// Asks the connection's task to close the connection, because this instance stops. The client is to come back after
-    /// `pause`. A second call changes nothing.
-    pub fn ask_to_close(&self, pause: Duration) {
+    /// Asks the conversation task to close the connection, because this instance stops. The client is asked to
+    /// reconnect after `pause`. A second call changes nothing.
+    pub fn request_close(&self, pause: Duration) {
         if self.closing.set(pause).is_ok() {
             self.link.wake();
         }
     }
 
-    /// The pause with which it has been asked to close.
+    /// The pause of [`request_close`](Self::request_close), once it was called.
     pub fn closing(&self) -> Option<Duration> {
         self.closing.get().copied()
     }
 
-    /// Reads the ring on to `upto` and writes what concerns this connection. Ready with true once it has caught up, and
-    /// then again only after it fell behind again. To be polled by the connection's task.
+    /// Reads the ring up to `upto` and writes the messages of this connection's seats. Returns true once each time it
+    /// has caught up. Polled by the conversation task.
     pub(crate) fn poll_catch_up(&self, cx: &mut Context<'_>, ring: &Ring, upto: Seq) -> Poll<bool> {
-        // before the look at the mode: whoever changes it wakes the registered task
+        // register before reading the mode: a change of the mode wakes the registered task
         self.link.register(cx);
         let mut delivery = self.delivery.lock();
         loop {
@@ -182,7 +182,7 @@ impl<T: Transport> Connection<T> {
                     return Poll::Ready(true);
                 }
                 Progress::More => {
-                    // others get their turn between two steps, also the worker whose position is behind a marker
+                    // yield between two steps to other tasks, also to a worker that has not reached this marker yet
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -194,10 +194,10 @@ impl<T: Transport> Connection<T> {
     }
 }
 
-/// The part of the worker.
+/// Methods that only the worker calls.
 impl<T: Transport> Connection<T> {
-    /// Writes a batch of its rooms, if the connection is live. `position` is the place in front of the batch. Says
-    /// whether the kernel was asked.
+    /// Writes a batch of its rooms, if the connection is live. `position` is the worker's position before the batch.
+    /// Returns true if it tried to write to the socket.
     pub(crate) fn deliver(&self, batch: &WriteBatch, position: Seq) -> bool {
         let mut delivery = self.delivery.lock();
         if delivery.mode != Mode::Live || batch.was_delivered_before(delivery.crossed_at) {
@@ -211,7 +211,7 @@ impl<T: Transport> Connection<T> {
         true
     }
 
-    /// Crosses an epoch marker, if the connection is live. `position` is the place in front of the marker.
+    /// Crosses an epoch marker, if the connection is live. `position` is the worker's position before the marker.
     pub(crate) fn cross(&self, marker: &Entry, position: Seq) {
         let mut delivery = self.delivery.lock();
         if delivery.mode == Mode::Live {
@@ -219,7 +219,7 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Leaves it to the connection's task to go on from `position`, if the connection is live.
+    /// Switches a live connection to catching up from `position`. Its conversation task continues there.
     pub(crate) fn fall_behind(&self, position: Seq) {
         let mut delivery = self.delivery.lock();
         if delivery.mode == Mode::Live {
@@ -229,14 +229,14 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Makes a connection live that has caught up. What lies between its cursor and `position` is written here, in the
-    /// same step, so that nothing is missed or sent twice between the two. `standing` are the newest count and status.
+    /// Makes a caught-up connection live. First writes the entries between its cursor and `position` under the same
+    /// lock, so that no message is lost or sent twice. `latest_notices` are the newest count and status.
     pub(crate) fn take_over<'a>(
         &self,
         ring: &Ring,
         position: Seq,
         encode: Encode,
-        standing: impl Iterator<Item = &'a Frame>,
+        latest_notices: impl Iterator<Item = &'a Frame>,
     ) {
         let mut delivery = self.delivery.lock();
         if delivery.mode == Mode::Live {
@@ -247,18 +247,19 @@ impl<T: Transport> Connection<T> {
                 if delivery.go_live() {
                     self.link.reply(&encode(&Notice::Live { seq: position }));
                 }
-                delivery.catch_up_notices(&self.link, standing);
-                // a conversation that waits until everything is sent looks again
+                delivery.send_missed_notices(&self.link, latest_notices);
+                // `close_for_drain` waits until the connection is live
                 self.link.wake();
             }
-            // its own task goes on
+            // the conversation task continues
             Progress::More | Progress::Blocked => self.link.wake(),
             Progress::Ended => {}
         }
     }
 
-    /// Whether it waits to be taken over, or would if the worker's queue had not been full.
-    pub(crate) fn has_reached(&self, position: Seq) -> bool {
+    /// Whether it has caught up with `position` and is not live yet, even if the worker's queue was full when it caught
+    /// up.
+    pub(crate) fn can_go_live(&self, position: Seq) -> bool {
         let delivery = self.delivery.lock();
         match delivery.mode {
             Mode::Live => false,
@@ -267,7 +268,8 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Opens a seat in a room at the connection's cursor and confirms it to the client. Says whether the seat is new.
+    /// Opens a seat in a room at the connection's cursor and confirms it to the client. Returns true if the seat is
+    /// new.
     pub(crate) fn open_seat(&self, room: &RoomId, position: Seq, encode: Encode) -> bool {
         let mut delivery = self.delivery.lock();
         let seq = delivery.cursor(position);
@@ -276,7 +278,8 @@ impl<T: Transport> Connection<T> {
         is_new
     }
 
-    /// Closes the seat in a room at the connection's cursor and confirms it to the client. Says whether there was one.
+    /// Closes the seat in a room at the connection's cursor and confirms it to the client. Returns true if there was
+    /// one.
     pub(crate) fn close_seat(&self, room: &RoomId, position: Seq, encode: Encode) -> bool {
         let mut delivery = self.delivery.lock();
         let seq = delivery.cursor(position);
@@ -285,41 +288,41 @@ impl<T: Transport> Connection<T> {
         was_open
     }
 
-    /// Opens a seat that begins behind `since`, without a word to the client, as memberships will.
+    /// Opens a seat that begins above `since`, without a frame to the client.
     #[cfg(test)]
     pub(crate) fn open_seat_at(&self, room: &RoomId, since: Seq) -> bool {
         self.delivery.lock().open_seat(room, since)
     }
 
-    /// Closes a seat that ends with `until`, which is the worker's position, without a word to the client.
+    /// Closes a seat that ends with `until`, which is the worker's position, without a frame to the client.
     #[cfg(test)]
     pub(crate) fn close_seat_at(&self, room: &RoomId, until: Seq) -> bool {
         self.delivery.lock().close_seat(room, until, until)
     }
 
-    /// Sends the newest count or status, or notes that the connection missed it.
-    pub(crate) fn offer(&self, frame: &Frame) {
+    /// Sends the newest count or status if the socket takes it now; else marks it as missed.
+    pub(crate) fn try_send(&self, frame: &Frame) {
         let mut delivery = self.delivery.lock();
-        delivery.missed_notice |= !(delivery.mode == Mode::Live && self.link.offer(frame));
+        delivery.missed_notice |= !(delivery.mode == Mode::Live && self.link.try_send(frame));
     }
 
-    /// Sends something that may be lost, if the connection can take it now.
-    pub(crate) fn offer_ephemeral(&self, frame: &Frame) {
+    /// Sends a frame that may be lost, if the connection is live and its socket takes it now.
+    pub(crate) fn try_send_ephemeral(&self, frame: &Frame) {
         if self.is_live() {
-            // a client that cannot take it now need not have it later
-            let _sent = self.link.offer(frame);
+            // never sent later
+            let _sent = self.link.try_send(frame);
         }
     }
 
-    /// Sends a heartbeat and a ping when they are due, and the notices that it missed.
+    /// Sends a heartbeat and a ping if they are due, and the notices that it missed.
     pub(crate) fn beat<'a>(
         &self,
         now: Instant,
         position: Seq,
         encode: Encode,
-        standing: impl Iterator<Item = &'a Frame>,
+        latest_notices: impl Iterator<Item = &'a Frame>,
     ) {
-        // under the lock: its own task must not get ahead of the cursor in the heartbeat
+        // under the lock: the conversation task must not move the cursor before the heartbeat with it is queued
         let mut delivery = self.delivery.lock();
         if delivery.heartbeat_due <= now {
             delivery.heartbeat_due += HEARTBEAT_INTERVAL;
@@ -327,13 +330,13 @@ impl<T: Transport> Connection<T> {
             self.link.reply(&Frame::ping());
         }
         if delivery.mode == Mode::Live {
-            delivery.catch_up_notices(&self.link, standing);
+            delivery.send_missed_notices(&self.link, latest_notices);
         }
     }
 }
 
 impl Delivery {
-    /// The place up to which the connection has been served; `position` is its worker's.
+    /// The seq up to which everything is sent. `position` is the worker's position.
     fn cursor(&self, position: Seq) -> Seq {
         if self.mode == Mode::Live { position } else { self.cursor }
     }
@@ -368,20 +371,25 @@ impl Delivery {
         (self.mode, self.cursor) = (Mode::CatchingUp, cursor);
     }
 
-    /// Says whether `live` is to be sent.
+    /// Returns true the first time: then `live` must be sent.
     fn go_live(&mut self) -> bool {
         self.mode = Mode::Live;
         self.catching_up.decrement(1);
         !std::mem::replace(&mut self.announced_live, true)
     }
 
-    fn catch_up_notices<'a>(&mut self, link: &Link<impl Transport>, standing: impl Iterator<Item = &'a Frame>) {
+    fn send_missed_notices<'a>(
+        &mut self,
+        link: &Link<impl Transport>,
+        latest_notices: impl Iterator<Item = &'a Frame>,
+    ) {
         if std::mem::take(&mut self.missed_notice) {
-            standing.for_each(|frame| link.reply(frame));
+            latest_notices.for_each(|frame| link.reply(frame));
         }
     }
 
-    /// Writes at most [`STEP_BYTES`] of what lies between the cursor and `upto`.
+    /// Writes at most [`STEP_BYTES`] of the entries between the cursor and `upto`. Stops in front of an epoch marker: a
+    /// step that begins with a marker only crosses it.
     fn step(&mut self, link: &Link<impl Transport>, ring: &Ring, upto: Seq) -> Progress {
         let before = self.cursor;
         if before >= upto {
@@ -393,7 +401,7 @@ impl Delivery {
         };
         let is_marker = |entry: &Arc<Entry>| entry.audience == Audience::Nobody;
         let (after, batch) = match page.entries.iter().position(is_marker) {
-            // cross it: returned messages behind it are judged by the cursor in front of it
+            // cross it: the cursor before it decides which re-appended messages behind it are sent
             Some(0) => {
                 let marker = page.entries.first();
                 self.crossed_at = marker.map_or(before, |marker| marker.crossed_at(before));
@@ -416,7 +424,7 @@ impl Delivery {
         progress
     }
 
-    /// The messages that this connection has not had.
+    /// These entries, without the re-appended messages that the connection already has.
     fn batch(&self, entries: &[Arc<Entry>]) -> WriteBatch {
         WriteBatch::of(entries.iter().filter(|entry| entry.was == 0 || entry.was > self.crossed_at))
     }

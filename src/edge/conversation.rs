@@ -1,5 +1,5 @@
-//! One client's conversation, from its hello to its close. One task reads the socket, catches up and closes; the
-//! fan-out's worker writes what is live.
+//! One client's conversation, from `hello` to the close. Its task reads the socket, answers, catches up and closes.
+//! While the connection is live, the fan-out's worker writes the messages.
 
 mod frames;
 mod rate;
@@ -37,18 +37,18 @@ use crate::{
     socket::{Ending, Inbound, Socket},
 };
 
-/// Malformed frames in a row after which the connection is closed.
+/// Number of consecutive malformed frames after which the connection is closed.
 const MAX_MALFORMED: u32 = 3;
-/// How long each of the two steps of closing may take: sending what is due, and sending the last frame.
+/// Timeout of each of the two steps of closing: sending queued frames, and sending the last frame.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
-/// How often a connection may join, leave and type.
+/// Rate limit for `join`, `leave` and `typing` together.
 const CONTROL_RATE: Rate = Rate { per_second: 20.0, burst: 100.0 };
 
 static FRAMES_IN: LazyLock<Counter> = LazyLock::new(|| metrics::counter!(metric::FRAMES_IN));
 
-/// Serves a client until the connection ends, and ends it properly. `rate` bounds its publishes.
+/// Serves a client until its connection ends, and closes the connection. `rate` limits its publishes.
 pub async fn run(mut socket: Socket, node: Node, rate: Rate) {
-    // a defect of ours ends this connection only, with a code that says so
+    // a panic ends only this connection, with 1011
     let conversation = AssertUnwindSafe(converse(&mut socket, &node, rate)).catch_unwind().await;
     let ending = conversation.unwrap_or_else(|_| close(&socket, CloseReason::Internal));
     debug!(?ending, "a connection ended");
@@ -56,13 +56,14 @@ pub async fn run(mut socket: Socket, node: Node, rate: Rate) {
     socket.finish().await;
 }
 
-/// Closes a socket for this reason, before any conversation.
+/// Closes a socket with this reason instead of serving it.
 pub async fn reject(socket: Socket, reason: CloseReason) {
     count_close(close(&socket, reason));
     socket.finish().await;
 }
 
-/// Counts by code. A peer may send any code, so its own are counted by their range.
+/// Counts closes by code. A peer may send any code: codes sent by the peer are counted by thousands, to bound the
+/// labels.
 fn count_close(ending: Ending) {
     let code = match ending {
         Ending::Ours(reason) => reason.code().to_string(),
@@ -91,7 +92,7 @@ async fn converse(socket: &mut Socket, node: &Node, rate: Rate) -> Ending {
     }
 }
 
-/// The first hello that is let in, and who it is from.
+/// The first accepted hello, and its sender.
 async fn receive_hello(socket: &mut Socket, node: &Node) -> Result<(Person, Hello), Ending> {
     let mut malformed = Malformed::default();
     loop {
@@ -108,23 +109,23 @@ async fn receive_hello(socket: &mut Socket, node: &Node) -> Result<(Person, Hell
             Decoded::Malformed(refusal) => refusal,
             Decoded::Binary => return Err(close(socket, CloseReason::BinaryFrame)),
         };
-        let is_too_often = malformed.is_too_often(&refusal);
+        let must_close = malformed.count(&refusal);
         refuse(socket, refusal);
-        if is_too_often {
+        if must_close {
             return Err(close(socket, CloseReason::BadFrame));
         }
     }
 }
 
-/// A conversation behind its hello. Dropping it takes the connection out of the registry.
+/// A conversation after its hello. Dropping it removes the connection from the registry.
 struct Conversation<'a> {
     socket: &'a mut Socket,
     node: &'a Node,
     person: Person,
     connection: Arc<Connection>,
-    publishes: TokenBucket,
-    /// For joining, leaving and typing.
-    controls: TokenBucket,
+    publish_limit: TokenBucket,
+    /// Limit for `join`, `leave` and `typing`.
+    control_limit: TokenBucket,
     malformed: Malformed,
     _permit: Permit<UserId>,
 }
@@ -138,12 +139,12 @@ impl Drop for Conversation<'_> {
 /// What a conversation does next.
 enum Event {
     Inbound(Inbound),
-    /// This instance stops: close, and let the client come back after this pause.
+    /// This instance stops: close, and ask the client to reconnect after this pause.
     Close(Duration),
 }
 
 impl<'a> Conversation<'a> {
-    /// Welcomes the client and serves it from its cursor or from now on.
+    /// Sends `welcome` (and `reset`), and registers the connection.
     async fn begin(
         socket: &'a mut Socket,
         node: &'a Node,
@@ -167,8 +168,8 @@ impl<'a> Conversation<'a> {
             node,
             person,
             connection: Arc::new(connection),
-            publishes: TokenBucket::new(rate, now),
-            controls: TokenBucket::new(CONTROL_RATE, now),
+            publish_limit: TokenBucket::new(rate, now),
+            control_limit: TokenBucket::new(CONTROL_RATE, now),
             malformed: Malformed::default(),
             _permit: permit,
         };
@@ -190,14 +191,14 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// One poll serves reading, flushing, catching up and the request to close.
+    /// One poll does reading, flushing, catching up and the check for a close request.
     async fn next(&mut self) -> Result<Event, Ending> {
         poll_fn(|cx| {
             self.node.fanout().poll_catch_up(&self.connection, cx);
             if let Some(pause) = self.connection.closing() {
                 return Poll::Ready(Ok(Event::Close(pause)));
             }
-            if self.connection.is_read() {
+            if self.connection.is_reading() {
                 return self.socket.poll_next(cx).map_ok(Event::Inbound);
             }
             match self.socket.poll_flush(cx) {
@@ -221,16 +222,16 @@ impl<'a> Conversation<'a> {
         match outcome {
             Ok(flow) => flow,
             Err(refusal) => {
-                let is_too_often = self.malformed.is_too_often(&refusal);
+                let must_close = self.malformed.count(&refusal);
                 refuse(self.socket, refusal);
-                if is_too_often { ControlFlow::Break(CloseReason::BadFrame) } else { ControlFlow::Continue(()) }
+                if must_close { ControlFlow::Break(CloseReason::BadFrame) } else { ControlFlow::Continue(()) }
             }
         }
     }
 
     async fn on_frame(&mut self, frame: ClientFrame) -> Result<ControlFlow<CloseReason>, Refusal> {
         if matches!(frame, ClientFrame::Join { .. } | ClientFrame::Leave { .. } | ClientFrame::Typing { .. })
-            && let Err(too_fast) = self.controls.take(Instant::now())
+            && let Err(too_fast) = self.control_limit.take(Instant::now())
         {
             return throttle(too_fast);
         }
@@ -252,12 +253,12 @@ impl<'a> Conversation<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Waits for the worker, and meanwhile goes on with flushing and catching up.
+    /// Waits for the worker. Meanwhile continues flushing and catching up.
     async fn serve_until(&mut self, done: impl Future<Output = ()>) {
         let mut done = pin!(done);
         poll_fn(|cx| {
             self.node.fanout().poll_catch_up(&self.connection, cx);
-            // an ending shows again when the conversation goes on
+            // the next call of `next` returns the ending again
             let _ended = self.socket.poll_flush(cx);
             done.as_mut().poll(cx)
         })
@@ -278,13 +279,14 @@ impl<'a> Conversation<'a> {
     fn on_publish(&mut self, publish: Publish) -> Result<ControlFlow<CloseReason>, Refusal> {
         let id = publish.id.clone();
         let about = |refusal: Refusal| refusal.about(Some(id.as_str()));
-        if let Err(too_fast) = self.publishes.take(Instant::now()) {
+        if let Err(too_fast) = self.publish_limit.take(Instant::now()) {
             return throttle(too_fast).map_err(about);
         }
         self.require_joined(&publish.room).map_err(about)?;
         self.node.ports().gate.may_publish(&self.person, &publish.room).map_err(about)?;
         self.connection.expect_answer();
-        // weak: a connection that has ended by then must not keep its descriptor until the log is back
+        // weak pointer: a queued publish must not keep an ended connection and its descriptor open while the log is
+        // down
         let connection = Arc::downgrade(&self.connection);
         let queued = self.node.publish(self.person.user.clone(), publish, move |ack| {
             if let Some(connection) = connection.upgrade() {
@@ -292,7 +294,7 @@ impl<'a> Conversation<'a> {
             }
         });
         if let Err(refusal) = queued {
-            // this is its answer
+            // a refused publish is answered with error instead of ack
             count_refusal(&refusal);
             self.connection.answer(&frames::error(about(refusal)));
         }
@@ -306,8 +308,9 @@ impl<'a> Conversation<'a> {
         Err(Refusal::new(ErrorCode::NotJoined, format!("join the room {room} first")))
     }
 
-    /// This instance stops: the client's publishes are acked, what is due to it is sent, then it is told to come back. What
-    /// is not done in time the client gets from another instance, with its cursor.
+    /// Closes the connection because this instance stops. First waits until its publishes are answered and it is live,
+    /// then sends `drain` and the close frame; each step takes at most [`CLOSE_DEADLINE`]. What was not sent in time,
+    /// the client gets from another instance by its cursor.
     async fn close_for_drain(self, pause: Duration) -> Ending {
         let (fanout, connection) = (self.node.fanout(), &self.connection);
         let settled = poll_fn(|cx| {
@@ -330,11 +333,11 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// What a message from the socket holds.
+/// The result of decoding a message from the socket.
 enum Decoded {
     Frame(ClientFrame),
     Malformed(Refusal),
-    /// A ping or a pong of the WebSocket.
+    /// A WebSocket ping or pong.
     Control,
     Binary,
 }
@@ -350,7 +353,7 @@ fn decode(inbound: Inbound) -> Decoded {
     }
 }
 
-/// The answer to a client that is too fast, or its close if it went on for too long.
+/// The refusal for a client that sends too fast, or its close if it did so for too long.
 fn throttle(too_fast: TooFast) -> Result<ControlFlow<CloseReason>, Refusal> {
     if too_fast.should_close {
         return Ok(ControlFlow::Break(CloseReason::RateLimited));
@@ -369,19 +372,19 @@ fn count_refusal(refusal: &Refusal) {
     metrics::counter!(metric::REFUSALS, "code" => refusal.code.name()).increment(1);
 }
 
-/// Malformed frames in a row.
+/// Number of consecutive malformed frames.
 #[derive(Debug, Default)]
 struct Malformed(u32);
 
 impl Malformed {
-    /// Counts a refused frame. Says whether the connection is to be closed.
-    const fn is_too_often(&mut self, refusal: &Refusal) -> bool {
+    /// Counts a malformed frame. Another refusal resets the count. Returns true if the connection must be closed.
+    const fn count(&mut self, refusal: &Refusal) -> bool {
         self.0 = if refusal.code.is_malformed() { self.0 + 1 } else { 0 };
         self.0 >= MAX_MALFORMED
     }
 }
 
-/// Ends the connection for this reason, unless it ends for another one already.
+/// Closes the connection with this reason, unless another ending is decided already. Returns the ending that counts.
 fn close(socket: &Socket, reason: CloseReason) -> Ending {
     let ending = Ending::Ours(reason);
     socket.link().close(ending);

@@ -1,5 +1,5 @@
-//! The drain: it closes connections at a pace, so that a deploy neither strands clients nor sends all of them to the next
-//! instance at once.
+//! Graceful shutdown (drain). Connections close one after another over a time window, so that their clients do not
+//! reconnect to the other instances all at once.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use tracing::{info, warn};
 
 use crate::node::{Node, Phase};
 
-/// The longest pause that a client is asked to make before it connects again.
+/// Upper bound for the pause that a client is asked to make before it reconnects, in milliseconds.
 const MAX_RECONNECT_PAUSE_MS: u64 = 1000;
-/// How long leaving the census and the channel may take after the last connection.
+/// Timeout for leaving the census and the channel after the last connection is closed.
 const LEAVE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long the parts of a drain take.
 #[derive(Clone, Copy, Debug)]
 pub struct DrainTimes {
-    /// From not being ready to refusing new connections, so that load balancers notice.
+    /// From "not ready" to refusing new connections, so that load balancers notice.
     pub delay: Duration,
-    /// The time over which the connections are closed, each in its slot.
+    /// The time over which the connections are closed, each at its own close time.
     pub window: Duration,
     /// The time after which the drain ends in any case, counted from its beginning.
     pub timeout: Duration,
@@ -27,11 +27,11 @@ pub struct DrainTimes {
 
 /// The drain ended with connections left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the drain timeout passed with {0} connections left; they were cut")]
+#[error("the drain timeout passed: the last {0} connections were closed at once")]
 pub struct ConnectionsCut(pub usize);
 
-/// Brings the instance to its end: it is not ready, refuses new connections, closes every connection in its slot, and leaves
-/// the census and the channel.
+/// Drains the instance: reports "not ready", refuses new connections, closes every connection at its close time, and
+/// leaves the census and the channel.
 ///
 /// # Errors
 ///
@@ -42,34 +42,37 @@ pub async fn drain(node: &Node, times: DrainTimes) -> Result<(), ConnectionsCut>
     sleep(times.delay.min(times.timeout)).await;
     node.enter(Phase::Closed);
     if times.delay + times.window >= times.timeout {
-        warn!("the drain timeout is not above delay and window together: connections may be cut");
+        warn!(
+            "the drain timeout is not above delay and window together: connections may be closed before their close time"
+        );
     }
     info!(connections = node.fanout().connections().len(), window = ?times.window, "draining");
 
     let mut connections = node.fanout().count();
     let emptied = async {
-        close_all(node, times.window).await;
-        // connections that were being admitted meanwhile
+        request_closes(node, times.window).await;
+        // connections that were admitted meanwhile
         while *connections.borrow_and_update() > 0 {
-            close_all(node, Duration::ZERO).await;
+            request_closes(node, Duration::ZERO).await;
             if connections.changed().await.is_err() {
                 return;
             }
         }
     };
-    let outcome = timeout_at(deadline, emptied).await.map_err(|_| ConnectionsCut(node.cut()));
+    let outcome = timeout_at(deadline, emptied).await.map_err(|_| ConnectionsCut(node.close_all()));
     node.leave(LEAVE_DEADLINE).await;
     outcome
 }
 
-/// Asks every connection to close, each at its slot in the window. Until then it is served as before.
-async fn close_all(node: &Node, window: Duration) {
+/// Asks every connection to close. The close times are spread evenly over the window. Until its close time a connection
+/// is served as before.
+async fn request_closes(node: &Node, window: Duration) {
     let mut connections = node.fanout().connections();
     connections.shuffle(&mut rand::rng());
-    let (start, slots) = (Instant::now(), u32::try_from(connections.len()).unwrap_or(u32::MAX));
-    for (slot, connection) in (0_u32..).zip(connections) {
-        sleep_until(start + window * slot / slots).await;
+    let (start, count) = (Instant::now(), u32::try_from(connections.len()).unwrap_or(u32::MAX));
+    for (index, connection) in (0_u32..).zip(connections) {
+        sleep_until(start + window * index / count).await;
         let pause = rand::rng().random_range(0..=MAX_RECONNECT_PAUSE_MS);
-        connection.ask_to_close(Duration::from_millis(pause));
+        connection.request_close(Duration::from_millis(pause));
     }
 }

@@ -1,7 +1,7 @@
 //! From the ring to the sockets of this instance.
 //!
-//! [`Fanout`] knows who is connected here: a map from connection id to connection, whose length is this instance's
-//! count. A few workers do the rest (see [`worker`]), each with a fixed share of the connections.
+//! [`Fanout`] holds the map from connection id to connection; its length is this instance's count. One worker for each
+//! processor (see [`worker`]) serves a fixed share of the connections.
 
 mod coalescing;
 mod roster;
@@ -35,10 +35,10 @@ use crate::{
     socket::Transport,
 };
 
-/// Commands that may wait for a worker.
+/// Capacity of a worker's command queue.
 const QUEUE: usize = 4096;
 
-/// The registry of this instance's connections, and the way to the workers that serve them. Cloning shares it.
+/// The registry of this instance's connections, and the command queues of the workers that serve them. Clones share it.
 #[derive(Debug)]
 pub struct Fanout<T = TcpStream> {
     registry: Arc<Registry<T>>,
@@ -104,7 +104,7 @@ impl<T: Transport> Fanout<T> {
         self.registry.count.subscribe()
     }
 
-    /// Number of rooms in which somebody has a seat on this instance.
+    /// Number of rooms in which a connection of this instance has a seat.
     pub fn rooms(&self) -> usize {
         self.registry.rooms.len()
     }
@@ -114,15 +114,15 @@ impl<T: Transport> Fanout<T> {
         self.registry.connections.iter().map(|entry| Arc::clone(entry.value())).collect()
     }
 
-    /// Registers a connection and serves it from its cursor on, until [`detach`](Self::detach). A call that is dropped
-    /// leaves it registered: detach it then, too.
+    /// Registers a connection and serves it from its cursor until [`detach`](Self::detach). Not cancel safe: a dropped
+    /// call leaves the connection registered; call `detach` then, too.
     pub async fn attach(&self, connection: &Arc<Connection<T>>) {
         self.registry.connections.insert(connection.id(), Arc::clone(connection));
         self.registry.recount();
         self.command(connection.id(), Command::Attach(Arc::clone(connection))).await;
     }
 
-    /// Ends the service of a connection, whatever the reason.
+    /// Removes a connection from the registry and from its worker.
     pub fn detach(&self, connection: &Connection<T>) {
         self.registry.connections.remove(&connection.id());
         self.registry.recount();
@@ -132,36 +132,35 @@ impl<T: Transport> Fanout<T> {
         }
     }
 
-    /// Goes on with catching up, if the connection is behind. To be polled by the connection's task.
+    /// Continues catching up, if the connection is behind. Polled by the conversation task.
     pub fn poll_catch_up(&self, connection: &Connection<T>, cx: &mut Context<'_>) {
         let Some(worker) = self.registry.worker(connection.id()) else { return };
         let position = worker.position.load(Ordering::Acquire);
         if let Poll::Ready(true) = connection.poll_catch_up(cx, &self.registry.ring, position) {
-            // a full queue is no loss: the worker's sweep finds connections that wait
+            // a full queue is no loss: the worker's sweep finds connections that have caught up
             let _full = worker.commands.try_send(Command::TakeOver(connection.id()));
         }
     }
 
-    /// Opens a seat in a room. Returns when the connection has it; `joined` is queued by then. A seat that is open
-    /// already is confirmed again.
+    /// Opens a seat in a room. Returns when the seat is open and `joined` is queued. An open seat is confirmed again.
     pub async fn join(&self, connection: &Connection<T>, room: RoomId) {
         let id = connection.id();
         self.request(id, |done| Command::Join(id, room, done)).await;
     }
 
-    /// Closes the seat in a room. Returns when the connection has none there; `left` is queued by then. No seat is no
-    /// error.
+    /// Closes the seat in a room. Returns when the seat is closed and `left` is queued. Without a seat, `left` is sent
+    /// too.
     pub async fn leave(&self, connection: &Connection<T>, room: RoomId) {
         let id = connection.id();
         self.request(id, |done| Command::Leave(id, room, done)).await;
     }
 
-    /// Sends a last frame behind everything that is due, and closes.
+    /// Sends a last frame behind everything that the worker has fanned out, and closes.
     pub async fn close_after(&self, connection: &Connection<T>, last: Frame, reason: CloseReason) {
         self.command(connection.id(), Command::CloseAfter(connection.id(), last, reason)).await;
     }
 
-    /// Sends the newest state of its kind to every connection. Waits while the workers' queues are full.
+    /// Sends a count or a status to every connection. Waits while a worker's queue is full.
     pub async fn notify(&self, notice: Notice) {
         for worker in &self.registry.workers {
             // fails only after shutdown
@@ -169,14 +168,14 @@ impl<T: Transport> Fanout<T> {
         }
     }
 
-    /// Sends something that may be lost to the connections of a room, unless they are more than
-    /// [`MAX_TYPING_AUDIENCE`].
+    /// Sends a notice that may be lost to the connections of a room. Does nothing if the room has more than
+    /// [`MAX_TYPING_AUDIENCE`] of them here.
     pub fn send_ephemeral(&self, room: &RoomId, notice: &Notice) {
         if self.registry.rooms.get(room).is_none_or(|seats| *seats > MAX_TYPING_AUDIENCE) {
             return;
         }
         for worker in &self.registry.workers {
-            // a worker with a full queue leaves it out
+            // dropped if the worker's queue is full
             let _full = worker.commands.try_send(Command::SendEphemeral(room.clone(), notice.clone()));
         }
     }
@@ -208,7 +207,7 @@ impl<T> Registry<T> {
     }
 
     fn recount(&self) {
-        // under the watch's lock, or an older count could overtake a newer one
+        // under the watch's lock: else an older count could overwrite a newer one
         self.count.send_modify(|count| {
             *count = self.connections.len();
             self.gauge.set(f64::from(u32::try_from(*count).unwrap_or(u32::MAX)));

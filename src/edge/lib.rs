@@ -1,4 +1,5 @@
-//! The connections of this instance: sockets, the fan-out from the ring, one client's conversation, the drain.
+//! The connections of this instance: sockets, the fan-out from the ring, one client's conversation, the graceful
+//! shutdown (drain).
 //!
 //! ```text
 //! socket ──▶ conversation ──▶ node ──▶ relay (hubbub-log)
@@ -6,14 +7,12 @@
 //!   └── fan-out workers ◀──────┴── ring ◀─┘
 //! ```
 //!
-//! One client is four types: [`socket::Socket`] reads, [`socket::Link`] writes, [`connection::Connection`] knows its
-//! seats and how far it has been served, and the conversation is the task that follows the protocol. The edge asks
-//! others through [`ports`]: who may do what, and in which rooms a person sits.
+//! One client is four types. [`socket::Socket`] reads. [`socket::Link`] writes. [`connection::Connection`] stores its
+//! room memberships (seats) and its cursor. [`conversation`] is the task that decodes the client's frames and answers
+//! them. The [`ports`] are interfaces that check permissions and list a person's rooms.
 
 pub mod connection;
 pub mod conversation;
-#[cfg(test)]
-mod dice;
 pub mod drain;
 pub mod fanout;
 pub mod node;
@@ -21,6 +20,8 @@ pub mod notice;
 pub mod person;
 pub mod ports;
 pub mod socket;
+#[cfg(test)]
+mod test_rng;
 
 use std::sync::Arc;
 

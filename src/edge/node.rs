@@ -1,7 +1,7 @@
-//! This instance: joins the local clients and the log.
+//! The node of this instance. It connects conversations, relay, ring, census and fan-out.
 //!
-//! Only the node knows both sides. Conversations hand it what clients ask for, and get values back; it hands the relay
-//! what is published, and the fan-out what all clients are told.
+//! Conversations call it to admit clients, to publish and to send typing. It passes publishes to the relay, and count,
+//! status and typing to the fan-out.
 
 mod announcements;
 mod typing;
@@ -35,12 +35,12 @@ use crate::{
     socket::Ending,
 };
 
-/// How long a cursor above everything known here may wait for the log.
+/// How long the check of a cursor above the newest seq of this instance may wait for the log.
 const RESYNC_DEADLINE: Duration = Duration::from_secs(2);
-/// How long the directory may take to name a person's rooms.
+/// How long the directory may take to list a person's rooms.
 const DIRECTORY_DEADLINE: Duration = Duration::from_secs(5);
 
-/// This instance. Cloning shares it.
+/// The node of this instance. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Node {
     instance: Arc<Instance>,
@@ -55,45 +55,46 @@ struct Instance {
     fanout: Fanout,
     ports: Ports,
     phase: watch::Sender<Phase>,
-    people: Quota<UserId>,
+    connections_per_person: Quota<UserId>,
     typing: Mutex<Typing>,
     publish_latency: Histogram,
 }
 
-/// Where the instance is in its life.
+/// The phase of the instance. It only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Everybody is served.
+    /// New connections are accepted and served.
     Serving,
-    /// It stops soon: load balancers should look elsewhere, but new connections are served.
+    /// The drain delay: not ready, so that load balancers choose other instances, but new connections are still served.
+    /// `/health/ready` shows it as draining.
     Retiring,
-    /// New connections are refused.
+    /// New connections are refused, and open ones are closed.
     Closed,
 }
 
-/// Whether the instance should get traffic.
+/// Whether the instance should get new connections, as `/health/ready` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// It should.
+    /// It should get them.
     Ready,
-    /// Not yet: the log has not been reached since the start.
+    /// Not yet: the log has not been read since the start.
     Starting,
-    /// Not any more.
+    /// Not any more: the phase is [`Retiring`](Phase::Retiring) or [`Closed`](Phase::Closed).
     Draining,
-    /// The log answers, but what is sent through the channel does not come back.
+    /// The log answers but the channel does not deliver.
     Deaf,
 }
 
-/// A place among the connections of this instance, and where its service begins.
+/// A permit for one connection, and the cursor where its service starts.
 #[derive(Debug)]
 pub struct Admission {
-    /// The connection is served from here on.
+    /// The cursor: the connection gets everything above it.
     pub seq: Seq,
-    /// Why the cursor of the client could not be taken up, if it brought one that could not.
+    /// Why the client's cursor cannot be used. None if it can, or if the client sent none.
     pub reset: Option<ResetReason>,
-    /// The rooms that the directory names.
+    /// The rooms that the directory lists.
     pub rooms: Vec<RoomId>,
-    /// One of the connections that the person may hold. Keep it as long as the connection.
+    /// Counts towards the person's connections. Keep it as long as the connection.
     pub permit: Permit<UserId>,
 }
 
@@ -115,7 +116,7 @@ impl Node {
             relay,
             ports,
             phase: watch::Sender::new(Phase::Serving),
-            people: Quota::new(MAX_CONNECTIONS_PER_SESSION),
+            connections_per_person: Quota::new(MAX_CONNECTIONS_PER_SESSION),
             typing: Mutex::default(),
             publish_latency: metrics::histogram!(metric::PUBLISH_LATENCY),
         };
@@ -132,24 +133,26 @@ impl Node {
         &self.instance.name
     }
 
-    /// The registry of connections and the way to serve them.
+    /// The registry of connections and their fan-out.
     pub fn fanout(&self) -> &Fanout {
         &self.instance.fanout
     }
 
-    /// Who may do what, and in which rooms a person sits.
+    /// The interfaces that check permissions and list a person's rooms.
     pub fn ports(&self) -> &Ports {
         &self.instance.ports
     }
 
-    /// Decides whether a person may connect, and from where on it is served: from `cursor`, or from now on. Cancel safe.
+    /// Admits a person. Its service starts at `cursor`, or, without one that can be used, at the newest seq. Cancel
+    /// safe.
     ///
     /// # Errors
     ///
-    /// Why it may not: the person holds as many connections as it may, its cursor cannot be judged here, or its rooms
-    /// cannot be read.
+    /// `TooManyConnections` if the person has too many connections to this instance already. `TryAgainLater` if its
+    /// rooms cannot be read, or its cursor is above the newest seq here and the log cannot be reached.
     pub async fn admit(&self, person: &Person, cursor: Option<Seq>) -> Result<Admission, CloseReason> {
-        let permit = self.instance.people.take(person.user.id.clone()).ok_or(CloseReason::TooManyConnections)?;
+        let permit =
+            self.instance.connections_per_person.take(person.user.id.clone()).ok_or(CloseReason::TooManyConnections)?;
         let rooms = timeout(DIRECTORY_DEADLINE, self.instance.ports.directory.rooms(person));
         let rooms = rooms.await.ok().and_then(Result::ok).ok_or(CloseReason::TryAgainLater)?;
         let reset = match cursor {
@@ -160,17 +163,17 @@ impl Node {
         Ok(Admission { seq, reset, rooms, permit })
     }
 
-    /// Why a cursor cannot be taken up; None if it can.
+    /// Why a cursor cannot be used. None if it can.
     async fn check_cursor(&self, cursor: Seq) -> Result<Option<ResetReason>, CloseReason> {
         let mut check = self.instance.ring.check_cursor(cursor);
         let mut source = "ring";
         if check == CursorCheck::Ahead {
-            // returning clients share the reads of the log: a sync that has not begun yet serves all that wait for one
+            // all clients that wait share one read of the log: the next sync that begins serves all of them
             let synced = self.instance.relay.resync(RESYNC_DEADLINE).await;
             check = self.instance.ring.check_cursor(cursor);
             source = "log";
             if check == CursorCheck::Ahead && !synced {
-                // the log may well know the cursor: a reset would show again what the client has seen
+                // the log may have this cursor: a reset would repeat messages that the client already has
                 return Err(CloseReason::TryAgainLater);
             }
         }
@@ -184,7 +187,7 @@ impl Node {
         Ok(reset)
     }
 
-    /// Publishes a message. `done` runs once, when the log has given it its place.
+    /// Publishes a message. `done` runs once, when the log has given it a seq.
     ///
     /// # Errors
     ///
@@ -210,7 +213,7 @@ impl Node {
         })
     }
 
-    /// Passes on that a person types in a room.
+    /// Sends typing to the other instances and to the clients of the room, coalesced.
     pub fn type_in(&self, room: RoomId, user: User) {
         let due = self.instance.typing.lock().local.add(Instant::now(), room, user);
         if let Some((room, from)) = due {
@@ -228,17 +231,17 @@ impl Node {
         *self.instance.census.count().borrow()
     }
 
-    /// The newest place in the log that this instance knows.
+    /// The newest seq of the log that this instance has applied.
     pub fn seq(&self) -> Seq {
         self.instance.ring.last()
     }
 
-    /// Whether messages flow between the instances.
+    /// The state of the relay between the instances.
     pub fn relay_state(&self) -> RelayState {
         *self.instance.relay.state().borrow()
     }
 
-    /// Where the instance is in its life.
+    /// The phase of the instance.
     pub fn phase(&self) -> Phase {
         *self.instance.phase.borrow()
     }
@@ -250,13 +253,13 @@ impl Node {
         let _closed = phase.wait_for(|phase| *phase == Phase::Closed).await.is_ok();
     }
 
-    /// Moves on to the next phase of its life; never back.
+    /// Moves forward to this phase. Does nothing if the instance is in it or in a later one.
     pub fn enter(&self, phase: Phase) {
         self.instance.phase.send_modify(|now| *now = phase.max(*now));
     }
 
-    /// Whether the instance should get traffic. A relay that is down does not count against it: taking every instance out
-    /// would help nobody.
+    /// Whether the instance should get new connections. A relay that is down leaves it ready: all instances share
+    /// Redis, and removing all instances from service would not help.
     pub fn readiness(&self) -> Readiness {
         if self.phase() > Phase::Serving {
             Readiness::Draining
@@ -269,8 +272,8 @@ impl Node {
         }
     }
 
-    /// Closes every connection at once. Returns how many there were.
-    pub fn cut(&self) -> usize {
+    /// Closes every connection at once, with 1012. Returns their number.
+    pub fn close_all(&self) -> usize {
         let connections = self.instance.fanout.connections();
         for connection in &connections {
             connection.link().close(Ending::Ours(CloseReason::Drain));
@@ -278,16 +281,17 @@ impl Node {
         connections.len()
     }
 
-    /// Leaves the census and the channel, after the last connection has gone. Publishes that wait get their place within
-    /// `deadline`; before that the census has half as long.
+    /// Leaves the census, then the channel. Call it after the last connection is closed. Leaving the census takes at
+    /// most half of `deadline`; then the publishes that still wait have `deadline` to be appended to the log.
     pub async fn leave(&self, deadline: Duration) {
         self.instance.census.leave(deadline / 2).await;
         let given_up = self.instance.relay.close(deadline).await;
         if given_up > 0 {
             warn!(
                 messages = given_up,
-                "the log was out of reach: some messages are given up. Publishes among them were not acked, and their \
-                 clients repeat them elsewhere; messages that Redis had lost are offered again by other instances"
+                "the log cannot be reached: this instance discards its waiting messages. New publishes among them were not \
+                 acked: their clients publish them again on another instance. Messages that Redis lost are appended again \
+                 only if another instance still holds them"
             );
         }
     }

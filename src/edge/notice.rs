@@ -1,8 +1,8 @@
-//! What the fan-out sends to clients beside the entries of the log.
+//! The frames that the fan-out sends to clients besides the entries of the log.
 
 use hubbub_protocol::{Count, Frame, RelayState, RoomId, Seq, User};
 
-/// A change that a client is told about. The fan-out knows when it becomes true; the conversation knows how it is said.
+/// A state change that is sent to clients. The fan-out decides when to send it; [`Encode`] builds its frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// The connection has caught up: everything up to `seq` is sent.
@@ -19,25 +19,25 @@ pub enum Notice {
     Joined {
         /// The room.
         room: RoomId,
-        /// The place above which the seat begins.
+        /// The seat begins above this seq.
         seq: Seq,
     },
     /// The connection has no seat in the room any more.
     Left {
         /// The room.
         room: RoomId,
-        /// The last place of the seat.
+        /// The last seq of the seat.
         seq: Seq,
     },
     /// The number of connections of all instances changed.
     Count(Count),
     /// The relay changed its state.
     Status(RelayState),
-    /// People type in a room.
+    /// Persons type in a room.
     Typing {
         /// The room.
         room: RoomId,
-        /// Who typed within the last second.
+        /// The persons who typed within the last second, at most 20.
         from: Vec<User>,
     },
 }

@@ -1,18 +1,18 @@
-//! The person on the other side of a connection, resolved before the conversation begins.
+//! The person at the client's end of a connection.
 
 use hubbub_protocol::{GuestSecret, User, UserName};
 
-/// A person, as the sender of messages and the subject of the ports.
+/// A person: the sender of messages, and the one whose permissions the ports check.
 #[derive(Clone, Debug)]
 pub struct Person {
-    /// The sender of its messages.
+    /// Id and name, as other clients see them.
     pub user: User,
-    /// The secret that was made for a guest who brought none. The client is told it once.
+    /// The secret that was created for a guest without one. `welcome` carries it to the client; it is not sent again.
     pub new_secret: Option<GuestSecret>,
 }
 
 impl Person {
-    /// A guest, proven by its secret. Without a secret it gets a new one.
+    /// A guest. Its secret proves its user id. Without a secret it gets a new one, and so a new id.
     pub fn guest(name: UserName, secret: Option<GuestSecret>) -> Self {
         let new_secret = secret.is_none().then(GuestSecret::random);
         let id = secret.or(new_secret).unwrap_or_else(GuestSecret::random).user_id();

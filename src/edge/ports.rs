@@ -1,7 +1,7 @@
-//! What the edge asks of others: who may do what, and in which rooms a person sits.
+//! Interfaces that check permissions and list a person's rooms.
 //!
-//! The edge knows seats, not the reasons for them. By default every room is public: everybody may enter, and nobody has
-//! a seat without asking for it.
+//! By default every room is public: every person may join, publish and type everywhere, and no room is joined without a
+//! request.
 
 use std::{fmt, sync::Arc};
 
@@ -10,38 +10,38 @@ use hubbub_protocol::{Refusal, RoomId};
 
 use crate::person::Person;
 
-/// Decides what a person may do on a connection. Asked at hello, join, publish and typing, on the connection's task: it
-/// must not block.
+/// Decides what a person may do on a connection. Called at hello, join, publish and typing, on the conversation task:
+/// it must not block.
 pub trait Gate: fmt::Debug + Send + Sync + 'static {
-    /// Whether the person may take a seat in this room by itself.
+    /// Whether the person may join this room.
     ///
     /// # Errors
     ///
-    /// The answer that the client gets.
+    /// The refusal that is sent to the client as `error`.
     fn may_enter(&self, person: &Person, room: &RoomId) -> Result<(), Refusal>;
 
-    /// Whether the person, who has a seat in this room, may publish there.
+    /// Whether the person may publish in this room. Called only with a seat there.
     ///
     /// # Errors
     ///
-    /// The answer that the client gets.
+    /// The refusal that is sent to the client as `error`.
     fn may_publish(&self, person: &Person, room: &RoomId) -> Result<(), Refusal>;
 
-    /// Whether the person, who has a seat in this room, may show there that it types.
+    /// Whether the person may send typing to this room. Called only with a seat there.
     ///
     /// # Errors
     ///
-    /// The answer that the client gets.
+    /// The refusal that is sent to the client as `error`.
     fn may_type(&self, person: &Person, room: &RoomId) -> Result<(), Refusal>;
 }
 
-/// Knows in which rooms a person sits without asking for it. Asked at hello.
+/// Lists the rooms that a person is in without joining them. Called at hello, with a deadline of 5 s.
 pub trait Directory: fmt::Debug + Send + Sync + 'static {
     /// The rooms of this person. Cancel safe.
     ///
     /// # Errors
     ///
-    /// They cannot be read now: the client is closed with 1013 and comes back.
+    /// The rooms cannot be read now: the connection is closed with 1013, and the client reconnects.
     fn rooms<'a>(&'a self, person: &'a Person) -> BoxFuture<'a, Result<Vec<RoomId>, Unavailable>>;
 }
 
@@ -53,9 +53,9 @@ pub struct Unavailable;
 /// The ports of one instance. Cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Ports {
-    /// Who may do what.
+    /// Checks permissions.
     pub gate: Arc<dyn Gate>,
-    /// In which rooms a person sits.
+    /// Lists a person's rooms.
     pub directory: Arc<dyn Directory>,
 }
 

@@ -1,9 +1,9 @@
-//! One upgraded TCP stream: a WebSocket whose reading is a library's and whose writing is ours.
+//! One upgraded TCP stream: a WebSocket that is read by a library and written by this module.
 //!
-//! A task wake-up and a codec run per client and message would cost more than the kernel's send (`docs/performance.md`).
-//! So frames are encoded once and written by whoever has them, through the [`Link`]; the codec (tungstenite) only reads:
-//! masks, fragments, UTF-8, control frames. What it wants to say (pongs) goes into the same write buffer as whole frames, so
-//! that nothing tears a frame apart.
+//! To wake a task and run a codec for each client and message would cost more than the kernel's send
+//! (`docs/performance.md`). So a frame is encoded once, and the fan-out worker or the conversation task writes it
+//! through the [`Link`]. The codec (tungstenite) only reads: masks, fragments, UTF-8, control frames. Its answers
+//! (pongs) go into the same write buffer as whole frames, so that they never split another frame.
 
 #[cfg(test)]
 mod hostile;
@@ -35,14 +35,14 @@ pub use self::{
 };
 pub use tungstenite::Utf8Bytes;
 
-/// The codec's read buffer, in bytes: what an idle connection costs.
+/// The codec's read buffer, in bytes. Every idle connection keeps one.
 const READ_BUFFER: usize = 1024;
-/// Kernel buffer for what a client has not read yet, in bytes. The memory of a deaf client is there.
+/// The kernel's send buffer, in bytes. A client that does not read costs this memory.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How long the last frames may take to reach the kernel, and then how long the peer may take to hang up.
+/// Timeout for writing the last frames, and then for the peer to close its side.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A message from the peer. Pings are answered before they are seen here.
+/// A message from the peer. Pings are already answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inbound {
     /// Text, valid UTF-8.
@@ -61,31 +61,31 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Takes over a stream behind its upgrade. `read_ahead` is what the HTTP server had read beyond the request.
+    /// Takes over an upgraded stream. `read_ahead` are the bytes that the HTTP server has read beyond the request.
     ///
     /// Messages above `max_message` bytes, whole or in fragments, end the connection with 1009.
     pub fn new(stream: TcpStream, read_ahead: &Bytes, max_message: usize) -> Self {
         let socket = SockRef::from(&stream);
-        // without it the socket works, with memory that is the system's choice
+        // on failure the socket works with the system's default size
         let _refused = socket.set_send_buffer_size(SEND_BUFFER);
         Self { codec: codec(read_ahead, max_message), link: Arc::new(Link::new(stream)) }
     }
 
-    /// The write side, for those who write beside this task.
+    /// The write side, which the fan-out worker shares.
     pub fn link(&self) -> &Arc<Link> {
         &self.link
     }
 
-    /// The next message. Meanwhile flushes what waits to be written. Cancel safe.
+    /// The next message. Meanwhile flushes the write buffer. Cancel safe.
     ///
     /// # Errors
     ///
-    /// How the connection ends; then call [`finish`](Self::finish).
+    /// The ending of the connection. Then call [`finish`](Self::finish).
     pub async fn next(&mut self) -> Result<Inbound, Ending> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// The same, to be joined with other things that this task waits for.
+    /// As [`next`](Self::next), for a task that also polls something else.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Inbound, Ending>> {
         self.link.register(cx);
         if let Some(ending) = self.link.ending() {
@@ -103,7 +103,11 @@ impl Socket {
         }
     }
 
-    /// Writes what waits, for a connection that is to be read no more. Ready once nothing waits.
+    /// Flushes the write buffer without reading. Ready when it is empty.
+    ///
+    /// # Errors
+    ///
+    /// The ending of the connection.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         self.link.register(cx);
         if let Some(ending) = self.link.ending() {
@@ -112,24 +116,25 @@ impl Socket {
         ready!(self.link.poll_flush(cx)).map_err(|_| self.end(Ending::Lost)).into()
     }
 
-    /// Queues a frame from the connection's own task, which flushes when it has nothing more to read.
+    /// Queues a frame. Only for the conversation task: it flushes when there is nothing more to read.
     pub fn reply(&self, frame: &Frame) {
         self.link.queue(frame.bytes());
     }
 
-    /// Sends a frame behind what waits, and waits itself while the peer does not read. Cancel safe.
+    /// Queues a frame. Waits first while too many replies are queued because the peer does not read. Cancel safe.
     ///
     /// # Errors
     ///
-    /// How the connection ended.
+    /// The ending of the connection.
     pub async fn send(&mut self, frame: &Frame) -> Result<(), Ending> {
         poll_fn(|cx| if self.link.is_choked() { self.poll_flush(cx) } else { Poll::Ready(Ok(())) }).await?;
         self.reply(frame);
         Ok(())
     }
 
-    /// Carries out the ending: what waits is written, the write side shut, and the peer read until it hangs up, since a
-    /// reset would eat the close code. Takes at most two seconds.
+    /// Ends the connection: flushes the write buffer, shuts the write side down, and reads until the peer closes its
+    /// side. To close with unread bytes would reset the connection, and the peer would lose the close code. Takes at
+    /// most two seconds.
     pub async fn finish(self) {
         let link = self.link;
         if link.ending() == Some(Ending::Lost) {
@@ -138,7 +143,7 @@ impl Socket {
         link.make_room_to_close();
         if let Ok(Ok(())) = timeout(LINGER, poll_fn(|cx| link.poll_flush(cx))).await {
             link.shut_down_write();
-            // a peer that does not hang up is dropped
+            // at the timeout the connection is dropped
             let _hung_up = timeout(LINGER, poll_fn(|cx| link.poll_hang_up(cx))).await;
         }
     }
@@ -161,7 +166,7 @@ impl Socket {
         }
     }
 
-    /// Ends the connection like this, unless somebody was first.
+    /// Closes with this ending, unless another one is decided already. Returns the ending that counts.
     fn end(&self, ending: Ending) -> Ending {
         self.link.close(ending);
         self.link.ending().unwrap_or(ending)
@@ -177,7 +182,7 @@ fn codec(read_ahead: &[u8], max_message: usize) -> WebSocketContext {
     WebSocketContext::from_partially_read(read_ahead.to_vec(), Role::Server, Some(config))
 }
 
-/// The next message, or how the connection ends; None when the wire has nothing more for now.
+/// The next message, or the ending of the connection. None if there is nothing more to read now.
 fn read(codec: &mut WebSocketContext, wire: &mut (impl io::Read + io::Write)) -> Option<Result<Inbound, Ending>> {
     match codec.read(wire) {
         Ok(tungstenite::Message::Close(frame)) => Some(Err(Ending::Theirs(frame.map(|frame| frame.code.into())))),
@@ -210,7 +215,7 @@ impl From<tungstenite::Error> for Ending {
     }
 }
 
-/// What the codec reads from and writes to: it never blocks, and its frames join the write buffer whole.
+/// The codec's stream. Reading never blocks; written frames are queued as a whole in the write buffer.
 struct Wire<'a>(&'a Link);
 
 impl io::Read for Wire<'_> {

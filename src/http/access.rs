@@ -1,4 +1,4 @@
-//! Who may use the rooms over HTTP. The routes of [`rooms`](super::rooms) ask here and nowhere else.
+//! Access control for the room routes: the only place where [`rooms`](super::rooms) checks permissions.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use subtle::ConstantTimeEq;
 
 use super::problem::Problem;
 
-/// Decides about one request. The headers carry the credentials.
+/// Checks the permissions of one request. The headers carry the credentials.
 pub(crate) trait Access: fmt::Debug + Send + Sync {
-    /// Ok if the request may read the history of this room.
+    /// Ok if the request may read the history of this room; else the problem to answer with.
     fn reader(&self, headers: &HeaderMap, room: &RoomId) -> Result<(), Problem>;
 
-    /// The user that the request may publish as.
+    /// The user as whom the request may publish; or the problem to answer with.
     fn publisher(&self, headers: &HeaderMap) -> Result<UserId, Problem>;
 }
 
-/// Every room is public, and the holder of the API key may publish. Without a key nobody may.
+/// Every request may read every room. Publishing needs the API key. `None`: publishing is disabled.
 #[derive(Debug)]
 pub(crate) struct ApiKey(pub(crate) Option<Secret>);
 
@@ -29,7 +29,7 @@ impl Access for ApiKey {
 
     fn publisher(&self, headers: &HeaderMap) -> Result<UserId, Problem> {
         let Self(Some(key)) = self else {
-            let detail = "publishing over HTTP is off: start the server with --api-key";
+            let detail = "HTTP publish is disabled: see --api-key";
             return Err(Problem::new(StatusCode::NOT_FOUND, detail));
         };
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));

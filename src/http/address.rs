@@ -64,12 +64,12 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_cannot_choose_its_address() {
+    fn a_client_that_is_no_trusted_proxy_cannot_choose_its_address() {
         assert_eq!(address("1.2.3.4", &["5.6.7.8"]), "1.2.3.4");
     }
 
     #[test]
-    fn the_last_hop_that_is_no_proxy_of_ours_counts() {
+    fn the_last_hop_that_is_no_trusted_proxy_counts() {
         assert_eq!(address("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(address("10.0.0.1", &["5.6.7.8"]), "5.6.7.8");
         assert_eq!(address("::ffff:10.0.0.1", &["9.9.9.9, 5.6.7.8, 10.0.0.2"]), "5.6.7.8");

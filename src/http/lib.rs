@@ -51,14 +51,14 @@ use self::{
     upgrade::Upgrade,
 };
 
-/// How long the answer to a request may take.
+/// Timeout of a request.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 /// Upper bound for the body of a request, in bytes.
 const MAX_REQUEST_BYTES: usize = 64 * 1024;
-/// When a client may try again that was refused for lack of room, in milliseconds.
+/// `Retry-After` of a refused WebSocket: the pause before the client should try again, in milliseconds.
 const RETRY_MS: u64 = 2000;
 
-/// The app loads files of this server only, uses no inline script or style, and never turns text into markup.
+/// The app loads only files of this server, uses no inline script or style, and never parses text as HTML.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
@@ -68,21 +68,21 @@ const PERMISSIONS_POLICY: &str = "camera=(), display-capture=(), geolocation=(),
 /// Settings of the public routes.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Key with which a back end may publish over HTTP. `None` turns that off.
+    /// Key with which a back end may publish over HTTP. None: HTTP publish is disabled.
     pub api_key: Option<Secret>,
     /// Origins, in lower case, whose pages may connect, besides those of the same host. `*` allows all.
     pub allowed_origins: Vec<String>,
-    /// Proxies whose `X-Forwarded-For` header is believed.
+    /// Proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// Upper bound for the WebSockets of this instance.
     pub max_connections: usize,
     /// Upper bound for the WebSockets of one IPv4 address or IPv6 /64.
     pub max_per_address: usize,
-    /// How fast one connection may publish.
+    /// Rate limit for the publishes of one connection.
     pub publish_rate: Rate,
 }
 
-/// The state that the routes share.
+/// The shared state of the public routes.
 #[derive(Clone, Debug)]
 struct App {
     node: Node,
@@ -153,20 +153,17 @@ async fn accept(
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
     if !app.origins.allows(&headers) {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "pages of this origin may not connect; --allowed-origins can allow them",
-        ));
+        return Err(Problem::new(StatusCode::FORBIDDEN, "this origin is not allowed: see --allowed-origins"));
     }
     if app.node.phase() == Phase::Closed {
         return Err(Problem::draining());
     }
     if app.node.readiness() == Readiness::Starting {
-        let detail = "this instance is starting: it has not read the log yet";
+        let detail = "this instance is starting and has not read the log yet";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_ms(RETRY_MS));
     }
     let Ok(websocket) = Arc::clone(&app.websockets).try_acquire_owned() else {
-        let detail = "this instance has no room for more connections (--max-connections)";
+        let detail = "connection limit reached: see --max-connections";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_ms(RETRY_MS));
     };
     let address = client_address(peer.ip(), &headers, &app.trusted_proxies);
@@ -180,13 +177,14 @@ async fn accept(
 }
 
 async fn run(app: App, socket: Socket, address: IpAddr) {
+    // checked after the upgrade, so that the client sees a close code: a browser hides the status of a refused upgrade
     match app.addresses.take(quota_key(address)) {
         Some(_permit) => conversation::run(socket, app.node, app.rate).await,
         None => conversation::reject(socket, CloseReason::TooManyConnections).await,
     }
 }
 
-/// Lets pages of the listed origins read the answers.
+/// CORS: pages of the listed origins may read the responses of the HTTP API. `*` lists all origins.
 fn cors(origins: &[String]) -> CorsLayer {
     let listed = if origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()

@@ -15,19 +15,19 @@ use tokio::{
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-/// How long a client may take to send the headers of a request, from its turn or from the end of the previous response.
-/// A connection that has waited longer than this for its turn is closed without an answer: its client has probably given
-/// up.
+/// Timeout for receiving the headers of a request, from the start of serving or from the end of the previous response.
+/// A connection that has waited longer than this to be served is closed without an answer: its client has probably
+/// given up.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// Upper bound for the headers of a request, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// How long requests in progress may take after shutdown has begun.
 const LAST_REQUESTS_DEADLINE: Duration = Duration::from_secs(2);
-/// Connections that may wait in the kernel to be accepted.
+/// Upper bound for connections that wait in the kernel to be accepted.
 const BACKLOG: u32 = 4096;
-/// Accepted connections that may wait for their turn.
+/// Upper bound for accepted connections that wait to be served.
 const MAX_WAITING: usize = 8192;
-/// Connections that are served HTTP at the same time.
+/// Upper bound for connections that are served HTTP at the same time.
 const MAX_SERVED: usize = 1024;
 /// `TCP_USER_TIMEOUT`: how long sent data may stay unacknowledged, or the peer's receive window closed.
 #[cfg(target_os = "linux")]
@@ -66,8 +66,8 @@ struct Accepted {
 ///
 /// At most `connections` are open at the same time, and upgraded ones count as long as their [`Slot`] is kept. Further
 /// connections wait in the kernel's accept queue. If that is full, the client's kernel tries again after a second, then
-/// after two. To keep it short, connections are accepted before there is room to serve them: they wait here, which costs
-/// no buffers, until one of the few that are served HTTP at the same time is done.
+/// after two. To keep it short, connections are accepted before there is room to serve them: they wait here, which
+/// costs no buffers, until one of the few that are served HTTP at the same time is done.
 pub async fn serve(listener: TcpListener, connections: usize, router: Router, shutdown: Shutdown) {
     let slots = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
     let (sender, queue) = mpsc::channel(MAX_WAITING);
@@ -105,7 +105,7 @@ async fn dispatch(mut queue: mpsc::Receiver<Accepted>, router: Router, shutdown:
     while let Ok(turn) = Arc::clone(&turns).acquire_owned().await {
         let Some(accepted) = queue.recv().await else { return };
         if accepted.at.elapsed() > HEADER_DEADLINE {
-            debug!(net.peer = %accepted.peer, "closing a connection that has waited too long for its turn");
+            debug!(net.peer = %accepted.peer, "closing a connection that has waited too long to be served");
             continue;
         }
         let connection = serve_connection(accepted, router.clone(), shutdown.clone());
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_has_waited_too_long_for_its_turn_gets_no_answer() {
+    async fn a_connection_that_has_waited_too_long_to_be_served_gets_no_answer() {
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let mut client = send_request(listener.local_addr().unwrap()).await;
         let (stream, peer) = listener.accept().await.unwrap();

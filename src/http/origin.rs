@@ -1,23 +1,23 @@
-//! The web pages that may open a WebSocket.
+//! The web origins whose pages may open a WebSocket.
 //!
-//! A browser lets any page connect, with the user's cookies and from the user's network. Only the header `Origin` tells
-//! which page it is. Clients other than browsers do not send it, and may connect.
+//! A browser lets every page open a WebSocket, with the user's cookies and from the user's network. Only the header
+//! `Origin` identifies the page. Clients other than browsers do not send it: a request without `Origin` is allowed.
 
 use axum::http::{HeaderMap, header};
 
 /// The origins whose pages may connect.
 #[derive(Clone, Debug)]
 pub(super) enum AllowedOrigins {
-    /// Only the host that the page connects to.
+    /// Only the host of the request.
     SameHost,
     /// Every origin.
     Any,
-    /// The host that the page connects to, and these origins, in lower case.
+    /// The host of the request, and these origins, in lower case.
     Listed(Vec<String>),
 }
 
 impl AllowedOrigins {
-    /// From the configured list: empty for [`SameHost`](Self::SameHost), with a `*` in it for [`Any`](Self::Any).
+    /// From the configured list: [`SameHost`](Self::SameHost) if it is empty, [`Any`](Self::Any) if it contains `*`.
     pub(super) fn from_list(origins: &[String]) -> Self {
         if origins.iter().any(|origin| origin == "*") {
             Self::Any

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// A refused request.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
@@ -47,7 +47,7 @@ impl Problem {
             .retry_after_ms(1000)
     }
 
-    /// Gives a body to the 503 without one that the timeout layer answers with.
+    /// Adds a body to the empty 503 of the timeout layer. Returns other responses unchanged.
     pub(crate) fn as_problem(response: Response) -> Response {
         if response.status() == StatusCode::SERVICE_UNAVAILABLE
             && !response.headers().contains_key(header::CONTENT_TYPE)
@@ -57,7 +57,7 @@ impl Problem {
         response
     }
 
-    /// The same, with the time after which to try again, also as `Retry-After`.
+    /// Adds the pause before the client should try again, also as the header `Retry-After`.
     #[must_use]
     pub(crate) fn retry_after_ms(mut self, milliseconds: u64) -> Self {
         self.retry_after_ms = Some(milliseconds);

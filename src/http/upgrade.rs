@@ -76,7 +76,7 @@ impl Upgrade {
     }
 }
 
-/// Whether a comma-separated header has this token. Upper and lower case are the same.
+/// Whether a comma-separated header has this token. Ignores case.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))

@@ -1,4 +1,4 @@
-//! The shutdown of a process: one token tells the tasks to stop, and one tracker waits until they have.
+//! The shutdown of a process: one token signals the tasks to stop, and one tracker waits until they have ended.
 //!
 //! An HTTP server no longer counts a connection once it is upgraded, so its own graceful shutdown returns while
 //! WebSockets are still open. The tracker counts them.
@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Starts tasks, tells them to stop and waits for them. Clones are handles to the same shutdown.
+/// Starts tasks, signals them to stop and waits for them. Clones are handles to the same shutdown.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     token: CancellationToken,
@@ -63,7 +63,7 @@ impl Shutdown {
         self.failed.cancelled().await;
     }
 
-    /// Begins shutdown: tells every task to stop, and does not wait.
+    /// Begins shutdown: signals every task to stop, and does not wait.
     pub fn start(&self) {
         self.token.cancel();
     }

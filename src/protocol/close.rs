@@ -2,7 +2,7 @@
 
 /// Why the server closes a connection: the code and the reason text of its close frame.
 ///
-/// [`is_reconnectable`] tells whether the client should connect again. A client that closes by itself gets its own code
+/// [`is_reconnectable`] returns whether the client should connect again. A client that closes by itself gets its own code
 /// back, usually 1000. A connection that ends without a close frame (1006) was lost: connect again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_says_whether_to_reconnect() {
+    fn the_code_determines_whether_to_reconnect() {
         let final_codes: Vec<u16> =
             CloseReason::ALL.map(CloseReason::code).into_iter().filter(|code| !is_reconnectable(*code)).collect();
         assert_eq!(final_codes, [1002, 1003, 1007, 1009, 4500, 4501]);

@@ -29,7 +29,7 @@ pub enum ClientFrame {
         /// The room.
         room: RoomId,
     },
-    /// Tells the room that the person is typing. There is no answer.
+    /// Shows the room that the person is typing. There is no answer.
     Typing {
         /// The room.
         room: RoomId,

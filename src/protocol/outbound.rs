@@ -113,7 +113,7 @@ pub struct Welcome {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct User {
-    /// Derived from the session, so that nobody else can have it.
+    /// Derived from the session, so that no other person can have it.
     pub id: UserId,
     /// Chosen freely: two users may have the same name.
     pub name: UserName,

@@ -27,7 +27,7 @@ pub(crate) struct WriteBatch {
     bytes: Bytes,
     ends: Vec<usize>,
     seqs: Vec<Seq>,
-    /// Of a single returned message: its former place. Otherwise 0.
+    /// The former seq of a single re-appended message. Otherwise 0.
     was: Seq,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct WriteBatch {
 pub(super) enum Written {
     /// Completely.
     All,
-    /// Everything up to this cursor is sent, or waits in front of everything else.
+    /// Everything up to this cursor is sent, or waits first in the write buffer.
     UpTo(Seq),
     /// The connection is closed or closing.
     Closed,
@@ -60,12 +60,13 @@ impl WriteBatch {
         batch
     }
 
-    /// One entry, which may be a returned message.
+    /// One entry, which may be a re-appended message.
     pub(crate) fn single(entry: &Arc<Entry>) -> Self {
         Self { was: entry.was, ..Self::of([entry]) }
     }
 
-    /// Whether it is a returned message that a connection has had which crossed the last marker at this cursor.
+    /// Whether it is a re-appended message that was sent before. `crossed_at` is the connection's cursor when it
+    /// crossed the last marker.
     pub(super) const fn was_delivered_before(&self, crossed_at: Seq) -> bool {
         self.was != 0 && self.was <= crossed_at
     }

@@ -1,4 +1,4 @@
-//! Every frame that is built for one client, and the notices of the fan-out.
+//! Builds every frame of a conversation, and the frames of notices.
 
 use hubbub_lifecycle::clock::millis;
 use hubbub_protocol::{
@@ -39,12 +39,12 @@ pub(super) fn welcome(node: &Node, connection: ConnectionId, person: &Person, se
     })))
 }
 
-/// The cursor of the client could not be taken up.
+/// The client's cursor cannot be used: it is served from `seq`.
 pub(super) fn reset(seq: Seq, reason: ResetReason) -> Frame {
     Frame::json(&ServerFrame::Reset { seq, reason })
 }
 
-/// A publish has its place.
+/// A publish has its seq.
 pub(super) fn ack(ack: Ack) -> Frame {
     Frame::json(&ServerFrame::Ack(ack))
 }
@@ -59,7 +59,7 @@ pub(super) fn pong(n: Option<u64>) -> Frame {
     Frame::json(&ServerFrame::Pong { n })
 }
 
-/// This instance stops; the client is to come back after so many milliseconds.
+/// This instance stops: the client should reconnect after this pause, in milliseconds.
 pub(super) fn drain(reconnect_after_ms: u64) -> Frame {
     Frame::json(&ServerFrame::Drain { reconnect_after_ms })
 }

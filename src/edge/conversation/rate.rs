@@ -1,22 +1,22 @@
-//! How fast one client may send: a token bucket.
+//! The rate limit of one client: a token bucket.
 
 use std::time::{Duration, Instant};
 
-/// How long a client may go on too fast, although it gets errors, until it is closed.
+/// How long a client may keep sending too fast, despite errors, before it is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A pause of this length between two refusals ends the count of [`PATIENCE`].
+/// A pause of this length between two refusals restarts [`PATIENCE`].
 const RESPITE: Duration = Duration::from_secs(2);
 
-/// The rate that a connection may use.
+/// A rate limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    /// Frames a second, on average.
+    /// Frames per second, on average.
     pub per_second: f64,
-    /// Frames at once.
+    /// Frames that may come at once after a pause.
     pub burst: f64,
 }
 
-/// What a connection has used of its rate.
+/// A token bucket: one frame takes one token.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
     rate: Rate,
@@ -31,12 +31,12 @@ struct Refusals {
     last: Instant,
 }
 
-/// A frame came too early.
+/// A frame exceeds the rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooFast {
-    /// When the next one is taken.
+    /// Time until the next token.
     pub(super) wait: Duration,
-    /// The client has gone on for too long, although it got errors.
+    /// The client has sent too fast for [`PATIENCE`], despite errors.
     pub(super) should_close: bool,
 }
 
@@ -69,7 +69,7 @@ mod tests {
     const RATE: Rate = Rate { per_second: 10.0, burst: 2.0 };
 
     #[test]
-    fn a_burst_passes_and_then_one_must_wait() {
+    fn a_burst_passes_and_the_next_frame_must_wait() {
         let start = Instant::now();
         let mut bucket = TokenBucket::new(RATE, start);
         assert_eq!(bucket.take(start), Ok(()));
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn who_never_stops_should_close_after_ten_seconds_and_who_pauses_is_not() {
+    fn a_client_that_never_pauses_is_closed_after_ten_seconds_and_one_that_pauses_is_not() {
         let start = Instant::now();
         let is_closed = |per_second: f64, pause: Duration| {
             let mut bucket = TokenBucket::new(Rate { per_second, burst: 1.0 }, start);

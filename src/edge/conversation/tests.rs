@@ -1,4 +1,4 @@
-//! The conversation over a real TCP connection, with ports of the test.
+//! The conversation over a real TCP connection, with test implementations of the ports.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -27,7 +27,7 @@ use crate::ports::{Directory, Gate, Ports, Unavailable};
 const DEADLINE: Duration = Duration::from_secs(30);
 const RATE: Rate = Rate { per_second: 1000.0, burst: 1000.0 };
 
-/// Refuses whatever happens in a room with the name of that act, and panics at a publish in the room `broken`.
+/// Refuses joins in the room `enter`, publishes in `publish` and typing in `type`. Panics at a publish in `broken`.
 #[derive(Debug)]
 struct StrictGate;
 
@@ -51,13 +51,13 @@ impl Gate for StrictGate {
     }
 }
 
-/// Seats everybody in `assigned`; a person called Nobody cannot be looked up.
+/// Puts every person in the room `assigned`. The rooms of a person called Unlisted cannot be read.
 #[derive(Debug)]
 struct Assigned;
 
 impl Directory for Assigned {
     fn rooms<'a>(&'a self, person: &'a Person) -> BoxFuture<'a, Result<Vec<RoomId>, Unavailable>> {
-        let is_known = person.user.name.as_str() != "Nobody";
+        let is_known = person.user.name.as_str() != "Unlisted";
         let rooms = if is_known { Ok(vec!["assigned".parse().unwrap()]) } else { Err(Unavailable) };
         async { rooms }.boxed()
     }
@@ -81,7 +81,7 @@ impl Instance {
         Self { node, shutdown, listener }
     }
 
-    /// A client that has not sent anything.
+    /// A client that has sent nothing yet.
     async fn connect(&self) -> Client {
         let address = self.listener.local_addr().unwrap();
         let (client, server) = tokio::join!(TcpStream::connect(address), self.listener.accept());
@@ -110,7 +110,7 @@ impl Client {
         self.0.send(Message::text(frame.to_string())).await.unwrap();
     }
 
-    /// The next frame that `pick` wants; others are dropped.
+    /// Waits for the first frame for which `pick` returns a value. Drops the others.
     async fn find<T>(&mut self, mut pick: impl FnMut(ServerFrame) -> Option<T>) -> T {
         within(async {
             loop {
@@ -156,7 +156,7 @@ async fn within<F: Future>(future: F) -> F::Output {
 }
 
 #[tokio::test]
-async fn a_defect_in_a_conversation_closes_it_with_1011_and_harms_nobody_else() {
+async fn a_panic_in_a_conversation_closes_only_it_with_1011() {
     let instance = Instance::start().await;
     let (mut ann, mut bob) = (instance.enter(&["broken"]).await, instance.enter(&["fine"]).await);
     ann.send(json!({"type": "publish", "id": "1", "room": "broken", "body": "x"})).await;
@@ -191,10 +191,10 @@ async fn the_rooms_of_the_directory_are_served_without_a_join() {
 }
 
 #[tokio::test]
-async fn a_directory_that_cannot_be_read_sends_the_client_elsewhere() {
+async fn a_client_is_closed_with_1013_while_its_directory_cannot_be_read() {
     let instance = Instance::start().await;
     let mut client = instance.connect().await;
-    client.send(json!({"type": "hello", "name": "Nobody"})).await;
+    client.send(json!({"type": "hello", "name": "Unlisted"})).await;
     assert_eq!(client.close_code().await, CloseReason::TryAgainLater.code());
     instance.connections(0).await;
 }

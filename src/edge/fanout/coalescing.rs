@@ -1,19 +1,19 @@
 //! How long a worker pauses after a pass.
 //!
-//! Under load the cost of a delivery is the write. While a worker pauses, messages gather in the ring, and the next pass
-//! sends all of them in as many writes.
+//! Under load a delivery costs mainly its write. While a worker pauses, messages collect in the ring. The next pass
+//! sends all of them to a connection in one write.
 
 use std::time::Duration;
 
-/// The timer's resolution: a shorter pause is none.
+/// The timer's resolution. A shorter pause is skipped.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// A pause in proportion to the writes of the pass before it.
+/// A pause in proportion to the writes of the previous pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coalescing {
-    /// For each write. By default 40 µs, a few times what the kernel takes for one.
+    /// Pause for each write. Default 40 µs, a few times the cost of one write.
     pub per_write: Duration,
-    /// What it adds to the latency at most, beside the timer's resolution. By default 10 ms.
+    /// Upper bound of the pause, and so of the added latency (plus the timer's resolution). Default 10 ms.
     pub longest: Duration,
 }
 
@@ -21,7 +21,7 @@ impl Coalescing {
     /// No pause.
     pub const OFF: Self = Self { per_write: Duration::ZERO, longest: Duration::ZERO };
 
-    /// The pause after so many writes. None after a short pass: messages of small rooms do not wait.
+    /// The pause after a pass with this many writes. None after a short pass: messages of small rooms do not wait.
     pub(super) fn pause_after(self, writes: u32) -> Option<Duration> {
         let pause = self.per_write.saturating_mul(writes).min(self.longest);
         (pause >= SHORTEST).then_some(pause)

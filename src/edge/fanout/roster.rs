@@ -1,4 +1,4 @@
-//! Which of a worker's connections have a seat in which room: plain collections, changed in constant time.
+//! The seats of a worker's connections, by room. Joining and leaving take constant time.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ struct Occupant<T> {
     seats: Vec<SeatIndex>,
 }
 
-/// Where a connection stands in a room's list, so that leaving needs no search.
+/// The index of a connection in a room's list, so that leaving needs no search.
 #[derive(Debug)]
 struct SeatIndex {
     room: RoomKey,
@@ -64,7 +64,7 @@ impl<T> Roster<T> {
         self.slots.iter().map(|(slot, occupant)| (slot, &occupant.value))
     }
 
-    /// Seats a connection in a room. Sitting there already changes nothing.
+    /// Adds a connection to a room. Does nothing if it is there already.
     pub(super) fn join(&mut self, slot: Slot, id: &RoomId) {
         let room = *self
             .keys
@@ -77,7 +77,7 @@ impl<T> Roster<T> {
         }
     }
 
-    /// Takes a connection out of a room.
+    /// Removes a connection from a room.
     pub(super) fn leave(&mut self, slot: Slot, id: &RoomId) {
         let Some(&room) = self.keys.get(id) else { return };
         let Some(occupant) = self.slots.get_mut(slot) else { return };

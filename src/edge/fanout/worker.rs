@@ -1,9 +1,9 @@
 //! A worker: owns a share of the connections and writes to those that are live.
 //!
-//! Its collections are its own and change only between two passes, by commands from its queue: no shared map in the
-//! loop. While one pass over the connections runs, new messages gather in the ring, and the next pass sends all of them
-//! to a connection in one write. After a long pass the worker pauses, so that more of them gather: the cost of a
-//! delivery is the write. A message after silence goes out at once.
+//! Commands from its queue change its collections, only between two passes. The write loop uses no shared map; only the
+//! seat counts are shared. While a pass runs, new messages collect in the ring, and the next pass sends all of them to
+//! a connection in one write. After a long pass the worker pauses, so that more messages collect: a delivery costs
+//! mainly its write. The first message after an idle period is sent at once.
 
 #[cfg(test)]
 mod model;
@@ -39,88 +39,88 @@ use crate::{
     socket::{Ending, Transport},
 };
 
-/// Writes after which accepts and reads get their turn.
-const WRITES_PER_TURN: usize = 128;
-/// Commands taken between two passes.
-const COMMANDS_PER_TURN: usize = 256;
-/// How often the worker checks heartbeats and deadlines.
+/// Number of writes after which the worker yields, so that accepts and reads run.
+const WRITES_PER_YIELD: usize = 128;
+/// Upper bound for the commands that are carried out between two passes.
+const COMMANDS_PER_PASS: usize = 256;
+/// Interval between two checks of heartbeats and timeouts.
 const SWEEP: Duration = Duration::from_secs(1);
-/// A connection that takes nothing for this long although something is due is a slow consumer.
-const STALL_LIMIT: Duration = Duration::from_secs(10);
-/// A connection from which nothing was received for this long, not even a pong, is lost.
-const SILENCE_LIMIT: Duration = HEARTBEAT_INTERVAL.saturating_mul(3);
+/// A connection is closed with 4002 if bytes wait for it and its socket takes none for this long.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection is closed as lost if nothing was received from it for this long, not even a pong.
+const RECEIVE_TIMEOUT: Duration = HEARTBEAT_INTERVAL.saturating_mul(3);
 
 /// A request to a worker. Carried out in order, between two passes.
 #[derive(Debug)]
 pub(super) enum Command<T> {
     /// Serve this connection.
     Attach(Arc<Connection<T>>),
-    /// Forget it.
+    /// Remove it.
     Detach(ConnectionId),
-    /// It has caught up.
+    /// Make it live. It has caught up.
     TakeOver(ConnectionId),
-    /// Open its seat in a room, then report that it is done.
+    /// Open its seat in a room, then complete the sender.
     Join(ConnectionId, RoomId, oneshot::Sender<()>),
-    /// Close its seat in a room, then report that it is done.
+    /// Close its seat in a room, then complete the sender.
     Leave(ConnectionId, RoomId, oneshot::Sender<()>),
-    /// Send this last frame to it and close, for this reason.
+    /// Send it this last frame and close it with this reason.
     CloseAfter(ConnectionId, Frame, CloseReason),
-    /// Send this to every connection. The newest of its kind replaces the ones before.
+    /// Send a count or a status to every connection. It replaces the previous one.
     Notify(Notice),
-    /// Send this to the connections of a room that can take it now.
+    /// Send this to the live connections of a room whose sockets take it now.
     SendEphemeral(RoomId, Notice),
 }
 
-/// The worker's loop and what it owns.
+/// The worker's state; [`run`](Self::run) is its loop.
 #[derive(Debug)]
 pub(super) struct Worker<T> {
     ring: Arc<Ring>,
     encode: Encode,
-    /// The last place that was fanned out.
+    /// The seq of the last entry that was fanned out.
     position: Arc<AtomicU64>,
     roster: Roster<Arc<Connection<T>>>,
     slots: HashMap<ConnectionId, Slot>,
     /// Open seats of each room, over all workers of the instance.
     rooms: Arc<DashMap<RoomId, usize>>,
-    standing: Standing,
+    latest_notices: LatestNotices,
     latency: Histogram,
-    turns: Turns,
+    budget: YieldBudget,
     coalescing: Coalescing,
 }
 
 /// The newest count and status, for connections that missed them.
 #[derive(Debug, Default)]
-struct Standing {
+struct LatestNotices {
     count: Option<Frame>,
     status: Option<Frame>,
 }
 
-impl Standing {
+impl LatestNotices {
     fn frames(&self) -> impl Iterator<Item = &Frame> {
         self.count.iter().chain(&self.status)
     }
 }
 
-/// Counts writes, so that other tasks get their turn between them.
+/// Counts writes and yields to other tasks after every [`WRITES_PER_YIELD`].
 #[derive(Debug, Default)]
-struct Turns {
-    /// Since other tasks had their turn.
+struct YieldBudget {
+    /// Writes since the last yield.
     writes: usize,
     /// Writes of messages since the last pass began.
     message_writes: u32,
 }
 
-impl Turns {
-    /// One more write of messages.
-    async fn message(&mut self) {
+impl YieldBudget {
+    /// Counts one write of messages.
+    async fn count_message_write(&mut self) {
         self.message_writes = self.message_writes.saturating_add(1);
-        self.take().await;
+        self.count_write().await;
     }
 
-    /// One more write.
-    async fn take(&mut self) {
+    /// Counts one write of any kind, and yields if it is time.
+    async fn count_write(&mut self) {
         self.writes += 1;
-        if self.writes >= WRITES_PER_TURN {
+        if self.writes >= WRITES_PER_YIELD {
             self.writes = 0;
             yield_now().await;
         }
@@ -142,14 +142,14 @@ impl<T: Transport> Worker<T> {
             roster: Roster::default(),
             slots: HashMap::new(),
             rooms,
-            standing: Standing::default(),
+            latest_notices: LatestNotices::default(),
             latency: metrics::histogram!(metric::DELIVERY_LATENCY),
-            turns: Turns::default(),
+            budget: YieldBudget::default(),
             coalescing,
         }
     }
 
-    /// Where the worker publishes its position.
+    /// The worker's position, for reading by other tasks.
     pub(super) fn shared_position(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.position)
     }
@@ -158,21 +158,21 @@ impl<T: Transport> Worker<T> {
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command<T>>, mut grown: watch::Receiver<Seq>) {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut queue = Vec::with_capacity(COMMANDS_PER_TURN);
+        let mut queue = Vec::with_capacity(COMMANDS_PER_PASS);
         let mut paused_until = Instant::now();
         loop {
             tokio::select! {
                 // commands do not wait for the end of a pause
-                taken = commands.recv_many(&mut queue, COMMANDS_PER_TURN) => if taken == 0 { return },
+                taken = commands.recv_many(&mut queue, COMMANDS_PER_PASS) => if taken == 0 { return },
                 changed = changed_after(paused_until, &mut grown) => if changed.is_err() { return },
                 _ = sweep.tick() => self.sweep(Instant::now()),
             }
-            // first the ring: a cursor in a command is then never ahead of this worker
+            // first the ring: then no connection in a command has a cursor above this worker's position
             self.advance().await;
             for command in queue.drain(..) {
                 self.apply(command).await;
             }
-            let writes = std::mem::take(&mut self.turns.message_writes);
+            let writes = std::mem::take(&mut self.budget.message_writes);
             if let Some(pause) = self.coalescing.pause_after(writes) {
                 paused_until = Instant::now() + pause;
             }
@@ -194,12 +194,12 @@ impl<T: Transport> Worker<T> {
             }
             Command::Join(id, room, done) => {
                 self.join(id, &room);
-                // the client may have gone
-                let _gone = done.send(());
+                // fails only if the conversation has ended
+                let _ended = done.send(());
             }
             Command::Leave(id, room, done) => {
                 self.leave(id, &room);
-                let _gone = done.send(());
+                let _ended = done.send(());
             }
             Command::CloseAfter(id, last, reason) => {
                 if let Some(connection) = self.connection(id) {
@@ -219,7 +219,7 @@ impl<T: Transport> Worker<T> {
         let slot = self.roster.insert(Arc::clone(connection));
         self.slots.insert(connection.id(), slot);
         for room in connection.rooms() {
-            self.enter(slot, &room);
+            self.add_seat(slot, &room);
         }
         self.take_over(connection);
     }
@@ -228,19 +228,19 @@ impl<T: Transport> Worker<T> {
         let Some(slot) = self.slots.remove(&id) else { return };
         let Some(connection) = self.roster.remove(slot) else { return };
         for room in connection.rooms() {
-            self.count_out(&room);
+            self.remove_seat(&room);
         }
     }
 
     fn take_over(&self, connection: &Connection<T>) {
-        connection.take_over(&self.ring, self.position(), self.encode, self.standing.frames());
+        connection.take_over(&self.ring, self.position(), self.encode, self.latest_notices.frames());
     }
 
     fn join(&mut self, id: ConnectionId, room: &RoomId) {
         let Some(&slot) = self.slots.get(&id) else { return };
         let Some(connection) = self.roster.get(slot) else { return };
         if connection.open_seat(room, self.position(), self.encode) {
-            self.enter(slot, room);
+            self.add_seat(slot, room);
         }
     }
 
@@ -249,16 +249,16 @@ impl<T: Transport> Worker<T> {
         let Some(connection) = self.roster.get(slot) else { return };
         if connection.close_seat(room, self.position(), self.encode) {
             self.roster.leave(slot, room);
-            self.count_out(room);
+            self.remove_seat(room);
         }
     }
 
-    fn enter(&mut self, slot: Slot, room: &RoomId) {
+    fn add_seat(&mut self, slot: Slot, room: &RoomId) {
         self.roster.join(slot, room);
         *self.rooms.entry(room.clone()).or_default() += 1;
     }
 
-    fn count_out(&self, room: &RoomId) {
+    fn remove_seat(&self, room: &RoomId) {
         if let Some(mut seats) = self.rooms.get_mut(room) {
             *seats -= 1;
         }
@@ -268,25 +268,26 @@ impl<T: Transport> Worker<T> {
     async fn notify(&mut self, notice: &Notice) {
         let frame = (self.encode)(notice);
         match notice {
-            Notice::Count(_) => self.standing.count = Some(frame.clone()),
-            Notice::Status(_) => self.standing.status = Some(frame.clone()),
-            // nothing that a connection could miss
+            Notice::Count(_) => self.latest_notices.count = Some(frame.clone()),
+            Notice::Status(_) => self.latest_notices.status = Some(frame.clone()),
+            // not sent again to connections that missed them
             _ => {}
         }
         for (_, connection) in self.roster.iter() {
-            connection.offer(&frame);
-            self.turns.take().await;
+            connection.try_send(&frame);
+            self.budget.count_write().await;
         }
     }
 
     fn send_ephemeral(&self, room: &RoomId, notice: &Notice) {
         let frame = (self.encode)(notice);
         for connection in self.roster.members(room) {
-            connection.offer_ephemeral(&frame);
+            connection.try_send_ephemeral(&frame);
         }
     }
 
-    /// Heartbeats and deadlines, and the commands that found a full queue.
+    /// Sends heartbeats, closes connections at their timeouts, and does what [`Command::TakeOver`] and
+    /// [`Command::Detach`] would have done if the queue was full.
     fn sweep(&mut self, now: Instant) {
         let position = self.position();
         let mut ended = Vec::new();
@@ -296,14 +297,14 @@ impl<T: Transport> Worker<T> {
                 ended.push(connection.id());
                 continue;
             }
-            if link.blocked_for().is_some_and(|blocked| blocked >= STALL_LIMIT) {
+            if link.blocked_for().is_some_and(|blocked| blocked >= WRITE_TIMEOUT) {
                 link.close(Ending::Ours(CloseReason::SlowConsumer));
-            } else if link.silent_for() >= SILENCE_LIMIT && connection.is_read() {
+            } else if link.silent_for() >= RECEIVE_TIMEOUT && connection.is_reading() {
                 link.close(Ending::Ours(CloseReason::HeartbeatLost));
-            } else if connection.has_reached(position) {
+            } else if connection.can_go_live(position) {
                 self.take_over(connection);
             }
-            connection.beat(now, position, self.encode, self.standing.frames());
+            connection.beat(now, position, self.encode, self.latest_notices.frames());
         }
         for id in ended {
             self.detach(id);

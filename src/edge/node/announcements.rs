@@ -1,4 +1,4 @@
-//! The tasks that pass on what all clients are told: the count, the state of the relay, typing.
+//! The tasks that send count, status and typing to the clients of this instance.
 
 use std::time::{Duration, Instant};
 
@@ -15,12 +15,13 @@ use crate::notice::Notice;
 
 /// The shortest pause between two `count` frames.
 const COUNT_PAUSE: Duration = Duration::from_millis(250);
-/// Connections for which the pause between two `count` frames grows by [`COUNT_PAUSE`].
+/// For each such number of connections, the pause between two `count` frames grows by [`COUNT_PAUSE`].
 const COUNT_AUDIENCE: u32 = 5000;
 /// How often collected `typing` events are checked.
 const TYPING_TICK: Duration = Duration::from_millis(250);
 
 impl Node {
+    /// Reports the number of local connections to the census.
     pub(super) async fn report_connections(self) {
         let mut connections = self.instance.fanout.count();
         loop {
@@ -32,7 +33,7 @@ impl Node {
         }
     }
 
-    /// At most four times a second, and less often the more connections there are.
+    /// Sends the count at most four times a second, and less often with more connections.
     pub(super) async fn announce_count(self) {
         let mut count = self.instance.census.count();
         while count.changed().await.is_ok() {
@@ -59,7 +60,7 @@ impl Node {
             tokio::select! {
                 received = announcements.recv() => match received {
                     Ok(Announcement::Typing { room, from }) => self.receive_typing(&room, from),
-                    // typing may be lost: a client forgets it after some seconds anyway
+                    // typing may be lost: clients show it for some seconds only
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 },

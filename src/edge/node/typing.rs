@@ -1,4 +1,4 @@
-//! Coalesces typing events: at most one event a second for each room, however many people type.
+//! Coalesces typing events: at most one event a second for each room, however many persons type.
 
 use std::{
     collections::HashMap,
@@ -9,20 +9,19 @@ use hubbub_protocol::{RoomId, User};
 
 /// The shortest time between two events of one room.
 const PAUSE: Duration = Duration::from_secs(1);
-/// People named in one event.
+/// Upper bound for the persons in one event.
 const MAX_PEOPLE: usize = 20;
-/// Rooms that are kept at a time.
+/// Upper bound for the rooms that are kept. Typing in further rooms is dropped.
 const MAX_ROOMS: usize = 10_000;
 
-/// Typing is coalesced twice: events of local clients before they go to the channel, and events from the channel before
-/// they go to the clients.
+/// Typing is coalesced twice: from local clients to the channel, and from the channel to local clients.
 #[derive(Debug, Default)]
 pub(super) struct Typing {
     pub(super) local: Coalescer,
     pub(super) remote: Coalescer,
 }
 
-/// Lets the first event of a room through at once and collects what follows within a second.
+/// Passes the first event of a room at once, and collects the events of the next second into one.
 #[derive(Debug, Default)]
 pub(super) struct Coalescer {
     rooms: HashMap<RoomId, Collected>,
@@ -50,7 +49,7 @@ impl Coalescer {
         Some((room, vec![user]))
     }
 
-    /// The events that were collected long enough. Forgets rooms in which nobody types.
+    /// The collected events that are due. Removes rooms without typing.
     pub(super) fn due(&mut self, now: Instant) -> Vec<(RoomId, Vec<User>)> {
         self.rooms.retain(|_, collected| collected.open_at > now || !collected.people.is_empty());
         let ripe = self.rooms.iter_mut().filter(|(_, collected)| collected.open_at <= now);

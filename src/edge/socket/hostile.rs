@@ -1,16 +1,16 @@
-//! Everything that untrusted bytes pass, from the wire to the frame of the protocol, under a million mutations of what
-//! clients say. Each case is made from its number alone: a failure names it.
+//! A fuzz test of everything that decodes untrusted bytes, from the socket to the protocol frame: a million mutations
+//! of client frames. The number of a case reproduces it.
 
 use std::{collections::BTreeSet, io};
 
 use hubbub_protocol::{ClientFrame, CloseReason, ErrorCode, Frame, MAX_FRAME_BYTES, ServerFrame};
 
 use super::{Ending, Inbound, codec, peer, read};
-use crate::dice::{Dice, run_cases};
+use crate::test_rng::{TestRng, run_cases};
 
 const CASES: u64 = 1_000_000;
 
-/// What clients say, and what stands next to it.
+/// Valid client frames, and almost valid ones.
 const TEXTS: [&str; 12] = [
     r#"{"type":"hello","name":"Ann","session":"AAAAAAAAAAAAAAAAAAAAAA","rooms":["a","b"],"resume":{"seq":7}}"#,
     r#"{"type":"hello","name":" é\u00e9 "}"#,
@@ -26,7 +26,7 @@ const TEXTS: [&str; 12] = [
     "[[[[",
 ];
 
-/// Pieces that parsers trip over.
+/// Pieces that often break parsers.
 const TOKENS: [&[u8]; 12] = [
     b"\"",
     b"{",
@@ -42,7 +42,7 @@ const TOKENS: [&[u8]; 12] = [
     b"\0",
 ];
 
-/// The codes of the decoder, of all those in the protocol.
+/// The error codes that the decoder returns.
 const CODES: [ErrorCode; 9] = [
     ErrorCode::BadFrame,
     ErrorCode::UnknownType,
@@ -55,10 +55,10 @@ const CODES: [ErrorCode; 9] = [
     ErrorCode::TooManyRooms,
 ];
 
-/// What a client may say, damaged.
-impl Dice {
+/// Generates damaged client frames.
+impl TestRng {
     fn byte(&mut self) -> u8 {
-        self.roll().to_le_bytes()[0]
+        self.next_u64().to_le_bytes()[0]
     }
 
     /// One small damage.
@@ -100,7 +100,7 @@ impl Dice {
             }
             _ => panic!("no case is so long"),
         }
-        let mask = u32::try_from(self.roll() >> 32).unwrap().to_be_bytes();
+        let mask = u32::try_from(self.next_u64() >> 32).unwrap().to_be_bytes();
         wire.extend(mask);
         wire.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     }
@@ -140,11 +140,11 @@ impl Dice {
     }
 }
 
-/// What the peer sent, in the pieces in which it arrives, and what the codec says to it.
+/// The bytes of the peer, read in pieces, and the bytes that the codec has written.
 struct Wire<'a> {
     arriving: &'a [u8],
     piece: usize,
-    said: Vec<u8>,
+    written: Vec<u8>,
 }
 
 impl io::Read for Wire<'_> {
@@ -161,7 +161,7 @@ impl io::Read for Wire<'_> {
 
 impl io::Write for Wire<'_> {
     fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
-        self.said.extend_from_slice(frames);
+        self.written.extend_from_slice(frames);
         Ok(frames.len())
     }
 
@@ -170,7 +170,7 @@ impl io::Write for Wire<'_> {
     }
 }
 
-/// What the cases have come to: a fuzz that is refused at the door proves nothing.
+/// What the cases have reached. A fuzz test whose inputs are all refused at once would prove nothing.
 #[derive(Debug, Default)]
 struct Reached {
     frames: u64,
@@ -180,9 +180,9 @@ struct Reached {
 
 impl Reached {
     fn case(&mut self, number: u64) {
-        let mut dice = Dice(number);
-        let bytes = dice.conversation();
-        let mut wire = Wire { arriving: &bytes, piece: 1 + dice.below(200), said: Vec::new() };
+        let mut rng = TestRng(number);
+        let bytes = rng.conversation();
+        let mut wire = Wire { arriving: &bytes, piece: 1 + rng.below(200), written: Vec::new() };
         let mut codec = codec(&[], MAX_FRAME_BYTES);
         let ending = loop {
             match read(&mut codec, &mut wire) {
@@ -192,7 +192,7 @@ impl Reached {
                 Some(Err(ending)) => break Some(ending),
             }
         };
-        self.end(ending, wire.said);
+        self.end(ending, wire.written);
     }
 
     fn text(&mut self, text: &str) {
@@ -207,14 +207,14 @@ impl Reached {
                 self.refusals[code.unwrap_or_else(|| panic!("{refusal:?}"))] += 1;
                 assert!((1..400).contains(&refusal.detail.len()), "{refusal:?}");
                 assert!(refusal.id.as_ref().is_none_or(|id| id.chars().count() <= 64), "{refusal:?}");
-                let told = serde_json::to_string(&ServerFrame::Error(refusal.clone())).unwrap();
-                assert_eq!(serde_json::from_str::<ServerFrame>(&told).unwrap(), ServerFrame::Error(refusal));
+                let encoded = serde_json::to_string(&ServerFrame::Error(refusal.clone())).unwrap();
+                assert_eq!(serde_json::from_str::<ServerFrame>(&encoded).unwrap(), ServerFrame::Error(refusal));
             }
         }
     }
 
-    /// The last frames of this server are ones that a client understands.
-    fn end(&mut self, ending: Option<Ending>, mut said: Vec<u8>) {
+    /// The last frames of this server must be ones that a client can decode.
+    fn end(&mut self, ending: Option<Ending>, mut written: Vec<u8>) {
         let close = match ending {
             None => None,
             Some(Ending::Ours(reason)) => {
@@ -227,11 +227,11 @@ impl Reached {
                 self.endings.insert(format!("theirs {}", code.is_some()));
                 Some(Frame::close_reply(code))
             }
-            Some(Ending::Lost) => panic!("nobody hung up"),
+            Some(Ending::Lost) => panic!("the connection was not lost"),
         };
-        said.extend(close.iter().flat_map(Frame::bytes));
-        if !said.is_empty() {
-            peer::hear(&said);
+        written.extend(close.iter().flat_map(Frame::bytes));
+        if !written.is_empty() {
+            peer::decode(&written);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The write side of a connection, shared by its own task and the fan-out worker that owns it.
+//! The write side of a connection, shared by its conversation task and its fan-out worker.
 //!
-//! Everything that goes to the peer passes the [`WriteBuffer`]. There is no queue of messages here: what a slow client
-//! has not been sent stays in the ring.
+//! All bytes to the peer pass the [`WriteBuffer`]. There is no queue of messages here: messages that a slow client has
+//! not been sent stay in the ring.
 
 use std::{
     fmt,
@@ -20,16 +20,16 @@ use tokio::{io::Interest, net::TcpStream};
 
 use super::write_buffer::{Ending, Sent, WriteBuffer};
 
-/// Room in the kernel's buffer beyond what waits when a connection ends, in bytes.
+/// Free bytes in the kernel's send buffer at the end of a connection, besides the waiting bytes.
 const CLOSING_ROOM: usize = 64 * 1024;
 
-/// What carries the bytes of a connection to its peer: a TCP stream, or memory in tests and benches of the fan-out.
+/// The transport of a connection: a TCP stream, or memory in tests and benches of the fan-out.
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
-    /// Takes as many bytes as it has room for, and returns how many. Never blocks.
+    /// Writes as many bytes as fit, and returns their number. Never blocks.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::WouldBlock`] if it has no room; anything else ends the connection.
+    /// [`io::ErrorKind::WouldBlock`] if none fit. Any other error ends the connection.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 
     /// Ready once it may take more.
@@ -56,21 +56,21 @@ pub struct Link<T = TcpStream> {
     stream: T,
     buffer: Mutex<WriteBuffer>,
     task: AtomicWaker,
-    /// When bytes came from the peer last, in milliseconds of the process clock.
+    /// When bytes were received last, in milliseconds of [`uptime_millis`].
     received_at: AtomicU64,
 }
 
 impl<T: Transport> Link<T> {
-    /// A connection over this transport. The time of silence starts now.
+    /// A connection over this transport. [`silent_for`](Self::silent_for) counts from now.
     pub fn new(stream: T) -> Self {
         let received_at = AtomicU64::new(uptime_millis());
         Self { stream, buffer: Mutex::default(), task: AtomicWaker::new(), received_at }
     }
 
-    /// Writes whole frames straight to the socket, after whatever waits there.
+    /// Writes whole frames to the socket, after the bytes that wait.
     ///
-    /// `ends` are the offsets in `bytes` at which the frames end. Never blocks. The caller knows from the result whether
-    /// the connection's task has to be woken to flush.
+    /// `ends` are the offsets in `bytes` at which the frames end. Never blocks. After [`Sent::Cut`] the caller must
+    /// wake the conversation task to flush.
     pub fn write(&self, bytes: &[u8], ends: &[usize]) -> Sent {
         let sent = self.buffer.lock().write(self.kernel(), bytes, ends);
         if sent == Sent::Closed {
@@ -79,18 +79,18 @@ impl<T: Transport> Link<T> {
         sent
     }
 
-    /// Writes a frame that may be left out, if the kernel takes it now. Says whether the peer gets it.
-    pub fn offer(&self, frame: &Frame) -> bool {
-        let sent = self.buffer.lock().offer(self.kernel(), frame);
+    /// Writes a frame that may be dropped, if the kernel takes it now. Returns true if the peer gets it.
+    pub fn try_send(&self, frame: &Frame) -> bool {
+        let sent = self.buffer.lock().try_send(self.kernel(), frame);
         if matches!(sent, Sent::Closed | Sent::Cut(1)) {
             self.task.wake();
         }
         matches!(sent, Sent::All | Sent::Cut(1))
     }
 
-    /// Queues a frame behind what waits and lets the connection's task write it.
+    /// Queues a frame behind the bytes that wait, and wakes the conversation task to write it.
     ///
-    /// Nothing is queued on a connection that is closing.
+    /// Does nothing on a connection that is closing.
     pub fn reply(&self, frame: &Frame) {
         self.queue(frame.bytes());
         self.task.wake();
@@ -100,33 +100,34 @@ impl<T: Transport> Link<T> {
         self.buffer.lock().queue(bytes);
     }
 
-    /// Decides how the connection ends, unless that is decided already, and wakes its task to carry it out.
+    /// Sets the ending and queues the close frame, unless an ending is set. Wakes the conversation task to carry it
+    /// out.
     pub fn close(&self, ending: Ending) {
         self.close_after(None, ending);
     }
 
-    /// The same, with a last frame in front of the close frame.
+    /// As [`close`](Self::close), with a last frame in front of the close frame.
     pub fn close_after(&self, last: Option<&Frame>, ending: Ending) {
         self.buffer.lock().close_after(last, ending);
         self.task.wake();
     }
 
-    /// How the connection ends, once that is decided.
+    /// The ending of the connection, once it is set.
     pub fn ending(&self) -> Option<Ending> {
         self.buffer.lock().ending()
     }
 
-    /// For how long the kernel has taken nothing although something is due.
+    /// How long the kernel has taken no bytes although some wait. None if it is not blocked.
     pub fn blocked_for(&self) -> Option<Duration> {
         self.buffer.lock().blocked_for()
     }
 
-    /// For how long nothing has come from the peer.
+    /// How long nothing was received from the peer.
     pub fn silent_for(&self) -> Duration {
         Duration::from_millis(uptime_millis().saturating_sub(self.received_at.load(Ordering::Relaxed)))
     }
 
-    /// Wakes the connection's task, which looks at its state.
+    /// Wakes the conversation task, which checks its state again.
     pub fn wake(&self) {
         self.task.wake();
     }
@@ -136,12 +137,12 @@ impl<T: Transport> Link<T> {
         self.task.register(cx.waker());
     }
 
-    /// Whether so many replies wait that the socket should not be read.
+    /// Whether too many replies wait to read more from the socket.
     pub(super) fn is_choked(&self) -> bool {
         self.buffer.lock().has_too_many_replies()
     }
 
-    /// Writes what waits. Ready once nothing does.
+    /// Writes the bytes that wait. Ready when none wait.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.buffer.lock().flush(self.kernel())? {
@@ -151,14 +152,14 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Ready once the kernel may take more.
+    /// Ready when the kernel may take more bytes.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream.poll_write_ready(cx)
     }
 
-    /// Writes what the kernel takes now of what waits.
+    /// Writes as many of the waiting bytes as the kernel takes now.
     pub fn flush(&self) {
-        // an error shows at the next write of the task
+        // an error returns at the next write of the conversation task
         let _flushed = self.buffer.lock().flush(self.kernel());
     }
 
@@ -168,10 +169,11 @@ impl<T: Transport> Link<T> {
 }
 
 impl Link {
-    /// Reads what the peer sent. Returns [`io::ErrorKind::WouldBlock`] when there is nothing.
+    /// Reads bytes from the peer. Returns [`io::ErrorKind::WouldBlock`] if there are none.
     ///
-    /// What does not fill the buffer was all: then there is nothing until the kernel says so again, as tokio's own
-    /// `poll_read` has it. Half of all reads would be to find that out.
+    /// A read that does not fill the buffer has emptied the socket. The socket then counts as not readable until the
+    /// kernel reports new bytes, as in tokio's `poll_read`. This saves a second read that would only return
+    /// `WouldBlock`.
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut all = None;
         let read = self.stream.try_io(Interest::READABLE, || {
@@ -191,7 +193,7 @@ impl Link {
         self.stream.poll_read_ready(cx)
     }
 
-    /// Reads and forgets. Ready once the peer has hung up.
+    /// Reads and discards. Ready when the peer has closed its side.
     pub(super) fn poll_hang_up(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = [0; 512];
         while std::task::ready!(self.poll_read_ready(cx)).is_ok() {
@@ -204,21 +206,21 @@ impl Link {
         Poll::Ready(())
     }
 
-    /// Makes room in the kernel for the rest of a torn frame and the close frame, so that a peer which does not read now
-    /// still finds them when it does, although this process has forgotten it by then.
+    /// Enlarges the kernel's send buffer for the rest of a torn frame and the close frame. So a peer that does not read
+    /// now still receives them later, when this process has dropped the connection.
     pub(super) fn make_room_to_close(&self) {
         let waiting = self.buffer.lock().waiting_bytes();
         if waiting > 0 {
             let socket = SockRef::from(&self.stream);
             let room = socket.send_buffer_size().unwrap_or_default() + waiting + CLOSING_ROOM;
-            // a kernel that refuses costs the peer the close code, nothing else
+            // on failure the peer may lose the close code
             let _refused = socket.set_send_buffer_size(room);
         }
     }
 
     pub(super) fn shut_down_write(&self) {
-        // fails only when the peer is gone already
-        let _gone = SockRef::from(&self.stream).shutdown(Shutdown::Write);
+        // fails only if the connection is closed already
+        let _closed = SockRef::from(&self.stream).shutdown(Shutdown::Write);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The other end of the wire, for tests: the library's decoder reads what this server has written by itself.
+//! The client's end of the connection, for tests: the library's decoder reads the frames that this server writes.
 
 use std::io::Cursor;
 
@@ -8,29 +8,29 @@ use tokio_tungstenite::tungstenite::{
     protocol::{Role, WebSocketConfig},
 };
 
-/// What a client hears that is sent these bytes. They must be whole frames, and nothing must follow a close frame.
-pub(super) fn hear(bytes: &[u8]) -> Vec<Message> {
+/// The messages that a client receives from these bytes. They must be whole frames, and nothing may follow a close
+/// frame.
+pub(super) fn decode(bytes: &[u8]) -> Vec<Message> {
     let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
     let mut client = WebSocket::from_raw_socket(Cursor::new(bytes.to_vec()), Role::Client, Some(config));
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     loop {
         match client.read() {
             Ok(Message::Close(close)) => {
-                heard.push(Message::Close(close));
+                received.push(Message::Close(close));
                 break;
             }
-            Ok(message) => heard.push(message),
+            Ok(message) => received.push(message),
             Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => break,
-            Err(error) => panic!("the client hears no WebSocket: {error}, after {heard:?}"),
+            Err(error) => panic!("the client cannot decode a frame: {error}, after {received:?}"),
         }
     }
-    // what the codec answers goes behind what it was given
     assert_eq!(lengths(bytes).iter().sum::<usize>(), bytes.len(), "the last frame is torn");
-    assert_eq!(lengths(bytes).len(), heard.len(), "something follows the close frame");
-    heard
+    assert_eq!(lengths(bytes).len(), received.len(), "something follows the close frame");
+    received
 }
 
-/// The lengths of the frames on the wire, by their headers alone.
+/// The lengths of the frames, from their headers only.
 fn lengths(mut bytes: &[u8]) -> Vec<usize> {
     let mut lengths = Vec::new();
     while let [_, short, rest @ ..] = bytes {
@@ -55,15 +55,15 @@ mod tests {
     use super::*;
     use hubbub_protocol::{CloseReason, Frame};
 
-    /// Where the header changes its shape, and some of everything else.
+    /// Lengths around those at which the header changes its size, and some others.
     fn length() -> impl Strategy<Value = usize> {
         prop_oneof![0..200_usize, 120..132_usize, 65_500..65_600_usize, Just(1 << 20)]
     }
 
     fn one(frame: &Frame) -> Message {
-        let mut heard = hear(frame.bytes());
-        assert_eq!(heard.len(), 1);
-        heard.remove(0)
+        let mut received = decode(frame.bytes());
+        assert_eq!(received.len(), 1);
+        received.remove(0)
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! The bytes that wait for the kernel, and how a connection ends.
+//! The bytes of a connection that wait to be written, and its ending.
 
 use std::{
     io,
@@ -8,42 +8,42 @@ use std::{
 use bytes::Bytes;
 use hubbub_protocol::{CloseReason, Frame};
 
-/// Unread replies above which a socket is no longer read, in bytes.
+/// Waiting replies above which a socket is no longer read, in bytes.
 const MAX_UNREAD_REPLIES: usize = 16 * 1024;
 
-/// The outcome of handing frames to a socket.
+/// The result of writing frames to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// The kernel has them all.
+    /// All are sent.
     All,
-    /// So many of them are sent: the kernel has them, or the rest of the last one waits in front of everything else. The
-    /// caller sends the others later.
+    /// This number of frames is sent. The rest of the last one may wait first in the write buffer. The caller sends the
+    /// other frames later.
     Cut(usize),
     /// The connection is closed or closing.
     Closed,
 }
 
-/// How a connection ends. The first decision counts.
+/// How a connection ends. The first ending counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// This server closes, for this reason.
+    /// This server closes with this reason.
     Ours(CloseReason),
     /// The peer closed with this code; the answer carries the same.
     Theirs(Option<u16>),
-    /// The transport failed: nothing can be said any more.
+    /// The transport failed: nothing can be sent any more.
     Lost,
 }
 
-/// What waits to be written to one connection.
+/// The bytes that wait to be written to one connection.
 #[derive(Debug, Default)]
 pub(super) struct WriteBuffer {
-    /// The rest of a frame of which the kernel has the beginning.
+    /// The rest of a frame whose beginning is written.
     torn: Bytes,
-    /// Whole frames that wait: replies, pongs, at the end the close frame.
+    /// Waiting whole frames: replies, pongs, and last the close frame.
     replies: Vec<u8>,
     /// Once set, nothing is added any more.
     ending: Option<Ending>,
-    /// Since when the kernel has taken nothing although something is due.
+    /// Since when the kernel has taken no bytes although some wait.
     blocked_since: Option<Instant>,
 }
 
@@ -52,17 +52,17 @@ impl WriteBuffer {
         self.ending
     }
 
-    /// For how long the kernel has taken nothing although something is due.
+    /// How long the kernel has taken no bytes although some wait. None if it is not blocked.
     pub(super) fn blocked_for(&self) -> Option<Duration> {
         self.blocked_since.map(|since| since.elapsed())
     }
 
-    /// Whether so many replies wait that the socket should not be read.
+    /// Whether too many replies wait to read more from the socket.
     pub(super) const fn has_too_many_replies(&self) -> bool {
         self.replies.len() > MAX_UNREAD_REPLIES
     }
 
-    /// Bytes that wait.
+    /// Number of waiting bytes.
     pub(super) const fn waiting_bytes(&self) -> usize {
         self.torn.len() + self.replies.len()
     }
@@ -74,7 +74,7 @@ impl WriteBuffer {
         }
     }
 
-    /// Decides the ending, unless it is decided. Adds `last` and the close frame.
+    /// Sets the ending and adds `last` and the close frame, unless an ending is set.
     pub(super) fn close_after(&mut self, last: Option<&Frame>, ending: Ending) {
         if self.ending.is_some() {
             return;
@@ -90,18 +90,19 @@ impl WriteBuffer {
         self.ending = Some(ending);
     }
 
-    /// As [`write`](Self::write), of one frame that may be left out: a kernel that takes nothing of it does not count as blocked.
-    pub(super) fn offer(&mut self, kernel: impl Fn(&[u8]) -> io::Result<usize> + Copy, frame: &Frame) -> Sent {
+    /// As [`write`](Self::write), for one frame that may be dropped. If the kernel takes nothing of it, the connection
+    /// does not count as blocked.
+    pub(super) fn try_send(&mut self, kernel: impl Fn(&[u8]) -> io::Result<usize> + Copy, frame: &Frame) -> Sent {
         let before = self.blocked_since;
         let sent = self.write(kernel, frame.bytes(), &[frame.len()]);
         if sent == Sent::Cut(0) && !self.has_waiting() {
-            // nothing is due because of it
+            // the frame is dropped, so no bytes wait for the kernel
             self.blocked_since = before;
         }
         sent
     }
 
-    /// Writes what waits, then these frames. `ends` are their ends in `bytes`.
+    /// Writes the waiting bytes, then these frames. `ends` are the offsets in `bytes` at which they end.
     pub(super) fn write(
         &mut self,
         kernel: impl Fn(&[u8]) -> io::Result<usize> + Copy,
@@ -130,7 +131,7 @@ impl WriteBuffer {
         !self.torn.is_empty() || !self.replies.is_empty()
     }
 
-    /// Writes as much as the kernel takes. True when nothing waits any more.
+    /// Writes as many waiting bytes as the kernel takes. Returns true when none wait.
     pub(super) fn flush(&mut self, kernel: impl Fn(&[u8]) -> io::Result<usize> + Copy) -> io::Result<bool> {
         while !self.torn.is_empty() {
             match kernel(&self.torn) {
@@ -149,7 +150,7 @@ impl WriteBuffer {
                     self.blocked_since = None;
                 }
                 Ok(written) => {
-                    // what is left of the replies goes first next time: the cut may be inside a frame
+                    // the rest goes first next time: the cut may be inside a frame
                     self.torn = Bytes::copy_from_slice(self.replies.get(written..).unwrap_or_default());
                     self.replies = Vec::new();
                     self.blocked_since = None;
@@ -162,7 +163,7 @@ impl WriteBuffer {
         Ok(true)
     }
 
-    /// Keeps the rest of the frame in which `written` falls, and forgets the frames behind it.
+    /// Keeps the rest of the frame that `written` cuts, and drops the frames behind it.
     fn cut(&mut self, bytes: &[u8], ends: &[usize], written: usize) -> Sent {
         let whole = ends.partition_point(|end| *end <= written);
         let start = whole.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or(0);
@@ -218,7 +219,7 @@ mod tests {
     enum Op {
         /// A batch of frames with texts of these lengths, from the fan-out.
         Write(Vec<usize>),
-        Offer(usize),
+        TrySend(usize),
         Reply(usize),
         Flush,
         Close(Option<usize>, Ending),
@@ -237,31 +238,38 @@ mod tests {
         ];
         prop_oneof![
             8 => prop::collection::vec(0..200_usize, 1..6).prop_map(Op::Write),
-            3 => (0..200_usize).prop_map(Op::Offer),
+            3 => (0..200_usize).prop_map(Op::TrySend),
             4 => (0..200_usize).prop_map(Op::Reply),
             4 => Just(Op::Flush),
             1 => (prop::option::of(0..200_usize), ending).prop_map(|(last, ending)| Op::Close(last, ending)),
         ]
     }
 
-    /// A connection whose kernel follows a script, and takes nothing when that is over.
+    /// A connection whose kernel follows a script, and takes nothing after its end.
     struct Peer {
         buffer: WriteBuffer,
         script: RefCell<VecDeque<Take>>,
         broken: Cell<bool>,
-        heard: RefCell<Vec<u8>>,
-        /// What the peer is to hear, by what the callers were told.
+        received: RefCell<Vec<u8>>,
+        /// The frames that the peer must receive, by the results that the callers got.
         due: Vec<Frame>,
         frames: usize,
     }
 
     impl Peer {
         fn new(script: Vec<Take>) -> Self {
-            let (script, heard) = (RefCell::new(script.into()), RefCell::default());
-            Self { buffer: WriteBuffer::default(), script, broken: Cell::new(false), heard, due: Vec::new(), frames: 0 }
+            let (script, received) = (RefCell::new(script.into()), RefCell::default());
+            Self {
+                buffer: WriteBuffer::default(),
+                script,
+                broken: Cell::new(false),
+                received,
+                due: Vec::new(),
+                frames: 0,
+            }
         }
 
-        /// A frame like no other.
+        /// A frame with a unique text.
         fn frame(&mut self, length: usize) -> Frame {
             self.frames += 1;
             Frame::text(&format!("{:>length$}", self.frames))
@@ -277,12 +285,12 @@ mod tests {
                         ends.push(bytes.len());
                     }
                     let sent = self.with_kernel(|buffer, kernel| buffer.write(kernel, &bytes, &ends));
-                    self.told(sent, frames);
+                    self.record_sent(sent, frames);
                 }
-                Op::Offer(length) => {
+                Op::TrySend(length) => {
                     let frame = self.frame(*length);
-                    let sent = self.with_kernel(|buffer, kernel| buffer.offer(kernel, &frame));
-                    self.told(sent, vec![frame]);
+                    let sent = self.with_kernel(|buffer, kernel| buffer.try_send(kernel, &frame));
+                    self.record_sent(sent, vec![frame]);
                 }
                 Op::Reply(length) => {
                     let frame = self.frame(*length);
@@ -294,7 +302,7 @@ mod tests {
             }
         }
 
-        fn told(&mut self, sent: Sent, mut frames: Vec<Frame>) {
+        fn record_sent(&mut self, sent: Sent, mut frames: Vec<Frame>) {
             match sent {
                 Sent::All => (),
                 Sent::Cut(count) => frames.truncate(count),
@@ -304,7 +312,7 @@ mod tests {
             self.due.append(&mut frames);
         }
 
-        /// As the connection's task does it.
+        /// As the conversation task flushes.
         fn flush(&mut self) {
             if let Ok(done) = self.with_kernel(|buffer, kernel| buffer.flush(kernel)) {
                 assert_eq!(done, !self.buffer.has_waiting());
@@ -334,7 +342,7 @@ mod tests {
             &mut self,
             act: impl FnOnce(&mut WriteBuffer, &dyn Fn(&[u8]) -> io::Result<usize>) -> T,
         ) -> T {
-            let Self { buffer, script, broken, heard, .. } = self;
+            let Self { buffer, script, broken, received, .. } = self;
             let kernel = |bytes: &[u8]| {
                 assert!(!bytes.is_empty(), "nothing to write, and yet a system call");
                 let take = script.borrow_mut().pop_front().unwrap_or(Take::Nothing);
@@ -343,7 +351,7 @@ mod tests {
                     _ if broken.get() => Err(io::ErrorKind::BrokenPipe.into()),
                     Take::UpTo(room) => {
                         let taken = &bytes[..room.min(bytes.len())];
-                        heard.borrow_mut().extend_from_slice(taken);
+                        received.borrow_mut().extend_from_slice(taken);
                         Ok(taken.len())
                     }
                     Take::Nothing | Take::Fails => Err(io::ErrorKind::WouldBlock.into()),
@@ -376,24 +384,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_peer_hears_whole_frames_in_order_however_the_kernel_cuts_them(
+        fn the_peer_receives_whole_frames_in_order_however_the_kernel_cuts_them(
             ops in prop::collection::vec(op(), 1..40), script in prop::collection::vec(take(), 0..80),
         ) {
             let mut peer_state = Peer::new(script);
             for op in &ops {
                 peer_state.step(op);
-                let (due, heard) = (peer_state.due(), peer_state.heard.borrow().clone());
-                prop_assert!(due.starts_with(&heard), "{op:?}");
+                let (due, received) = (peer_state.due(), peer_state.received.borrow().clone());
+                prop_assert!(due.starts_with(&received), "{op:?}");
                 let silent = peer_state.is_lost() || peer_state.buffer.has_waiting();
-                prop_assert!(silent || heard == due, "{op:?}: something was forgotten");
+                prop_assert!(silent || received == due, "{op:?}: something was forgotten");
             }
             if !peer_state.is_lost() {
                 *peer_state.script.borrow_mut() = [Take::UpTo(usize::MAX); 2].into();
                 peer_state.flush();
-                let heard = peer::hear(&peer_state.heard.borrow());
+                let received = peer::decode(&peer_state.received.borrow());
                 let texts: Vec<_> = peer_state.due.iter().filter_map(text).collect();
-                prop_assert_eq!(&heard[..texts.len()], &texts);
-                prop_assert_eq!(heard.len(), peer_state.due.len());
+                prop_assert_eq!(&received[..texts.len()], &texts);
+                prop_assert_eq!(received.len(), peer_state.due.len());
             }
         }
 

@@ -280,7 +280,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn every_frame_is_read_or_refused_as_the_rules_say(draft in drafts()) {
+    fn every_frame_is_decoded_or_refused_by_the_rules(draft in drafts()) {
         prop_assert_eq!(answer(&draft.text()), draft.model());
     }
 

@@ -26,7 +26,7 @@ export type ConnectionId = number;
 
 /** The sender of a message: a person, or a program. */
 export type User = {
-  /** Derived from the session, so that nobody else can have it. */
+  /** Derived from the session, so that no other person can have it. */
   id: UserId,
   /** Chosen freely: two users may have the same name. */
   name: UserName,

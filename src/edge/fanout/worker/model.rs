@@ -1,9 +1,11 @@
-//! The hand-over between a worker and the connections' own tasks, driven at random. Ring, worker and connections are the
-//! real ones; the sockets take as many bytes as the test lets them. Seats open and close, by the client and at places
-//! of the log; connections resume, fall behind, catch up and end; the log loses its tail, marks it, and gets it back.
+//! A random test of the hand-over between a worker and the conversation tasks. Ring, worker and connections are the
+//! real ones; the test decides how many bytes a socket takes. Clients open and close seats, and the test does at chosen
+//! seqs. Connections resume, fall behind, catch up and end. The log loses its tail, appends a marker, and gets the tail
+//! back.
 //!
-//! The model knows only the log and the seats. It checks for each client: every message of its seats once, none of
-//! others, `seq` always grows, and whatever a notice says has been sent by then.
+//! The model consists of the log and the seats. It checks for each client: it receives every message of its seats once
+//! and no other message, `seq` always grows, and everything up to the seq that a notice reports has been sent before
+//! it.
 
 use std::{
     collections::BTreeMap,
@@ -25,19 +27,19 @@ use tokio::runtime::Builder;
 
 use super::*;
 use crate::{
-    dice::{Dice, run_cases},
     socket::Link,
+    test_rng::{TestRng, run_cases},
 };
 
 const CASES: u64 = 100_000;
-/// Clients join and leave these by their own frames.
+/// Rooms that clients join and leave by their own frames.
 const ROOMS: [&str; 2] = ["a", "b"];
-/// Seats in this room open and close at places of the log.
+/// A room in which the test opens and closes seats at chosen seqs.
 const PLACED_ROOM: &str = "c";
 const MAX_CLIENTS: usize = 5;
 const STEPS: usize = 40;
 
-/// A socket whose kernel takes so many bytes.
+/// A socket whose kernel buffer has a limited number of free bytes.
 #[derive(Clone, Debug, Default)]
 struct Socket(Arc<Kernel>);
 
@@ -63,7 +65,7 @@ impl Transport for Socket {
     }
 }
 
-/// The places in which a client is to get the messages of a room.
+/// The seqs in which a client must receive the messages of a room.
 #[derive(Clone, Debug)]
 struct Interval {
     room: RoomId,
@@ -91,14 +93,14 @@ fn close(intervals: &mut [Interval], room: &RoomId, until: Seq) {
 
 /// A message of the log.
 #[derive(Clone, Debug)]
-struct Said {
+struct Published {
     id: u64,
     room: RoomId,
-    /// Where it has stood, the newest place last.
+    /// Its seqs, the newest last: one for each time it was appended.
     places: Vec<Seq>,
 }
 
-impl Said {
+impl Published {
     fn place(&self) -> Seq {
         self.places.last().copied().unwrap()
     }
@@ -111,13 +113,13 @@ impl Said {
     }
 }
 
-/// The log: what stands in it, what it has lost, and where its epochs begin.
+/// The log: its messages, the messages it has lost, and the first seq of each epoch.
 struct Log {
-    messages: Vec<Said>,
-    lost: Vec<Said>,
+    messages: Vec<Published>,
+    lost: Vec<Published>,
     bases: Vec<Seq>,
     last: Seq,
-    said: u64,
+    published: u64,
 }
 
 impl Log {
@@ -126,17 +128,17 @@ impl Log {
     }
 }
 
-/// A client: its connection, and how it is to be served.
+/// A client: its connection, and what it must receive.
 struct Client {
     connection: Arc<Connection<Socket>>,
     socket: Socket,
     start: Seq,
-    /// Seats that the test opened and closed at places of the log; of these no frame tells.
+    /// Seats that the test opened and closed at chosen seqs. No frame reports them.
     placed: Vec<Interval>,
 }
 
 struct World {
-    dice: Dice,
+    rng: TestRng,
     ring: Arc<Ring>,
     worker: Worker<Socket>,
     commands: Vec<Command<Socket>>,
@@ -152,22 +154,22 @@ impl World {
         let base = 1000;
         ring.append(&[LogEntry::Marker(Marker { base, cut: 0, low: base })]);
         let worker = Worker::new(Arc::clone(&ring), Arc::default(), Coalescing::OFF, encode);
-        let log = Log { messages: Vec::new(), lost: Vec::new(), bases: vec![base], last: base, said: 0 };
+        let log = Log { messages: Vec::new(), lost: Vec::new(), bases: vec![base], last: base, published: 0 };
         let (commands, clients) = (Vec::new(), Vec::new());
-        Self { dice: Dice(case), ring, worker, commands, clients, log, ids: 1, now: Instant::now() }
+        Self { rng: TestRng(case), ring, worker, commands, clients, log, ids: 1, now: Instant::now() }
     }
 
     fn joined_room(&mut self) -> RoomId {
-        self.dice.pick(&ROOMS).parse().unwrap()
+        self.rng.pick(&ROOMS).parse().unwrap()
     }
 
     fn any_room(&mut self) -> RoomId {
-        if self.dice.once_in(3) { PLACED_ROOM.parse().unwrap() } else { self.joined_room() }
+        if self.rng.once_in(3) { PLACED_ROOM.parse().unwrap() } else { self.joined_room() }
     }
 
     async fn step(&mut self) {
-        let client = self.dice.below(self.clients.len());
-        match self.dice.below(20) {
+        let client = self.rng.below(self.clients.len());
+        match self.rng.below(20) {
             0..5 => self.publish(),
             5..8 => self.turn().await,
             8..10 => self.poll(client),
@@ -179,54 +181,54 @@ impl World {
             16 => self.lose(),
             17 => self.give_back(),
             18 => self.beat(),
-            _ if self.dice.once_in(4) => self.end(client),
+            _ if self.rng.once_in(4) => self.end(client),
             _ => self.announce(),
         }
     }
 
     fn publish(&mut self) {
-        let count = 1 + self.dice.below(4);
+        let count = 1 + self.rng.below(4);
         let mut entries = Vec::new();
         for _ in 0..count {
             let room = self.any_room();
             self.log.last += 1;
-            self.log.said += 1;
-            let said = Said { id: self.log.said, room, places: vec![self.log.last] };
-            entries.push(said.entry());
-            self.log.messages.push(said);
+            self.log.published += 1;
+            let message = Published { id: self.log.published, room, places: vec![self.log.last] };
+            entries.push(message.entry());
+            self.log.messages.push(message);
         }
         self.ring.append(&entries);
     }
 
-    /// The log loses its tail, and a marker says so.
+    /// The log loses its tail and appends a marker.
     fn lose(&mut self) {
         let opened = *self.log.bases.last().unwrap();
-        let keep = self.log.messages.len().saturating_sub(self.dice.below(6));
-        let keep = keep.max(self.log.messages.partition_point(|said| said.place() < opened));
+        let keep = self.log.messages.len().saturating_sub(self.rng.below(6));
+        let keep = keep.max(self.log.messages.partition_point(|message| message.place() < opened));
         let lost = self.log.messages.split_off(keep);
-        let cut = self.log.messages.last().map_or(0, Said::place).max(opened);
-        let later: Vec<Said> = std::mem::take(&mut self.log.lost);
+        let cut = self.log.messages.last().map_or(0, Published::place).max(opened);
+        let later: Vec<Published> = std::mem::take(&mut self.log.lost);
         self.log.lost = lost.into_iter().chain(later).collect();
-        let base = self.log.last + 1 + u64::try_from(self.dice.below(50)).unwrap();
+        let base = self.log.last + 1 + u64::try_from(self.rng.below(50)).unwrap();
         self.ring.append(&[LogEntry::Marker(Marker { base, cut, low: cut })]);
         self.log.last = base;
         self.log.bases.push(base);
     }
 
-    /// Some of what the log has lost is offered again.
+    /// Some lost messages are appended again.
     fn give_back(&mut self) {
-        let count = self.dice.below(self.log.lost.len() + 1);
+        let count = self.rng.below(self.log.lost.len() + 1);
         let mut entries = Vec::new();
-        for mut said in self.log.lost.drain(..count) {
+        for mut message in self.log.lost.drain(..count) {
             self.log.last += 1;
-            said.places.push(self.log.last);
-            entries.push(said.entry());
-            self.log.messages.push(said);
+            message.places.push(self.log.last);
+            entries.push(message.entry());
+            self.log.messages.push(message);
         }
         self.ring.append(&entries);
     }
 
-    /// As the worker's loop: first the ring, then the commands.
+    /// One iteration of the worker's loop: first the ring, then the commands.
     async fn turn(&mut self) {
         self.worker.advance().await;
         for command in std::mem::take(&mut self.commands) {
@@ -234,7 +236,7 @@ impl World {
         }
     }
 
-    /// As the connection's task.
+    /// One poll of the conversation task.
     fn poll(&mut self, client: usize) {
         let Some(Client { connection, .. }) = self.clients.get(client) else { return };
         let mut cx = Context::from_waker(Waker::noop());
@@ -245,27 +247,27 @@ impl World {
     }
 
     fn drain(&mut self, client: usize) {
-        let most = if self.dice.once_in(3) { 2000 } else { 200 };
-        let room = self.dice.below(most);
+        let most = if self.rng.once_in(3) { 2000 } else { 200 };
+        let room = self.rng.below(most);
         if let Some(client) = self.clients.get(client) {
             client.socket.0.room.store(room, Ordering::Relaxed);
         }
     }
 
-    /// A client comes, without a cursor or with any that somebody may have.
+    /// A client connects, without a cursor or with one that a client can have.
     fn connect(&mut self) {
         if self.clients.len() >= MAX_CLIENTS {
             return;
         }
-        let back = u64::try_from(self.dice.below(12)).unwrap();
+        let back = u64::try_from(self.rng.below(12)).unwrap();
         let cursor = self.log.last.saturating_sub(back);
-        let mut places = self.log.messages.iter().chain(&self.log.lost).map(Said::place);
+        let mut places = self.log.messages.iter().chain(&self.log.lost).map(Published::place);
         let is_known = self.log.bases.contains(&cursor) || places.any(|place| place == cursor);
         let resumes = self.ring.check_cursor(cursor) == CursorCheck::Replay;
         let start = if is_known && resumes { cursor } else { self.ring.last() };
         let (id, socket) = (ConnectionId::new(self.ids), Socket::default());
         self.ids += 1;
-        let mut rooms: Vec<RoomId> = (0..self.dice.below(4)).map(|_| self.any_room()).collect();
+        let mut rooms: Vec<RoomId> = (0..self.rng.below(4)).map(|_| self.any_room()).collect();
         rooms.sort();
         rooms.dedup();
         let placed = rooms.iter().map(|room| Interval { room: room.clone(), since: start, until: None }).collect();
@@ -285,18 +287,18 @@ impl World {
         }
     }
 
-    /// A seat opens or closes at the place that the worker has reached, as memberships will have it.
+    /// A seat opens or closes at the worker's position, without a frame of the client.
     async fn move_seat(&mut self, client: usize) {
         self.turn().await;
-        let (room, opens, at) = (PLACED_ROOM.parse().unwrap(), self.dice.once_in(2), self.worker.position());
+        let (room, opens, at) = (PLACED_ROOM.parse().unwrap(), self.rng.once_in(2), self.worker.position());
         let Some(client) = self.clients.get_mut(client) else { return };
         let Some(&slot) = self.worker.slots.get(&client.connection.id()) else { return };
         if opens && client.connection.open_seat_at(&room, at) {
-            self.worker.enter(slot, &room);
+            self.worker.add_seat(slot, &room);
             open(&mut client.placed, &room, at);
         } else if !opens && client.connection.close_seat_at(&room, at) {
             self.worker.roster.leave(slot, &room);
-            self.worker.count_out(&room);
+            self.worker.remove_seat(&room);
             close(&mut client.placed, &room, at);
         }
     }
@@ -307,7 +309,7 @@ impl World {
     }
 
     fn announce(&mut self) {
-        let connections = self.dice.roll() % 100;
+        let connections = self.rng.next_u64() % 100;
         let room = self.any_room();
         self.commands.push(Command::Notify(Notice::Count(Count { connections, ..Count::default() })));
         self.commands.push(Command::SendEphemeral(room.clone(), Notice::Typing { room, from: Vec::new() }));
@@ -318,14 +320,15 @@ impl World {
             return;
         }
         let client = self.clients.swap_remove(client);
-        if self.dice.once_in(2) {
+        if self.rng.once_in(2) {
             self.commands.push(Command::Detach(client.connection.id()));
         }
         client.connection.link().close(Ending::Ours(CloseReason::Drain));
         self.check(&client, false);
     }
 
-    /// Everything is given back, every kernel takes all, and every task gets its turns.
+    /// Appends all lost messages again, lets the sockets take everything, and runs the worker and all tasks until every
+    /// connection is live.
     async fn settle(&mut self) {
         self.turn().await;
         while !self.log.lost.is_empty() {
@@ -352,10 +355,10 @@ impl World {
         }
     }
 
-    /// Compares what a client got with what it was to get. `is_over`: it was to get everything.
+    /// Compares what a client received with what it must receive. `is_over`: it must have everything.
     fn check(&self, client: &Client, is_over: bool) {
-        let all: BTreeMap<u64, &Said> =
-            self.log.messages.iter().chain(&self.log.lost).map(|said| (said.id, said)).collect();
+        let all: BTreeMap<u64, &Published> =
+            self.log.messages.iter().chain(&self.log.lost).map(|message| (message.id, message)).collect();
         let mut received: BTreeMap<u64, Seq> = BTreeMap::new();
         let mut seats = client.placed.clone();
         let (mut last, mut lives, mut claims) = (client.start, 0, Vec::new());
@@ -365,13 +368,14 @@ impl World {
                 Sent::Message { seq, id, room, was } => {
                     assert!(seq > last, "{seq} after {last}");
                     last = seq;
-                    let said = all[&id];
-                    assert!(said.places.contains(&seq) && said.room == room, "{seq} is not {said:?}");
+                    let message = all[&id];
+                    assert!(message.places.contains(&seq) && message.room == room, "{seq} is not {message:?}");
                     if let Some(first) = received.insert(id, seq) {
-                        // `was` names the last former place only: after two losses an instance cannot always tell
+                        // `was` is only the last former seq: after two losses an instance cannot always detect it
                         let former = was.expect("a message came twice");
-                        let is_lost_once = said.places.len() == 2 && self.log.epoch(seq) == self.log.epoch(former) + 1;
-                        assert!(!is_lost_once, "{said:?} came at {first} and {seq}");
+                        let is_lost_once =
+                            message.places.len() == 2 && self.log.epoch(seq) == self.log.epoch(former) + 1;
+                        assert!(!is_lost_once, "{message:?} came at {first} and {seq}");
                     }
                     misplaced.push((room, seq));
                     continue;
@@ -391,7 +395,7 @@ impl World {
                 Sent::Notice(Notice::Heartbeat { seq }) => seq,
                 Sent::Notice(_) => continue,
             };
-            assert!(claim >= last, "a notice says {claim}, and {last} has been sent");
+            assert!(claim >= last, "a notice reports {claim}, but {last} was sent before it");
             claims.push((claim, received.clone()));
         }
         misplaced.retain(|(room, seq)| !seats.iter().any(|seat| seat.holds(room, *seq)));
@@ -399,16 +403,16 @@ impl World {
         assert!(lives <= 1 && (!is_over || lives == 1), "{lives} times live");
         claims.extend(is_over.then_some((self.log.last, received)));
         for (claim, received) in claims {
-            for said in self.log.messages.iter().filter(|said| said.place() <= claim) {
-                let seat = seats.iter().find(|seat| seat.holds(&said.room, said.place()));
+            for message in self.log.messages.iter().filter(|message| message.place() <= claim) {
+                let seat = seats.iter().find(|seat| seat.holds(&message.room, message.place()));
                 let Some(seat) = seat else { continue };
-                // a message that was lost may have been had, or be history, at a former place
+                // a re-appended message may have been received, or be older than the seat, at a former seq
                 let before = client.start.max(seat.since);
-                let (now, former) = said.places.split_last().unwrap();
+                let (now, former) = message.places.split_last().unwrap();
                 let is_old = former.iter().any(|place| *place <= before);
                 assert!(
-                    received.contains_key(&said.id) || is_old || (!former.is_empty() && claim < self.log.last),
-                    "{said:?} at {now} is missing, though {claim} is said to be sent; start {}, {seats:?}",
+                    received.contains_key(&message.id) || is_old || (!former.is_empty() && claim < self.log.last),
+                    "{message:?} at {now} is missing, though a notice reports {claim}; start {}, {seats:?}",
                     client.start
                 );
             }
@@ -416,7 +420,7 @@ impl World {
     }
 }
 
-/// A frame that a client got.
+/// A frame that a client received.
 enum Sent {
     Message { seq: Seq, id: u64, room: RoomId, was: Option<Seq> },
     Notice(Notice),

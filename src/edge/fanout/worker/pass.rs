@@ -1,4 +1,4 @@
-//! A pass of a worker: from the ring to its live connections.
+//! A pass of a worker: it sends new entries of the ring to the live connections.
 
 use std::{
     collections::HashMap,
@@ -16,14 +16,14 @@ use super::{
 };
 use crate::{connection::WriteBatch, socket::Transport};
 
-/// Entries that are read from the ring at a time.
+/// Upper bound for the entries of one pass.
 const ENTRIES_PER_READ: usize = 1024;
 
-/// The messages of one room in a run.
-type RoomRun<'a> = (RoomKey, Vec<&'a Arc<Entry>>);
+/// The messages of one room, from consecutive entries of the log.
+type RoomBatch<'a> = (RoomKey, Vec<&'a Arc<Entry>>);
 
 impl<T: Transport> Worker<T> {
-    /// Fans out everything that the ring has now beyond the position. What comes meanwhile waits for the next pass, or
+    /// Fans out all entries above the position that are in the ring now. Later entries wait for the next call: else
     /// commands would starve under load.
     pub(in super::super) async fn advance(&mut self) {
         let upto = self.ring.last();
@@ -37,25 +37,25 @@ impl<T: Transport> Worker<T> {
     }
 
     async fn pass(&mut self, entries: &[Arc<Entry>]) {
-        let is_plain = |entry: &Arc<Entry>| entry.was == 0 && matches!(entry.audience, Audience::Room(_));
-        for run in entries.chunk_by(|a, b| is_plain(a) && is_plain(b)) {
+        let is_regular_message = |entry: &Arc<Entry>| entry.was == 0 && matches!(entry.audience, Audience::Room(_));
+        for run in entries.chunk_by(|a, b| is_regular_message(a) && is_regular_message(b)) {
             let Some(last) = run.last() else { continue };
-            if is_plain(last) {
+            if is_regular_message(last) {
                 self.fan_out(run).await;
             } else {
-                self.single_out(last).await;
+                self.deliver_single(last).await;
             }
             self.position.store(last.seq, Ordering::Release);
         }
         let now = Duration::from_micros(unix_micros());
-        let is_sent_here = |entry: &&Arc<Entry>| entry.room().is_some_and(|room| self.roster.room(room).is_some());
-        for entry in entries.iter().filter(is_sent_here) {
+        let has_local_members = |entry: &&Arc<Entry>| entry.room().is_some_and(|room| self.roster.room(room).is_some());
+        for entry in entries.iter().filter(has_local_members) {
             self.latency.record(now.saturating_sub(Duration::from_millis(entry.at)).as_secs_f64());
         }
     }
 
-    /// Sends messages to the connections of their rooms, each connection in one write. Connections that get the messages
-    /// of one room only share its batch.
+    /// Sends messages to the connections of their rooms, with one write for each connection. Connections that get
+    /// messages of only one room share its batch.
     async fn fan_out(&mut self, run: &[Arc<Entry>]) {
         let position = self.position();
         let mut rooms: HashMap<RoomKey, Vec<&Arc<Entry>>> = HashMap::new();
@@ -64,34 +64,34 @@ impl<T: Transport> Worker<T> {
                 rooms.entry(room).or_default().push(entry);
             }
         }
-        let rooms: Vec<RoomRun<'_>> = rooms.into_iter().collect();
+        let rooms: Vec<RoomBatch<'_>> = rooms.into_iter().collect();
         let seats = self.seats_in(&rooms);
-        let mut mixed: Vec<(Slot, usize)> = Vec::new();
-        let Self { roster, turns, .. } = self;
+        let mut in_several_rooms: Vec<(Slot, usize)> = Vec::new();
+        let Self { roster, budget, .. } = self;
         for (n, (room, entries)) in rooms.iter().enumerate() {
             let batch = WriteBatch::of(entries.iter().copied());
             for &slot in roster.slots(*room) {
                 if seats.get(slot).is_some_and(|seats| *seats > 1) {
-                    mixed.push((slot, n));
+                    in_several_rooms.push((slot, n));
                 } else if roster.get(slot).is_some_and(|connection| connection.deliver(&batch, position)) {
-                    turns.message().await;
+                    budget.count_message_write().await;
                 }
             }
         }
-        mixed.sort_unstable();
-        for seats in mixed.chunk_by(|a, b| a.0 == b.0) {
+        in_several_rooms.sort_unstable();
+        for seats in in_several_rooms.chunk_by(|a, b| a.0 == b.0) {
             let mut entries: Vec<_> =
                 seats.iter().filter_map(|(_, n)| Some(&rooms.get(*n)?.1)).flatten().copied().collect();
             entries.sort_unstable_by_key(|entry| entry.seq);
             let connection = seats.first().and_then(|(slot, _)| roster.get(*slot));
             if connection.is_some_and(|connection| connection.deliver(&WriteBatch::of(entries), position)) {
-                turns.message().await;
+                budget.count_message_write().await;
             }
         }
     }
 
-    /// In how many of these rooms each slot has a seat. Empty for a single room.
-    fn seats_in(&self, rooms: &[RoomRun<'_>]) -> Vec<u8> {
+    /// For each slot, in how many of these rooms it has a seat. Empty if there is only one room.
+    fn seats_in(&self, rooms: &[RoomBatch<'_>]) -> Vec<u8> {
         if rooms.len() < 2 {
             return Vec::new();
         }
@@ -104,32 +104,33 @@ impl<T: Transport> Worker<T> {
         seats
     }
 
-    /// Handles an entry that does not go to all connections of a room alike: a marker, a hole, a returned message.
-    async fn single_out(&mut self, entry: &Arc<Entry>) {
+    /// Delivers one entry that is not a regular message: a marker, a hole, a re-appended message.
+    async fn deliver_single(&mut self, entry: &Arc<Entry>) {
         let position = self.position();
         let batch = WriteBatch::single(entry);
-        let Self { roster, turns, .. } = self;
+        let Self { roster, budget, .. } = self;
         match &entry.audience {
             Audience::Nobody => roster.iter().for_each(|(_, connection)| connection.cross(entry, position)),
             Audience::Everyone => {
                 for (_, connection) in roster.iter() {
                     if connection.deliver(&batch, position) {
-                        turns.message().await;
+                        budget.count_message_write().await;
                     }
                 }
             }
             Audience::Room(room) => {
                 for connection in roster.members(room) {
                     if connection.deliver(&batch, position) {
-                        turns.message().await;
+                        budget.count_message_write().await;
                     }
                 }
             }
         }
     }
 
-    /// The ring has evicted entries that this worker had not read. Its live connections have missed them: their own tasks
-    /// find that out and close them. A client whose cursor is still in a ring resumes, others get `reset`.
+    /// The ring has evicted entries that this worker had not read. Its live connections have missed them: their
+    /// conversation tasks notice it and close them. A client whose cursor is still in a ring resumes, others get
+    /// `reset`.
     fn skip(&mut self) {
         let position = self.position();
         warn!(

@@ -1,30 +1,31 @@
-//! Random choices for tests that name their case by a number.
+//! A seeded random generator for tests: the number of a case reproduces it.
 
-/// Sebastiano Vigna's splitmix64: every number begins a sequence of its own.
-pub(crate) struct Dice(pub(crate) u64);
+/// Sebastiano Vigna's splitmix64. Every seed gives its own sequence.
+pub(crate) struct TestRng(pub(crate) u64);
 
-impl Dice {
-    pub(crate) const fn roll(&mut self) -> u64 {
+impl TestRng {
+    pub(crate) const fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
 
-    pub(crate) fn below(&mut self, sides: usize) -> usize {
-        usize::try_from(self.roll() % u64::try_from(sides.max(1)).unwrap()).unwrap()
+    /// A number from 0 to `bound - 1`; 0 if `bound` is 0.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next_u64() % u64::try_from(bound.max(1)).unwrap()).unwrap()
     }
 
     pub(crate) fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    pub(crate) fn pick<T: Copy>(&mut self, things: &[T]) -> T {
-        things[self.below(things.len())]
+    pub(crate) fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len())]
     }
 }
 
-/// Runs the cases `0..count` on all processors. A case that panics fails the test, which names it. Returns what each
+/// Runs the cases `0..count` on all processors. A case that panics fails the test with its number. Returns what each
 /// thread has collected.
 pub(crate) fn run_cases<T: Send>(
     count: u64,
