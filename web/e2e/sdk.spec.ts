@@ -46,7 +46,7 @@ test('the first example of the README runs as it stands', async ({ person, room 
   const ann = await person('Ann')
   await ann.enter(room)
   const source = (await example()).replace('http://127.0.0.1:8080', addresses.here).replaceAll('lobby', room)
-  expect(await program(source)).toMatch(/It has place \d{10,} in the log\./)
+  expect(await program(source)).toMatch(/The log has it as number \d{10,}\./)
   await ann.sees(['Hello from a program.'])
 })
 
