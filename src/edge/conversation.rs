@@ -11,13 +11,12 @@ use std::{
     future::poll_fn,
     ops::ControlFlow,
     panic::AssertUnwindSafe,
-    pin::pin,
     sync::{Arc, LazyLock},
     task::Poll,
     time::{Duration, Instant},
 };
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use hubbub_lifecycle::{Permit, clock::millis, metric};
 use hubbub_protocol::{
     ClientFrame, CloseReason, ErrorCode, HELLO_TIMEOUT, Hello, MAX_ROOMS, Publish, Refusal, RoomId, UserId,
@@ -76,19 +75,10 @@ fn count_close(ending: Ending) {
 }
 
 async fn converse(socket: &mut Socket, node: &Node, rate: Rate) -> Ending {
-    let received = tokio::select! {
-        biased;
-        () = node.closed() => return close(socket, CloseReason::Drain),
-        received = timeout(HELLO_TIMEOUT, receive_hello(socket, node)) => received,
-    };
-    let (person, hello) = match received {
-        Ok(Ok(received)) => received,
-        Ok(Err(ending)) => return ending,
-        Err(_) => return close(socket, CloseReason::HelloTimeout),
-    };
-    match node.admit(&person, hello.resume.map(|resume| resume.seq)).await {
-        Ok(admission) => Conversation::begin(socket, node, person, hello, admission, rate).await.run().await,
-        Err(reason) => close(socket, reason),
+    // boxed: an idle connection must not carry the state of its beginning
+    match Box::pin(Conversation::begin(socket, node, rate)).await {
+        Ok(mut conversation) => conversation.run().await,
+        Err(ending) => ending,
     }
 }
 
@@ -144,16 +134,16 @@ enum Event {
 }
 
 impl<'a> Conversation<'a> {
-    /// Sends `welcome` (and `reset`), and registers the connection.
-    async fn begin(
-        socket: &'a mut Socket,
-        node: &'a Node,
-        person: Person,
-        hello: Hello,
-        admission: Admission,
-        rate: Rate,
-    ) -> Self {
-        let Admission { seq, reset, rooms, permit } = admission;
+    /// Waits for `hello`, admits the client, sends `welcome` (and `reset`), and registers the connection.
+    async fn begin(socket: &'a mut Socket, node: &'a Node, rate: Rate) -> Result<Self, Ending> {
+        let received = tokio::select! {
+            biased;
+            () = node.closed() => return Err(close(socket, CloseReason::Drain)),
+            received = timeout(HELLO_TIMEOUT, receive_hello(socket, node)) => received,
+        };
+        let (person, hello) = received.unwrap_or_else(|_| Err(close(socket, CloseReason::HelloTimeout)))?;
+        let admission = node.admit(&person, hello.resume.map(|resume| resume.seq)).await;
+        let Admission { seq, reset, rooms, permit } = admission.map_err(|reason| close(socket, reason))?;
         let id = node.fanout().next_id();
         let resumed = hello.resume.is_some() && reset.is_none();
         socket.reply(&frames::welcome(node, id, &person, seq, resumed));
@@ -174,10 +164,10 @@ impl<'a> Conversation<'a> {
             _permit: permit,
         };
         node.fanout().attach(&conversation.connection).await;
-        conversation
+        Ok(conversation)
     }
 
-    async fn run(mut self) -> Ending {
+    async fn run(&mut self) -> Ending {
         loop {
             match self.next().await {
                 Ok(Event::Inbound(inbound)) => {
@@ -185,7 +175,7 @@ impl<'a> Conversation<'a> {
                         return close(self.socket, reason);
                     }
                 }
-                Ok(Event::Close(pause)) => return self.close_for_drain(pause).await,
+                Ok(Event::Close(pause)) => return Box::pin(self.close_for_drain(pause)).await,
                 Err(ending) => return ending,
             }
         }
@@ -241,7 +231,7 @@ impl<'a> Conversation<'a> {
             ClientFrame::Join { room } => self.on_join(room).await?,
             ClientFrame::Leave { room } => {
                 let (node, connection) = (self.node, Arc::clone(&self.connection));
-                self.serve_until(node.fanout().leave(&connection, room)).await;
+                self.serve_until(async move { node.fanout().leave(&connection, room).await }.boxed()).await;
             }
             ClientFrame::Typing { room } => {
                 self.require_joined(&room)?;
@@ -253,14 +243,14 @@ impl<'a> Conversation<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Waits for the worker. Meanwhile continues flushing and catching up.
-    async fn serve_until(&mut self, done: impl Future<Output = ()>) {
-        let mut done = pin!(done);
+    /// Waits for the worker. Meanwhile continues flushing and catching up. Boxed: an idle connection must not carry the
+    /// state of a join.
+    async fn serve_until(&mut self, mut done: BoxFuture<'_, ()>) {
         poll_fn(|cx| {
             self.node.fanout().poll_catch_up(&self.connection, cx);
             // the next call of `next` returns the ending again
             let _ended = self.socket.poll_flush(cx);
-            done.as_mut().poll(cx)
+            done.poll_unpin(cx)
         })
         .await;
     }
@@ -272,7 +262,7 @@ impl<'a> Conversation<'a> {
         }
         self.node.ports().gate.may_enter(&self.person, &room)?;
         let (node, connection) = (self.node, Arc::clone(&self.connection));
-        self.serve_until(node.fanout().join(&connection, room)).await;
+        self.serve_until(async move { node.fanout().join(&connection, room).await }.boxed()).await;
         Ok(())
     }
 
@@ -311,7 +301,7 @@ impl<'a> Conversation<'a> {
     /// Closes the connection because this instance stops. First waits until its publishes are answered and it is live,
     /// then sends `drain` and the close frame; each step takes at most [`CLOSE_DEADLINE`]. What was not sent in time,
     /// the client gets from another instance by its cursor.
-    async fn close_for_drain(self, pause: Duration) -> Ending {
+    async fn close_for_drain(&mut self, pause: Duration) -> Ending {
         let (fanout, connection) = (self.node.fanout(), &self.connection);
         let settled = poll_fn(|cx| {
             fanout.poll_catch_up(connection, cx);

@@ -219,3 +219,13 @@ async fn a_publish_right_behind_the_join_of_its_room_is_taken_and_one_behind_the
         assert_eq!(answers, [format!("a{n}"), "join the room fine first".to_owned()]);
     }
 }
+
+#[tokio::test]
+async fn the_task_of_an_idle_connection_is_small() {
+    let instance = Instance::start().await;
+    let address = instance.listener.local_addr().unwrap();
+    let (_client, server) = tokio::join!(TcpStream::connect(address), instance.listener.accept());
+    let socket = Socket::new(server.unwrap().0, &Bytes::new(), MAX_FRAME_BYTES);
+    let bytes = size_of_val(&run(socket, instance.node.clone(), RATE));
+    assert!(bytes <= 2048, "{bytes} bytes: box the state of rare steps");
+}
