@@ -1,12 +1,14 @@
-//! What every part of a Hubbub process shares: how tasks start, are supervised and stop; quotas; the clock; secrets; the
-//! metrics.
+//! What every part of a Hubbub process shares: how tasks start, are supervised and stop; quotas; the clock; secrets;
+//! throttled log lines; the metrics.
 
 pub mod clock;
 pub mod metric;
 mod quota;
 mod secret;
 mod shutdown;
+mod throttle;
 
 pub use quota::{Permit, Quota};
 pub use secret::Secret;
 pub use shutdown::Shutdown;
+pub use throttle::Throttle;
