@@ -134,8 +134,8 @@ async fn when_the_timeout_passes_it_exits_with_1_and_logs_how_many_it_cut() {
     let mut server = Server::start(&["--drain-window", "100ms", "--drain-timeout", "400ms"]).await;
     let room = room();
     let upgrade = Upgrade { receive_buffer_bytes: Some(4096), ..Upgrade::default() };
-    let mut deaf = within(Connection::open(server.address(), &upgrade)).await.unwrap();
-    send(&mut deaf, &serde_json::json!({"type": "hello", "name": "Deaf", "rooms": [room]})).await;
+    let mut unread = within(Connection::open(server.address(), &upgrade)).await.unwrap();
+    send(&mut unread, &serde_json::json!({"type": "hello", "name": "Unread", "rooms": [room]})).await;
     let ann = TestClient::spawn("Ann", vec![server.address().into()], &[&room]);
     ann.live().await;
     for _ in 0..90 {

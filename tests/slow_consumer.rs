@@ -17,10 +17,10 @@ use tokio::time::{Instant, interval};
 const ROOMY: [&str; 4] = ["--publish-rate", "100000", "--publish-burst", "100000"];
 
 /// Connected, live in the room, and never read again.
-async fn deaf(address: &str, room: &RoomId) -> Connection {
+async fn enter_without_reading(address: &str, room: &RoomId) -> Connection {
     let upgrade = Upgrade { receive_buffer_bytes: Some(4096), ..Upgrade::default() };
     let mut connection = within(Connection::open(address, &upgrade)).await.unwrap();
-    send(&mut connection, &json!({"type": "hello", "name": "Deaf", "rooms": [room]})).await;
+    send(&mut connection, &json!({"type": "hello", "name": "Unread", "rooms": [room]})).await;
     find(&mut connection, |frame| matches!(frame, hubbub_protocol::ServerFrame::Live { .. }).then_some(())).await;
     connection
 }
@@ -36,7 +36,7 @@ async fn a_client_that_stops_reading_is_closed_and_delays_no_other() {
     let config =
         |n| Config::new(vec![server.address().into()], format!("Other {n}").parse().unwrap(), vec![room.clone()]);
     let others = gather((0..100).map(config)).await;
-    let mut deaf = deaf(server.address(), &room).await;
+    let mut unread = enter_without_reading(server.address(), &room).await;
     let before = server.resident_bytes();
 
     let body = "x".repeat(4096);
@@ -51,7 +51,7 @@ async fn a_client_that_stops_reading_is_closed_and_delays_no_other() {
     }
     let took = started.elapsed();
 
-    let end = closed(&mut deaf).await;
+    let end = closed(&mut unread).await;
     assert_eq!((end.code, end.reason.as_str()), (4002, "slow_consumer"), "after {took:?}");
     assert!((Duration::from_secs(9)..Duration::from_secs(20)).contains(&took), "{took:?}");
     let grown = worst.saturating_sub(before);
@@ -86,7 +86,7 @@ async fn a_client_slower_than_the_log_is_closed_and_gets_a_reset_for_what_it_mis
         }
     }
     ann.settled().await;
-    // It reads all the time, so it is not taken for deaf; only the log has moved on.
+    // It reads all the time, so it is not slow; only the log has moved on.
     slow.until("closed", |record| !record.closes.is_empty()).await;
     proxy.set(Flow::Free);
     let last = ann.transcript().acked.values().map(|(seq, _)| *seq).max().unwrap();
@@ -224,15 +224,15 @@ async fn a_publisher_that_never_reads_its_acks_is_stopped_and_disturbs_no_other(
     let server = Server::start(&ROOMY).await;
     let room = room();
     let (mut bob, _) = enter(server.address(), "Bob", &[&room]).await;
-    let mut deaf = deaf(server.address(), &hubbub_testbed::room()).await;
-    send(&mut deaf, &json!({"type": "join", "room": room})).await;
+    let mut unread = enter_without_reading(server.address(), &hubbub_testbed::room()).await;
+    send(&mut unread, &json!({"type": "join", "room": room})).await;
     let before = server.resident_bytes();
     let mut sent = 0;
     let stuck = within(async {
         while sent < 100_000 {
             let publish = json!({"type": "publish", "id": format!("m{sent}"), "room": room, "body": "x".repeat(200)});
             let text = publish.to_string();
-            let write = deaf.send_text(&text);
+            let write = unread.send_text(&text);
             match tokio::time::timeout(Duration::from_secs(2), write).await {
                 Ok(Ok(())) => sent += 1,
                 Ok(Err(_)) | Err(_) => return true,
@@ -331,7 +331,7 @@ async fn a_heartbeat_has_the_place_up_to_which_its_connection_was_served() {
 #[tokio::test]
 async fn a_client_that_answers_no_ping_is_closed_with_4001() {
     let server = Server::start(&[]).await;
-    let mute = deaf(server.address(), &room()).await;
+    let mute = enter_without_reading(server.address(), &room()).await;
     let (mut idle, _) = enter(server.address(), "Idle", &[&room()]).await;
     let silent = async {
         eventually(Duration::from_secs(90), || async {

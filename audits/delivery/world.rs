@@ -160,7 +160,7 @@ impl World {
             let mut server = instance.server.lock().await;
             let lived = instance.lives(&mut server);
             server.kill().await;
-            let outcomes = [lived, instance.bury(&server)];
+            let outcomes = [lived, instance.require_no_panic(&server)];
             troubles.extend(outcomes.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")));
         }
         Ok((self.directory, troubles))
@@ -253,9 +253,9 @@ impl Instance {
     ///
     /// The old process had panicked.
     pub(crate) async fn restart(&self, server: &mut Server) -> Result<()> {
-        let buried = self.bury(server);
+        let outcome = self.require_no_panic(server);
         *server = launch(&self.program, &self.flags).await;
-        buried
+        outcome
     }
 
     /// Keeps the log of a process that has ended.
@@ -263,7 +263,7 @@ impl Instance {
     /// # Errors
     ///
     /// It had panicked.
-    fn bury(&self, server: &Server) -> Result<()> {
+    fn require_no_panic(&self, server: &Server) -> Result<()> {
         let mut file =
             OpenOptions::new().create(true).append(true).open(&self.log).context("the log of an instance")?;
         let lines = server.log();
