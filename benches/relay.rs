@@ -154,9 +154,8 @@ impl Instance {
         let snapshot = self.log.sync(position).await.unwrap();
         let known = Fence { epoch: snapshot.base, last: snapshot.base };
         for n in 0..messages {
-            let key = format!("{}:{n}", self.user.id.as_str()).into();
-            let record = serde_json::to_string(&self.record(n)).unwrap().into();
-            let receipt = self.log.append(known, CAPACITY, &[Submission { key, record, was: 0, at: 0 }]).await.unwrap();
+            let submission = Submission::new(serde_json::to_vec(&self.record(n)).unwrap(), 0, 0).unwrap();
+            let receipt = self.log.append(known, CAPACITY, &[submission]).await.unwrap();
             assert!(matches!(receipt, AppendOutcome::Placed(places) if places.len() == 1), "fenced");
         }
     }

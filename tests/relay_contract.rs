@@ -16,7 +16,8 @@ use std::{
 
 use hubbub_lifecycle::Shutdown;
 use hubbub_log::{
-    Announcement, Memory, Placement, Redis, RedisConfig, RedisError, Relay, RelayOptions,
+    Announcement, AppendOutcome, Backend, Fence, Memory, Placement, Redis, RedisConfig, RedisError, Relay,
+    RelayOptions, Submission, SyncRequest,
     census::Census,
     ring::{Audience, CursorCheck, Entry, Retention, Ring},
 };
@@ -66,6 +67,20 @@ impl World {
         instance
     }
 
+    /// Appends this, as an instance would that has nothing in its ring.
+    async fn append(&self, batch: &[Submission]) -> Vec<Placement> {
+        let backend: Box<dyn Backend> = match self {
+            Self::Memory(memory) => Box::new(memory.clone()),
+            Self::Redis(server) => Box::new(Redis::connect(&config(server)).unwrap()),
+        };
+        let snapshot = backend.sync(SyncRequest { after: 0, low: None, limit: 0 }).await.unwrap();
+        let fence = Fence { epoch: snapshot.base, last: snapshot.base };
+        let AppendOutcome::Placed(placements) = backend.append(fence, 1000, batch).await.unwrap() else {
+            panic!("fenced")
+        };
+        placements
+    }
+
     /// Everything that was stored is gone.
     async fn forget(&self) {
         match self {
@@ -96,10 +111,14 @@ impl Instance {
         Reader { ring: Arc::clone(&self.ring), cursor: self.ring.last(), before: 0, received: Vec::new(), resets: 0 }
     }
 
-    /// Publishes and waits for the place.
     async fn publish(&self, sender: &UserId, id: &str) -> Placement {
+        self.place(record(sender, id)).await
+    }
+
+    /// Publishes and waits for what the log does with it.
+    async fn place(&self, record: Record) -> Placement {
         let (done, mut placed) = mpsc::channel(1);
-        self.relay.publish(record(sender, id), move |appended| done.try_send(appended).unwrap()).unwrap();
+        self.relay.publish(record, move |placement| done.try_send(placement).unwrap()).unwrap();
         timeout(PATIENCE, placed.recv()).await.unwrap().unwrap()
     }
 
@@ -148,8 +167,7 @@ impl Reader {
         match entry.audience {
             Audience::Room(_) if entry.was != 0 && entry.was <= self.before => (),
             Audience::Room(_) => {
-                let message: serde_json::Value = serde_json::from_slice(entry.frame.payload()).unwrap();
-                self.received.push((entry.seq, message["id"].as_str().unwrap().to_owned()));
+                self.received.push((entry.seq, json(entry)["id"].as_str().unwrap().to_owned()));
             }
             Audience::Everyone => self.resets += 1,
             Audience::Nobody => self.before = entry.crossed_at(self.cursor),
@@ -163,13 +181,19 @@ impl Reader {
     }
 }
 
+fn json(entry: &Entry) -> serde_json::Value {
+    serde_json::from_slice(entry.frame.payload()).unwrap()
+}
+
+const BODY: &str = "line one\nline \"two\"";
+
 fn record(sender: &UserId, id: &str) -> Record {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     Record {
         room: RoomId::lobby(),
         id: id.parse().unwrap(),
         from: User { id: sender.clone(), name: "Ann".parse().unwrap() },
-        body: "line one\nline \"two\"".to_owned(),
+        body: BODY.to_owned(),
         at: u64::try_from(now.as_millis()).unwrap(),
     }
 }
@@ -259,6 +283,8 @@ contract! {
     places_are_dense_in_one_epoch,
     every_instance_receives_the_same_order,
     a_repetition_gets_the_first_place_and_reaches_once,
+    an_id_that_names_another_message_is_refused,
+    a_lost_message_is_appended_again_although_another_has_taken_its_id,
     a_burst_keeps_its_order,
     a_log_that_forgot_everything_is_filled_again,
     a_late_instance_fills_its_ring,
@@ -276,7 +302,7 @@ async fn places_are_dense_in_one_epoch(world: World) {
     assert!(base > 1_700_000_000_000_000, "an epoch opens at the clock: {base}");
     for n in 1..=20 {
         let appended = instance.publish(&sender, &format!("m{n}")).await;
-        assert_eq!(appended, Placement { seq: base + n, duplicate: false });
+        assert_eq!(appended, Placement::Appended(base + n));
     }
     instance.end().await;
 }
@@ -297,16 +323,72 @@ async fn a_repetition_gets_the_first_place_and_reaches_once(world: World) {
     let (a, b) = (world.live_instance().await, world.live_instance().await);
     let mut reader = a.reader();
     let (ann, bob) = (someone(), someone());
-    let first = a.publish(&ann, "m").await;
-    assert_eq!(b.publish(&ann, "m").await, Placement { seq: first.seq, duplicate: true });
-    assert_eq!(a.publish(&ann, "m").await, Placement { seq: first.seq, duplicate: true });
-    let other = b.publish(&bob, "m").await;
-    assert_eq!(other, Placement { seq: first.seq + 1, duplicate: false }, "the sender is part of the key");
-    let last = a.publish(&ann, "n").await;
-    let received = reader.receive(3).await;
-    assert_eq!(received.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [first.seq, other.seq, last.seq]);
+    let first = a.publish(&ann, "m").await.seq();
+    assert_eq!(b.publish(&ann, "m").await, Placement::Duplicate(first));
+    assert_eq!(a.publish(&ann, "m").await, Placement::Duplicate(first));
+    assert_eq!(b.publish(&bob, "m").await, Placement::Appended(first + 1), "the sender is part of the key");
+    let elsewhere = Record { room: "kitchen".parse().unwrap(), ..record(&ann, "m") };
+    assert_eq!(b.place(elsewhere).await, Placement::Appended(first + 2), "the room is part of the key");
+    let renamed = Record { at: 7, from: User { id: ann.clone(), name: "Anna".parse().unwrap() }, ..record(&ann, "m") };
+    assert_eq!(b.place(renamed).await, Placement::Duplicate(first), "the name and the time are not what is said");
+    assert_eq!(a.publish(&ann, "n").await, Placement::Appended(first + 3));
+    let received = reader.receive(4).await;
+    assert_eq!(received.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [first, first + 1, first + 2, first + 3]);
     a.end().await;
     b.end().await;
+}
+
+async fn an_id_that_names_another_message_is_refused(world: World) {
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    let (mut reader, ann) = (a.reader(), someone());
+    let other = || Record { body: "something else".to_owned(), ..record(&ann, "m") };
+    let first = a.publish(&ann, "m").await.seq();
+    for instance in [&a, &b] {
+        assert_eq!(instance.place(other()).await, Placement::IdReused(first));
+    }
+    assert_eq!(b.publish(&ann, "m").await, Placement::Duplicate(first), "the refusal has changed nothing");
+    assert_eq!(b.publish(&ann, "next").await, Placement::Appended(first + 1), "the refusal has used no seq");
+    assert_eq!(reader.receive(2).await, [(first, "m".to_owned()), (first + 1, "next".to_owned())]);
+    // in one batch
+    let (done, mut placed) = mpsc::channel(3);
+    for record in
+        [record(&ann, "o"), Record { body: "something else".to_owned(), ..record(&ann, "o") }, record(&ann, "o")]
+    {
+        let done = done.clone();
+        a.relay.publish(record, move |placement| done.try_send(placement).unwrap()).unwrap();
+    }
+    for expected in [Placement::Appended(first + 2), Placement::IdReused(first + 2), Placement::Duplicate(first + 2)] {
+        assert_eq!(timeout(PATIENCE, placed.recv()).await.unwrap().unwrap(), expected);
+    }
+    assert_eq!(a.relay.backlog(), 0);
+    a.end().await;
+    b.end().await;
+}
+
+/// The lost message and the one that took its id meanwhile are both acked: both stay in the log, each once.
+async fn a_lost_message_is_appended_again_although_another_has_taken_its_id(world: World) {
+    let ann = someone();
+    let said = |body: &str, was| {
+        let record = Record { body: body.to_owned(), ..record(&ann, "m") };
+        Submission::new(serde_json::to_vec(&record).unwrap(), was, record.at).unwrap()
+    };
+    let lost = world.append(&[said("first", 0)]).await[0];
+    assert!(matches!(lost, Placement::Appended(_)), "{lost:?}");
+    world.forget().await;
+    let placements = world.append(&[said("second", 0), said("first", lost.seq()), said("third", 0)]).await;
+    let second = placements[0].seq();
+    assert_eq!(
+        placements,
+        [Placement::Appended(second), Placement::Appended(second + 1), Placement::IdReused(second + 1)]
+    );
+    let again = world.append(&[said("second", 0), said("first", lost.seq()), said("first", 0)]).await;
+    let first = Placement::Duplicate(second + 1);
+    assert_eq!(again, [Placement::Duplicate(second), first, first]);
+
+    let instance = world.live_instance().await;
+    let history = instance.ring.history(&RoomId::lobby(), None, None, 9).entries;
+    assert_eq!(history.iter().map(|entry| json(entry)["body"].clone()).collect::<Vec<_>>(), ["second", "first"]);
+    instance.end().await;
 }
 
 async fn a_burst_keeps_its_order(world: World) {
@@ -315,12 +397,12 @@ async fn a_burst_keeps_its_order(world: World) {
     let (done, mut placed) = mpsc::channel(2000);
     for n in 0..1500 {
         let done = done.clone();
-        let tell = move |appended: Placement| done.try_send((n, appended.seq)).unwrap();
-        instance.relay.publish(record(&sender, &n.to_string()), tell).unwrap();
+        let on_placed = move |placement: Placement| done.try_send((n, placement.seq())).unwrap();
+        instance.relay.publish(record(&sender, &n.to_string()), on_placed).unwrap();
     }
     for n in 0..1500 {
-        let (told, seq) = timeout(PATIENCE, placed.recv()).await.unwrap().unwrap();
-        assert_eq!((told, seq), (n, reader.cursor + 1 + n));
+        let (number, seq) = timeout(PATIENCE, placed.recv()).await.unwrap().unwrap();
+        assert_eq!((number, seq), (n, reader.cursor + 1 + n));
     }
     let expected: Vec<_> = (0..1500).map(|n| n.to_string()).collect();
     reader.receive(1500).await;
@@ -368,11 +450,11 @@ async fn a_late_instance_fills_its_ring(world: World) {
 
 async fn a_full_outbox_refuses(world: World) {
     let instance = world.instance_with(RelayOptions { pending_messages: 3, ..RelayOptions::default() });
-    let (sender, told) = (someone(), Arc::new(AtomicU64::new(0)));
+    let (sender, placed) = (someone(), Arc::new(AtomicU64::new(0)));
     for n in 0..3 {
-        let told = Arc::clone(&told);
+        let placed = Arc::clone(&placed);
         let count = move |_| {
-            told.fetch_add(1, Ordering::SeqCst);
+            placed.fetch_add(1, Ordering::SeqCst);
         };
         instance.relay.publish(record(&sender, &n.to_string()), count).unwrap();
     }
@@ -382,7 +464,7 @@ async fn a_full_outbox_refuses(world: World) {
     let mut reader = Reader { cursor: 0, ..instance.reader() };
     reader.receive(3).await;
     instance.end().await;
-    assert_eq!(told.load(Ordering::SeqCst), 3);
+    assert_eq!(placed.load(Ordering::SeqCst), 3);
 }
 
 async fn an_announcement_reaches_every_instance(world: World) {
@@ -401,8 +483,8 @@ async fn a_cursor_that_is_ahead_is_resolved_by_a_resync(world: World) {
     let (a, b) = (world.live_instance().await, world.live_instance().await);
     let appended = a.publish(&someone(), "m").await;
     assert!(b.relay.resync(PATIENCE).await);
-    assert_eq!(b.ring.check_cursor(appended.seq), CursorCheck::Replay);
-    assert_eq!(b.ring.check_cursor(appended.seq + 1), CursorCheck::Ahead);
+    assert_eq!(b.ring.check_cursor(appended.seq()), CursorCheck::Replay);
+    assert_eq!(b.ring.check_cursor(appended.seq() + 1), CursorCheck::Ahead);
     a.end().await;
     b.end().await;
 }
@@ -530,10 +612,10 @@ async fn an_append_that_was_aborted_half_way_does_not_wedge_the_log() {
     let (mut reader, sender) = (a.reader(), someone());
     let first = a.publish(&sender, "first").await;
     // the entry is there, but neither its dedupe key nor what follows
-    let (record, id) = (serde_json::to_string(&record(&sender, "torn")).unwrap(), format!("{}-0", first.seq + 1));
+    let (record, id) = (serde_json::to_string(&record(&sender, "torn")).unwrap(), format!("{}-0", first.seq() + 1));
     assert_eq!(server(&mut world).command(&["XADD", "{contract}:log", &id, "m", &record]).await, [id]);
     let second = a.publish(&sender, "second").await;
-    assert_eq!(second.seq, first.seq + 2);
+    assert_eq!(second.seq(), first.seq() + 2);
     reader.receive(3).await;
     assert_eq!(reader.ids(), ["first", "torn", "second"]);
     a.end().await;
@@ -566,7 +648,7 @@ async fn a_server_that_comes_late_is_found() {
     assert_eq!(instance.relay.backlog(), 1);
     server(&mut world).resume().await;
     instance.becomes(RelayState::Live).await;
-    assert!(!timeout(PATIENCE, placed.recv()).await.unwrap().unwrap().duplicate);
+    assert!(matches!(timeout(PATIENCE, placed.recv()).await.unwrap().unwrap(), Placement::Appended(_)));
     instance.end().await;
 }
 
@@ -580,4 +662,25 @@ async fn an_invalid_url_is_an_error_at_once_that_hides_it() {
     };
     assert!(matches!(refused("redis://:secret@:x"), RedisError::Url(_)));
     assert!(matches!(refused("http://secret@localhost"), RedisError::Scheme));
+}
+
+/// Where the release before keeps a message: no room in the key, no hash in the value.
+#[tokio::test]
+async fn a_message_that_an_instance_of_the_release_before_has_published_is_recognised_in_its_room_only() {
+    let mut world = World::redis().await;
+    let (a, ann) = (world.live_instance().await, someone());
+    let first = a.publish(&ann, "m").await.seq();
+    let key = |parts: &[&str]| format!("{{contract}}:d:{}", parts.join(":"));
+    let (now, before) = (key(&[ann.as_str(), "lobby", "m"]), key(&[ann.as_str(), "m"]));
+    let value = server(&mut world).command(&["GET", &now]).await;
+    assert!(value[0].strip_prefix(&format!("{first}:")).is_some_and(|hash| hash.len() == 16), "{value:?}");
+    let window: u64 = server(&mut world).command(&["PTTL", &now]).await[0].parse().unwrap();
+    assert!((100_000..=120_000).contains(&window), "{window}");
+
+    server(&mut world).command(&["RENAME", &now, &before]).await;
+    server(&mut world).command(&["SET", &before, &first.to_string()]).await;
+    assert_eq!(a.publish(&ann, "m").await, Placement::Duplicate(first));
+    let elsewhere = Record { room: "kitchen".parse().unwrap(), ..record(&ann, "m") };
+    assert_eq!(a.place(elsewhere).await, Placement::Appended(first + 1));
+    a.end().await;
 }

@@ -8,6 +8,7 @@
 
 mod backend;
 pub mod census;
+mod identity;
 mod marker;
 mod memory;
 mod redis;
@@ -22,6 +23,7 @@ pub use backend::{
     AppendOutcome, Backend, BackendError, Event, Fence, LogEntry, Placement, Report, Snapshot, Submission, SyncRequest,
     VersionedCount,
 };
+pub use identity::ContentHash;
 pub use marker::Marker;
 pub use memory::Memory;
 pub use redis::{Redis, RedisConfig, RedisError};

@@ -48,9 +48,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
 use crate::{
-    backend::{Backend, Placement, Report, VersionedCount},
+    backend::{Backend, Placement, Report, Submission, VersionedCount},
     ring::Ring,
-    wire::{self, Announcement},
+    wire::Announcement,
 };
 
 /// Least time for unsubscribing, however late it is.
@@ -149,8 +149,8 @@ impl Relay {
         Announcer { instance, backend, liveness, outgoing, closed }
     }
 
-    /// Queues a message. `on_placed` runs once, on a task of the relay, when the log has given the message its `seq`,
-    /// which may be after an outage. It must not block. It is dropped without running if the relay ends before that.
+    /// Queues a message. `on_placed` runs once, on a task of the relay, when the log has given the message its `seq` or
+    /// has refused its id, which may be after an outage. It must not block. It is dropped without running if the relay ends before that.
     ///
     /// # Errors
     ///
@@ -161,7 +161,9 @@ impl Relay {
         record: Record,
         on_placed: impl FnOnce(Placement) + Send + 'static,
     ) -> Result<(), Overloaded> {
-        let submission = wire::submission(&record).map_err(|_| Overloaded { retry_after_ms: 0 })?;
+        // a record of the protocol can always be written and read
+        let submission = serde_json::to_vec(&record).ok().and_then(|json| Submission::new(json, 0, record.at));
+        let submission = submission.ok_or(Overloaded { retry_after_ms: 0 })?;
         self.queue.push(submission, Box::new(on_placed))
     }
 

@@ -3,10 +3,10 @@
 //! `redis-cli SUBSCRIBE` shows them as text. The first word is a version: during a rolling deploy instances of two
 //! releases share the channel, and each skips the payloads that it does not know.
 
-use std::{borrow::Cow, fmt::Write as _, str::FromStr, sync::Arc};
+use std::{fmt::Write as _, str::FromStr};
 
 use bytes::Bytes;
-use hubbub_protocol::{Count, Record, RoomId, Seq, User};
+use hubbub_protocol::{Count, RoomId, Seq, User};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -135,41 +135,6 @@ pub(crate) fn probe(instance: &str, number: u64) -> Bytes {
     text.into()
 }
 
-/// What identifies the message of a record.
-#[derive(Debug, Deserialize)]
-struct Identity<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow)]
-    from: Sender<'a>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Sender<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-}
-
-fn key(sender: &str, message: &str) -> Arc<str> {
-    format!("{sender}:{message}").into()
-}
-
-/// The key of a record in JSON. None: it cannot be read.
-pub(crate) fn key_of(record: &str) -> Option<Arc<str>> {
-    let Identity { id, from } = serde_json::from_str(record).ok()?;
-    Some(key(&from.id, &id))
-}
-
-/// A new message as the log takes it.
-///
-/// # Errors
-///
-/// None in practice: a record of the protocol always serialises.
-pub(crate) fn submission(record: &Record) -> Result<Submission, serde_json::Error> {
-    let key = key(record.from.id.as_str(), record.id.as_str());
-    Ok(Submission { key, record: serde_json::to_vec(record)?.into(), was: 0, at: record.at })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -177,8 +142,9 @@ mod tests {
     use super::*;
     use hubbub_protocol::{GuestSecret, RoomId, User};
 
-    fn line(record: &'static str, was: Seq) -> Submission {
-        Submission { key: "u:m".into(), record: Bytes::from_static(record.as_bytes()), was, at: 0 }
+    fn line(record: impl Into<Bytes>, was: Seq) -> Submission {
+        let submission = Submission::new(r#"{"room":"a","id":"m","from":{"id":"u"}}"#, was, 0).unwrap();
+        Submission { record: record.into(), ..submission }
     }
 
     #[test]
@@ -212,12 +178,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_record_yields_its_key() {
-        let record = r#"{"room":"a","id":"m1","from":{"id":"u","name":"x"},"body":"","at":7}"#;
-        assert_eq!(key_of(record).as_deref(), Some("u:m1"));
-    }
-
     /// A record without a raw newline, as JSON has none.
     fn record() -> impl Strategy<Value = String> {
         any::<String>().prop_map(|body| serde_json::json!({ "room": "a", "body": body, "at": 7 }).to_string())
@@ -228,9 +188,7 @@ mod tests {
         fn any_batch_reads_back(
             epoch in any::<Seq>(), first in 0..1_u64 << 53, batch in prop::collection::vec((any::<Seq>(), record()), 0..20),
         ) {
-            let key: Arc<str> = "u:m".into();
-            let submissions: Vec<_> =
-                batch.iter().map(|(was, record)| Submission { key: key.clone(), record: record.clone().into(), was: *was, at: 0 }).collect();
+            let submissions: Vec<_> = batch.iter().map(|(was, record)| line(record.clone(), *was)).collect();
             let payload = messages(epoch, first, submissions.iter());
             let Some(Payload::Messages(read)) = parse(&payload) else { panic!("no messages: {payload:?}") };
             prop_assert_eq!((read.epoch, read.first), (epoch, first));

@@ -1,7 +1,7 @@
 //! The log itself, with the rules of append.lua and sync.lua.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     fmt,
     sync::Arc,
 };
@@ -10,9 +10,10 @@ use bytes::Bytes;
 use hubbub_protocol::{DEDUPE_WINDOW, Seq};
 use tokio::time::Instant;
 
-use crate::marker::Marker;
 use crate::{
     backend::{AppendOutcome, BackendError, Fence, LogEntry, Placement, Snapshot, Submission, SyncRequest},
+    identity::ContentHash,
+    marker::Marker,
     sequencer, wire,
 };
 
@@ -26,7 +27,8 @@ pub(crate) struct Store {
     open: Option<Marker>,
     seq: Seq,
     markers: VecDeque<Marker>,
-    seen: HashMap<Arc<str>, Seq>,
+    /// The message of each key. Several if messages that the log had lost were appended again under one key.
+    seen: HashMap<Arc<str>, Vec<(Seq, ContentHash)>>,
     expiries: VecDeque<(Instant, Arc<str>, Seq)>,
 }
 
@@ -46,10 +48,9 @@ impl Store {
         let first = self.seq + 1;
         let (mut placements, mut new) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for submission in batch {
-            let known = self.seen.get(&submission.key).copied();
-            let known = known.filter(|seq| sequencer::survives(*seq, &self.markers));
-            placements.push(Placement { seq: known.unwrap_or(self.seq + 1), duplicate: known.is_some() });
-            if known.is_none() {
+            let placement = self.known(submission).unwrap_or(Placement::Appended(self.seq + 1));
+            placements.push(placement);
+            if matches!(placement, Placement::Appended(_)) {
                 self.add(submission);
                 new.push(submission);
             }
@@ -59,12 +60,21 @@ impl Store {
         (AppendOutcome::Placed(placements), payload)
     }
 
+    /// What becomes of a submission whose key names a message in the log. None: it is to be appended.
+    fn known(&self, Submission { key, hash, was, .. }: &Submission) -> Option<Placement> {
+        let named =
+            self.seen.get(key).into_iter().flatten().filter(|(seq, _)| sequencer::survives(*seq, &self.markers));
+        let same = named.clone().find(|(_, said)| said == hash).map(|(seq, _)| Placement::Duplicate(*seq));
+        let refused = || named.last().filter(|_| *was == 0).map(|(seq, _)| Placement::IdReused(*seq));
+        same.or_else(refused)
+    }
+
     fn add(&mut self, submission: &Submission) {
-        let Submission { key, record, was, at: _ } = submission.clone();
+        let Submission { key, hash, record, was, at: _ } = submission.clone();
         self.seq += 1;
         self.log.push_back(LogEntry::Message { seq: self.seq, was, record });
         self.expiries.push_back((Instant::now() + DEDUPE_WINDOW, Arc::clone(&key), self.seq));
-        self.seen.insert(key, self.seq);
+        self.seen.entry(key).or_default().push((self.seq, hash));
     }
 
     /// Opens an epoch if none is open, or if the reader is ahead of the log. Returns its base.
@@ -115,8 +125,11 @@ impl Store {
     fn expire(&mut self) {
         let now = Instant::now();
         while let Some((_, key, seq)) = self.expiries.pop_front_if(|(until, ..)| *until <= now) {
-            if self.seen.get(&key) == Some(&seq) {
-                self.seen.remove(&key);
+            if let Entry::Occupied(mut named) = self.seen.entry(key) {
+                named.get_mut().retain(|(other, _)| *other != seq);
+                if named.get().is_empty() {
+                    named.remove();
+                }
             }
         }
     }

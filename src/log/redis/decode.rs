@@ -25,8 +25,9 @@ pub(super) fn append_outcome(places: &[Value], length: usize) -> Result<AppendOu
 
 fn placement(place: &Value) -> Option<Placement> {
     let place = place.as_str()?;
-    let first = place.strip_prefix('-');
-    Some(Placement { seq: first.unwrap_or(&place).parse().ok()?, duplicate: first.is_some() })
+    let outcome = |mark: char, outcome: fn(Seq) -> Placement| Some(outcome(place.strip_prefix(mark)?.parse().ok()?));
+    let duplicate = outcome('-', Placement::Duplicate);
+    duplicate.or_else(|| outcome('!', Placement::IdReused)).or_else(|| Some(Placement::Appended(place.parse().ok()?)))
 }
 
 /// The reply of sync.lua.
@@ -102,16 +103,20 @@ mod tests {
     }
 
     #[test]
-    fn the_outcome_of_an_append_distinguishes_new_placements_from_duplicates() {
+    fn the_outcome_of_an_append_distinguishes_new_messages_duplicates_and_refusals() {
         assert_eq!(append_outcome(&[], 2).unwrap(), AppendOutcome::Fenced);
-        let placed = append_outcome(&[text("1764000000000001"), text("-1764000000000000")], 2).unwrap();
+        let places = ["1764000000000001", "-1764000000000000", "!1763000000000000"].map(text);
+        let placed = append_outcome(&places, 3).unwrap();
         let expected = [
-            Placement { seq: 1_764_000_000_000_001, duplicate: false },
-            Placement { seq: 1_764_000_000_000_000, duplicate: true },
+            Placement::Appended(1_764_000_000_000_001),
+            Placement::Duplicate(1_764_000_000_000_000),
+            Placement::IdReused(1_763_000_000_000_000),
         ];
         assert_eq!(placed, AppendOutcome::Placed(expected.to_vec()));
         assert!(append_outcome(&[text("1")], 2).is_err());
-        assert!(append_outcome(&[text("x")], 1).is_err());
+        for malformed in ["x", "", "-", "!", "-!7", "7!"] {
+            assert!(append_outcome(&[text(malformed)], 1).is_err(), "{malformed}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::{
     ring::Entry,
 };
 
-/// Runs when the log has given a message its `seq`.
+/// Runs when the log has given a message its `seq`, or has refused its id.
 pub(crate) type OnPlaced = Box<dyn FnOnce(Placement) + Send>;
 
 /// Bounds of the queue.
@@ -98,7 +98,7 @@ impl PublishQueue {
         Self { contents: Mutex::new(Contents::new(bounds)), work: Notify::new(), emptied: Notify::new() }
     }
 
-    /// Queues a new message. `on_placed` runs once, when the message has its `seq`. It is dropped if the message is.
+    /// Queues a new message. `on_placed` runs once, when the log has decided about it. It is dropped if the message is.
     pub(crate) fn push(&self, submission: Submission, on_placed: OnPlaced) -> Result<(), Overloaded> {
         self.contents.lock().push(submission, on_placed)?;
         self.work.notify_one();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn submission(id: u64) -> Submission {
-        Submission { key: format!("u:{id}").into(), record: "{}".into(), was: 0, at: 1 }
+        Submission::new(format!(r#"{{"room":"a","id":"{id}","from":{{"id":"u"}}}}"#), 0, 1).unwrap()
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
         let again = Arc::clone(&queue);
         queue.push(submission(1), Box::new(move |_| again.push(submission(2), Box::new(|_| ())).unwrap())).unwrap();
         let Next::Append(batch) = queue.next(1) else { panic!("nothing to append") };
-        assert!(queue.settle(batch, &[Placement { seq: 101, duplicate: false }]));
+        assert!(queue.settle(batch, &[Placement::Appended(101)]));
         assert_eq!(queue.new_count(), 1);
     }
 
@@ -248,7 +248,7 @@ mod tests {
         let mut emptied = Box::pin(queue.wait_until_empty());
         assert!(emptied.as_mut().now_or_never().is_none());
         let Next::Append(batch) = queue.next(1) else { panic!("nothing to append") };
-        queue.settle(batch, &[Placement { seq: 101, duplicate: false }]);
+        queue.settle(batch, &[Placement::Appended(101)]);
         assert!(queue.wait_for_work().now_or_never().is_none(), "there is nothing to do");
         assert!(emptied.now_or_never().is_some());
     }

@@ -20,6 +20,7 @@ use proptest::prelude::*;
 
 use crate::{
     backend::{AppendOutcome, Fence, LogEntry, Placement, Snapshot, Submission},
+    identity::Identity,
     memory::Store,
     relay::{
         publish_queue::{AppendBatch, Bounds, Next, PublishQueue},
@@ -115,8 +116,8 @@ impl Reader {
 }
 
 fn id(record: &[u8]) -> u32 {
-    let key = wire::key_of(std::str::from_utf8(record).unwrap()).unwrap();
-    key.strip_prefix("u:").unwrap().parse().unwrap()
+    let key = Identity::of("message", std::str::from_utf8(record).unwrap()).unwrap().key;
+    key.strip_prefix("u:a:").unwrap().parse().unwrap()
 }
 
 /// An instance whose tasks are run by hand.
@@ -238,9 +239,9 @@ impl World {
         self.published += 1;
         let at = unix_millis();
         let record = format!(r#"{{"room":"a","id":"{number}","from":{{"id":"u"}},"at":{at}}}"#);
-        let submission = Submission { key: format!("u:{number}").into(), record: record.into(), was: 0, at };
+        let submission = Submission::new(record, 0, at).unwrap();
         let acks = Arc::clone(&self.acks);
-        let on_placed = Box::new(move |placement: Placement| acks.lock().push((number, placement.seq)));
+        let on_placed = Box::new(move |placement: Placement| acks.lock().push((number, placement.seq())));
         self.instances[instance].queue.push(submission, on_placed).unwrap();
     }
 
@@ -256,10 +257,12 @@ impl World {
             self.channel.extend(payload);
             if let AppendOutcome::Placed(placements) = &outcome {
                 for (submission, placement) in batch.submissions.iter().zip(placements) {
-                    self.highest = self.highest.max(placement.seq);
-                    let before = self.places.insert(placement.seq, id(&submission.record));
-                    let same = before.is_none_or(|before| placement.duplicate && before == id(&submission.record));
-                    assert!(same, "seq {} is given out twice", placement.seq);
+                    self.highest = self.highest.max(placement.seq());
+                    let before = self.places.insert(placement.seq(), id(&submission.record));
+                    let same = before.is_none_or(|before| {
+                        matches!(placement, Placement::Duplicate(_)) && before == id(&submission.record)
+                    });
+                    assert!(same, "seq {} is given out twice", placement.seq());
                 }
             }
             *appending = Some((batch, outcome));

@@ -166,7 +166,7 @@ impl Contents {
         placements: &[Placement],
     ) -> Option<Vec<(OnPlaced, Placement)>> {
         self.in_flight.clear();
-        let valid = placements.iter().take_while(|p| sequencer::survives(p.seq, &self.markers)).count();
+        let valid = placements.iter().take_while(|p| sequencer::survives(p.seq(), &self.markers)).count();
         let (valid, lost) = placements.split_at_checked(valid)?;
         let mut settled = Vec::new();
         match batch.origin {
@@ -174,18 +174,20 @@ impl Contents {
                 for placement in valid {
                     let Some(Pending { submission, on_placed }) = self.pending.pop_front() else { break };
                     self.pending_bytes -= submission.record.len();
-                    self.unconfirmed.insert(placement.seq, submission);
+                    self.unconfirmed.insert(*placement, submission);
                     settled.push((on_placed, *placement));
                 }
                 for (pending, placement) in self.pending.iter_mut().zip(lost) {
-                    // other instances may have sent it to clients with this seq
-                    pending.submission.was = placement.seq;
+                    if !matches!(placement, Placement::IdReused(_)) {
+                        // other instances may have sent it to clients with this seq
+                        pending.submission.was = placement.seq();
+                    }
                 }
             }
             Origin::Lost => {
                 for (submission, placement) in batch.submissions.into_iter().zip(valid) {
                     self.missing.remove(&submission.was);
-                    self.unconfirmed.insert(placement.seq, submission);
+                    self.unconfirmed.insert(*placement, submission);
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hubbub_protocol::{Seq, UnixMillis};
 
-use crate::{Submission, ring::Entry, wire};
+use crate::{Submission, ring::Entry};
 
 #[derive(Debug)]
 pub(super) enum Offer {
@@ -40,11 +40,7 @@ impl Offer {
     /// As the log takes it. None: its record comes from another release and cannot be read.
     pub(super) fn submission(&self) -> Option<Submission> {
         match self {
-            Self::Entry(entry) => {
-                let record = entry.record()?;
-                let key = wire::key_of(&record)?;
-                Some(Submission { key, record: record.into(), was: entry.seq, at: entry.stamp() })
-            }
+            Self::Entry(entry) => Submission::new(entry.record()?, entry.seq, entry.stamp()),
             Self::Unconfirmed(submission) => Some(submission.clone()),
         }
     }

@@ -10,7 +10,7 @@ fn empty() -> Contents {
 
 fn submission(id: u64, size: usize) -> Submission {
     let record = format!(r#"{{"room":"a","id":"{id}","from":{{"id":"u"}},"at":1,"body":"{}"}}"#, "x".repeat(size));
-    Submission { key: format!("u:{id}").into(), record: record.into(), was: 0, at: NOW }
+    Submission::new(record, 0, NOW).unwrap()
 }
 
 /// Messages `1..=count`, accepted at `at`, with the seqs `101..`, all unconfirmed.
@@ -20,7 +20,7 @@ fn placed(count: u64, at: UnixMillis) -> Contents {
         contents.push(Submission { at, ..submission(id, 0) }, Box::new(|_| ())).unwrap();
     }
     let batch = batch(&mut contents);
-    let placements: Vec<_> = (1..=count).map(|id| Placement { seq: 100 + id, duplicate: false }).collect();
+    let placements: Vec<_> = (1..=count).map(|id| Placement::Appended(100 + id)).collect();
     assert_eq!(contents.settle(batch, &placements).unwrap().len(), placements.len());
     contents
 }
@@ -88,7 +88,7 @@ fn an_old_message_is_not_appended_again_behind_a_younger_one() {
     contents.push(submission(2, 0), Box::new(|_| ())).unwrap();
     let in_flight = batch(&mut contents);
     contents.requeue_lost(LOST, Vec::new());
-    contents.settle(in_flight, &[Placement { seq: 1001, duplicate: false }]);
+    contents.settle(in_flight, &[Placement::Appended(1001)]);
     contents.requeue_lost(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
     assert_eq!(former(&batch(&mut contents)), [1001]);
 }
@@ -101,7 +101,7 @@ fn a_message_placed_twice_is_kept_once() {
         contents.push(submission, Box::new(|_| ())).unwrap();
     }
     let in_flight = batch(&mut contents);
-    let placements = [false, true].map(|duplicate| Placement { seq: 101, duplicate });
+    let placements = [Placement::Appended(101), Placement::Duplicate(101)];
     assert_eq!(contents.settle(in_flight, &placements).unwrap().len(), 2);
     assert_eq!((contents.unconfirmed.len(), contents.unconfirmed.bytes()), (1, first.record.len()));
     contents.confirm(101);
@@ -117,7 +117,7 @@ fn unconfirmed_messages_are_bounded_in_bytes_too() {
         contents.next(NOW)
     } {
         seq += 1;
-        contents.settle(batch, &[Placement { seq, duplicate: false }]);
+        contents.settle(batch, &[Placement::Appended(seq)]);
     }
     assert_eq!((seq, contents.new_count()), (111, 1), "11 of 100 KiB reach the bound of 1 MiB");
     assert!(contents.confirm(105), "the publisher has waited for that");
@@ -132,7 +132,7 @@ fn a_message_whose_seq_is_lost_before_the_reply_stays_queued() {
     }
     let in_flight = batch(&mut contents);
     contents.requeue_lost(Marker { cut: 101, ..LOST }, Vec::new());
-    let placements = [101, 102].map(|seq| Placement { seq, duplicate: false });
+    let placements = [101, 102].map(Placement::Appended);
     assert_eq!(contents.settle(in_flight, &placements).unwrap().len(), 1);
     assert_eq!(former(&batch(&mut contents)), [102]);
 }
@@ -142,7 +142,7 @@ fn a_message_lost_twice_goes_behind_one_lost_later() {
     let mut contents = placed(3, NOW);
     contents.requeue_lost(LOST, Vec::new());
     let in_flight = batch(&mut contents);
-    contents.settle(in_flight, &[Placement { seq: 1001, duplicate: false }]);
+    contents.settle(in_flight, &[Placement::Appended(1001)]);
     contents.requeue_lost(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
     assert_eq!(former(&batch(&mut contents)), [1001, 102, 103]);
 }
