@@ -14,7 +14,7 @@ use std::{
 use futures_util::future::join;
 use hubbub_lifecycle::Shutdown;
 use hubbub_log::{
-    AppendOutcome, Backend, Fence, Redis, RedisConfig, Relay, RelayOptions, Submission, SyncRequest,
+    AppendOutcome, Backend, Fence, Redis, RedisConfig, Relay, RelayOptions, Share, Submission, SyncRequest,
     ring::{Audience, Retention, Ring},
 };
 use hubbub_protocol::{GuestSecret, Record, RelayState, RoomId, User};
@@ -164,7 +164,7 @@ impl Instance {
         let turns = Arc::new(Semaphore::new(IN_FLIGHT));
         for n in 0..messages {
             let turn = Arc::clone(&turns).acquire_owned().await.unwrap();
-            self.relay.publish(self.record(n), |_| drop(turn)).unwrap();
+            self.relay.publish(self.record(n), Share::of(&self.user.id), |_| drop(turn)).unwrap();
         }
     }
 

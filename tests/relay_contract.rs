@@ -16,8 +16,8 @@ use std::{
 
 use hubbub_lifecycle::Shutdown;
 use hubbub_log::{
-    Announcement, AppendOutcome, Backend, Fence, Memory, Placement, Redis, RedisConfig, RedisError, Relay,
-    RelayOptions, Submission, SyncRequest,
+    Announcement, AppendOutcome, Backend, Fence, Full, Memory, Placement, Redis, RedisConfig, RedisError, Relay,
+    RelayOptions, Share, Submission, SyncRequest,
     census::Census,
     ring::{Audience, CursorCheck, Entry, Retention, Ring},
 };
@@ -118,7 +118,7 @@ impl Instance {
     /// Publishes and waits for what the log does with it.
     async fn place(&self, record: Record) -> Placement {
         let (done, mut placed) = mpsc::channel(1);
-        self.relay.publish(record, move |placement| done.try_send(placement).unwrap()).unwrap();
+        self.relay.publish(record, Share::of(&"one"), move |placement| done.try_send(placement).unwrap()).unwrap();
         timeout(PATIENCE, placed.recv()).await.unwrap().unwrap()
     }
 
@@ -224,7 +224,7 @@ impl Load {
         for id in ids {
             pace.tick().await;
             let (done, message) = (done.clone(), record(&sender, &id));
-            relay.publish(message, move |at| done.try_send((id, at)).unwrap()).unwrap();
+            relay.publish(message, Share::of(&sender), move |at| done.try_send((id, at)).unwrap()).unwrap();
         }
     }
 
@@ -288,7 +288,8 @@ contract! {
     a_burst_keeps_its_order,
     a_log_that_forgot_everything_is_filled_again,
     a_late_instance_fills_its_ring,
-    a_full_outbox_refuses,
+    a_full_publish_queue_refuses,
+    a_sender_that_floods_is_refused_and_another_gets_in,
     an_announcement_reaches_every_instance,
     a_cursor_that_is_ahead_is_resolved_by_a_resync,
     an_orderly_leave_is_counted_at_once,
@@ -355,7 +356,7 @@ async fn an_id_that_names_another_message_is_refused(world: World) {
         [record(&ann, "o"), Record { body: "something else".to_owned(), ..record(&ann, "o") }, record(&ann, "o")]
     {
         let done = done.clone();
-        a.relay.publish(record, move |placement| done.try_send(placement).unwrap()).unwrap();
+        a.relay.publish(record, Share::of(&ann), move |placement| done.try_send(placement).unwrap()).unwrap();
     }
     for expected in [Placement::Appended(first + 2), Placement::IdReused(first + 2), Placement::Duplicate(first + 2)] {
         assert_eq!(timeout(PATIENCE, placed.recv()).await.unwrap().unwrap(), expected);
@@ -398,7 +399,7 @@ async fn a_burst_keeps_its_order(world: World) {
     for n in 0..1500 {
         let done = done.clone();
         let on_placed = move |placement: Placement| done.try_send((n, placement.seq())).unwrap();
-        instance.relay.publish(record(&sender, &n.to_string()), on_placed).unwrap();
+        instance.relay.publish(record(&sender, &n.to_string()), Share::of(&sender), on_placed).unwrap();
     }
     for n in 0..1500 {
         let (number, seq) = timeout(PATIENCE, placed.recv()).await.unwrap().unwrap();
@@ -448,7 +449,7 @@ async fn a_late_instance_fills_its_ring(world: World) {
     late.end().await;
 }
 
-async fn a_full_outbox_refuses(world: World) {
+async fn a_full_publish_queue_refuses(world: World) {
     let instance = world.instance_with(RelayOptions { pending_messages: 3, ..RelayOptions::default() });
     let (sender, placed) = (someone(), Arc::new(AtomicU64::new(0)));
     for n in 0..3 {
@@ -456,15 +457,31 @@ async fn a_full_outbox_refuses(world: World) {
         let count = move |_| {
             placed.fetch_add(1, Ordering::SeqCst);
         };
-        instance.relay.publish(record(&sender, &n.to_string()), count).unwrap();
+        instance.relay.publish(record(&sender, &n.to_string()), Share::of(&n), count).unwrap();
     }
-    let refused = instance.relay.publish(record(&sender, "x"), |_| ());
-    assert!(refused.unwrap_err().retry_after_ms > 0);
+    let refused = instance.relay.publish(record(&sender, "x"), Share::of(&"another"), |_| ()).unwrap_err();
+    assert_eq!(refused.full, Full::Queue);
+    assert!(refused.retry_after_ms > 0);
     instance.becomes(RelayState::Live).await;
     let mut reader = Reader { cursor: 0, ..instance.reader() };
     reader.receive(3).await;
     instance.end().await;
     assert_eq!(placed.load(Ordering::SeqCst), 3);
+}
+
+async fn a_sender_that_floods_is_refused_and_another_gets_in(world: World) {
+    let instance = world.instance_with(RelayOptions { pending_messages: 100, ..RelayOptions::default() });
+    let (ann, bob) = (someone(), someone());
+    let publish =
+        |sender: &UserId, n: u64| instance.relay.publish(record(sender, &n.to_string()), Share::of(sender), |_| ());
+    let results: Vec<_> = (0..80).map(|n| publish(&ann, n)).collect();
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 50);
+    assert_eq!(results[79].unwrap_err().full, Full::Share);
+    publish(&bob, 0).unwrap();
+    instance.becomes(RelayState::Live).await;
+    Reader { cursor: 0, ..instance.reader() }.receive(51).await;
+    publish(&ann, 80).unwrap();
+    instance.end().await;
 }
 
 async fn an_announcement_reaches_every_instance(world: World) {
@@ -531,7 +548,7 @@ async fn closing_flushes_what_waits(world: World) {
     let (a, b) = (world.live_instance().await, world.live_instance().await);
     let (mut reader, sender) = (b.reader(), someone());
     for n in 0..700 {
-        a.relay.publish(record(&sender, &n.to_string()), |_| ()).unwrap();
+        a.relay.publish(record(&sender, &n.to_string()), Share::of(&sender), |_| ()).unwrap();
     }
     a.end().await;
     reader.receive(700).await;
@@ -644,7 +661,7 @@ async fn a_server_that_comes_late_is_found() {
     assert_eq!(*instance.relay.state().borrow(), RelayState::Degraded);
     let sender = someone();
     let (done, mut placed) = mpsc::channel(1);
-    instance.relay.publish(record(&sender, "m"), move |at| done.try_send(at).unwrap()).unwrap();
+    instance.relay.publish(record(&sender, "m"), Share::of(&sender), move |at| done.try_send(at).unwrap()).unwrap();
     assert_eq!(instance.relay.backlog(), 1);
     server(&mut world).resume().await;
     instance.becomes(RelayState::Live).await;

@@ -31,7 +31,7 @@ pub use self::rate::Rate;
 use self::rate::{TokenBucket, TooFast};
 use crate::{
     connection::Connection,
-    node::{Admission, Node},
+    node::{Admission, Node, Share},
     person::Person,
     socket::{Ending, Inbound, Socket},
 };
@@ -278,7 +278,9 @@ impl<'a> Conversation<'a> {
         // weak pointer: a queued publish must not keep an ended connection and its descriptor open while the log is
         // down
         let connection = Arc::downgrade(&self.connection);
-        let queued = self.node.publish(self.person.user.clone(), publish, move |decided| {
+        let user = self.person.user.clone();
+        let share = Share::of(&user.id);
+        let queued = self.node.publish(user, publish, share, move |decided| {
             if let Some(connection) = connection.upgrade() {
                 connection.answer(&decided.map_or_else(refusal_frame, frames::ack));
             }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use hubbub_lifecycle::{Permit, Quota, Shutdown, clock::unix_millis, metric};
+pub use hubbub_log::Share;
 use hubbub_log::{
     Announcement, Overloaded, Placement, Relay,
     census::Census,
@@ -191,17 +192,18 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// `overloaded` if the publish queue is full, because the log is slow or cannot be reached.
+    /// `overloaded` if the publish queue, or the sender's share of it, is full.
     pub fn publish(
         &self,
         from: User,
         publish: Publish,
+        share: Share,
         done: impl FnOnce(Result<Ack, Refusal>) + Send + 'static,
     ) -> Result<(), Refusal> {
         let Publish { id, room, body } = publish;
         let (instance, started, accepted_at) = (Arc::clone(&self.instance), Instant::now(), unix_millis());
         let record = Record { room, id: id.clone(), from, body, at: accepted_at };
-        let queued = self.instance.relay.publish(record, move |placed| {
+        let queued = self.instance.relay.publish(record, share, move |placed| {
             instance.publish_latency.record(started.elapsed().as_secs_f64());
             let (seq, duplicate) = match placed {
                 Placement::Appended(seq) => (seq, false),
@@ -211,9 +213,8 @@ impl Node {
             let instance = instance.name.as_ref().to_owned();
             done(Ok(Ack { id, seq, duplicate, instance, accepted_at, logged_at: unix_millis() }));
         });
-        queued.map_err(|Overloaded { retry_after_ms, .. }| {
-            let detail = "the publish queue is full: the log is slow or cannot be reached";
-            Refusal::new(ErrorCode::Overloaded, detail).retry_after_ms(retry_after_ms)
+        queued.map_err(|Overloaded { full, retry_after_ms }| {
+            Refusal::new(ErrorCode::Overloaded, full.to_string()).retry_after_ms(retry_after_ms)
         })
     }
 

@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use hubbub_edge::node::Phase;
+use hubbub_edge::node::{Phase, Share};
 use hubbub_protocol::{ErrorCode, Publish, Refusal, RoomId, Seq, User, UserName};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time::timeout};
@@ -81,7 +81,8 @@ pub(super) async fn publish(
     let name: UserName = draft.name.parse()?;
     let publish = Publish::parse(&draft.id, &room, draft.body)?;
     let (sender, decided) = oneshot::channel();
-    app.node.publish(User { id, name }, publish, move |outcome| {
+    let share = Share::of(&id);
+    app.node.publish(User { id, name }, publish, share, move |outcome| {
         // The request may have reached its deadline.
         let _closed = sender.send(outcome);
     })?;

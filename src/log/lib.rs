@@ -27,5 +27,5 @@ pub use identity::ContentHash;
 pub use marker::Marker;
 pub use memory::Memory;
 pub use redis::{Redis, RedisConfig, RedisError};
-pub use relay::{Overloaded, Relay, RelayOptions};
+pub use relay::{Full, Overloaded, Relay, RelayOptions, Share};
 pub use wire::Announcement;

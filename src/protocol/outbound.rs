@@ -294,7 +294,7 @@ pub enum ErrorCode {
     TooManyRooms,
     /// Too many frames in too short a time. Send this one again after `retry_after_ms`.
     RateLimited,
-    /// The log cannot be reached and the server can keep no more publishes. Send this one again after `retry_after_ms`.
+    /// Too many publishes wait for the log, of all senders or of this one. Send this one again after `retry_after_ms`.
     Overloaded,
     /// This instance stops. Send the publish again on the next connection.
     Draining,

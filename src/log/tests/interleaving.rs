@@ -23,7 +23,7 @@ use crate::{
     identity::Identity,
     memory::Store,
     relay::{
-        publish_queue::{AppendBatch, Bounds, Next, PublishQueue},
+        publish_queue::{AppendBatch, Bounds, Next, PublishQueue, Share},
         ring_writer::RingWriter,
     },
     ring::{Audience, Retention, Ring},
@@ -242,7 +242,7 @@ impl World {
         let submission = Submission::new(record, 0, at).unwrap();
         let acks = Arc::clone(&self.acks);
         let on_placed = Box::new(move |placement: Placement| acks.lock().push((number, placement.seq())));
-        self.instances[instance].queue.push(submission, on_placed).unwrap();
+        self.instances[instance].queue.push(submission, Share::of(&number), on_placed).unwrap();
     }
 
     /// As the publisher does it: first the epoch, then the batch.
