@@ -1,3 +1,5 @@
+use std::thread;
+
 use super::*;
 use crate::marker::Marker;
 use hubbub_protocol::Frame;
@@ -191,4 +193,22 @@ async fn readers_learn_of_a_batch_when_it_is_committed() {
     assert!(!tip.has_changed().unwrap());
     writer.commit();
     assert_eq!(*tip.wait_for(|seq| *seq == 101).await.unwrap(), 101);
+}
+
+/// A client comes with a cursor from another instance while this one applies that very entry. A worker serves what is
+/// above the tip that it reads next: with a tip below the cursor it would serve the entry a second time.
+#[test]
+fn a_cursor_that_is_accepted_is_not_above_what_readers_know() {
+    const LAST: Seq = 100 + 50_000;
+    let ring = ring(1000);
+    thread::scope(|scope| {
+        scope.spawn(|| (101..=LAST).for_each(|seq| push(&ring, seq, "a")));
+        for cursor in 101..=LAST {
+            while ring.check_cursor(cursor) == CursorCheck::Ahead {
+                thread::yield_now();
+            }
+            let known = ring.last();
+            assert!(known >= cursor, "{cursor} is accepted, and readers know of {known}");
+        }
+    });
 }
