@@ -16,8 +16,8 @@ use std::{
 
 use hubbub_lifecycle::Shutdown;
 use hubbub_log::{
-    Announcement, AppendOutcome, Backend, Fence, Full, Memory, Placement, Redis, RedisConfig, RedisError, Relay,
-    RelayOptions, Share, Submission, SyncRequest,
+    Announcement, AppendOutcome, Backend, Fence, Full, Kind, LogEntry, Memory, Placement, Redis, RedisConfig,
+    RedisError, Relay, RelayOptions, Share, Submission, SyncRequest,
     census::Census,
     ring::{Audience, CursorCheck, Entry, Retention, Ring},
 };
@@ -67,18 +67,27 @@ impl World {
         instance
     }
 
-    /// Appends this, as an instance would that has nothing in its ring.
-    async fn append(&self, batch: &[Submission]) -> Vec<Placement> {
-        let backend: Box<dyn Backend> = match self {
+    fn backend(&self) -> Box<dyn Backend> {
+        match self {
             Self::Memory(memory) => Box::new(memory.clone()),
             Self::Redis(server) => Box::new(Redis::connect(&config(server)).unwrap()),
-        };
+        }
+    }
+
+    /// Appends this, as an instance would that has nothing in its ring.
+    async fn append(&self, batch: &[Submission]) -> Vec<Placement> {
+        let backend = self.backend();
         let snapshot = backend.sync(SyncRequest { after: 0, low: None, limit: 0 }).await.unwrap();
         let fence = Fence { epoch: snapshot.base, last: snapshot.base };
         let AppendOutcome::Placed(placements) = backend.append(fence, 1000, batch).await.unwrap() else {
             panic!("fenced")
         };
         placements
+    }
+
+    /// The log.
+    async fn entries(&self) -> Vec<LogEntry> {
+        self.backend().sync(SyncRequest { after: 0, low: None, limit: 1000 }).await.unwrap().entries
     }
 
     /// Everything that was stored is gone.
@@ -108,7 +117,14 @@ impl Instance {
     }
 
     fn reader(&self) -> Reader {
-        Reader { ring: Arc::clone(&self.ring), cursor: self.ring.last(), before: 0, received: Vec::new(), resets: 0 }
+        Reader {
+            ring: Arc::clone(&self.ring),
+            cursor: self.ring.last(),
+            before: 0,
+            received: Vec::new(),
+            resets: 0,
+            hidden: 0,
+        }
     }
 
     async fn publish(&self, sender: &UserId, id: &str) -> Placement {
@@ -136,6 +152,8 @@ struct Reader {
     before: Seq,
     received: Vec<(Seq, String)>,
     resets: usize,
+    /// Events of kinds that no client gets.
+    hidden: usize,
 }
 
 impl Reader {
@@ -171,6 +189,7 @@ impl Reader {
             }
             Audience::Everyone => self.resets += 1,
             Audience::Nobody => self.before = entry.crossed_at(self.cursor),
+            Audience::Hidden(_) => self.hidden += 1,
         }
         assert!(entry.seq > self.cursor, "{} after {}", entry.seq, self.cursor);
         self.cursor = entry.seq;
@@ -285,6 +304,7 @@ contract! {
     a_repetition_gets_the_first_place_and_reaches_once,
     an_id_that_names_another_message_is_refused,
     a_lost_message_is_appended_again_although_another_has_taken_its_id,
+    an_event_of_another_kind_takes_its_seq_and_is_appended_again_when_the_log_loses_it,
     a_burst_keeps_its_order,
     a_log_that_forgot_everything_is_filled_again,
     a_late_instance_fills_its_ring,
@@ -390,6 +410,56 @@ async fn a_lost_message_is_appended_again_although_another_has_taken_its_id(worl
     let history = instance.ring.history(&RoomId::lobby(), None, None, 9).entries;
     assert_eq!(history.iter().map(|entry| json(entry)["body"].clone()).collect::<Vec<_>>(), ["second", "first"]);
     instance.end().await;
+}
+
+/// A message, and an event of a kind that this release does not know.
+fn message_and_edit(sender: &UserId, id: &str) -> [Submission; 2] {
+    let record = |id: &str| serde_json::to_vec(&record(sender, id)).unwrap();
+    let kind = Kind::named("edited").unwrap();
+    let edit = Submission::of_kind(kind, record(&format!("{id}-edit")), 0, 0).unwrap();
+    [Submission::new(record(id), 0, 0).unwrap(), edit]
+}
+
+async fn an_event_of_another_kind_takes_its_seq_and_is_appended_again_when_the_log_loses_it(world: World) {
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    let (mut readers, ann) = ([a.reader(), b.reader()], someone());
+    let batch: Vec<_> = ["m", "n"].iter().flat_map(|id| message_and_edit(&ann, id)).collect();
+    let first = a.ring.last() + 1;
+    let placements = world.append(&batch).await;
+    assert_eq!(placements, [0, 1, 2, 3].map(|n| Placement::Appended(first + n)));
+    assert_eq!(world.append(&batch[1..2]).await, [Placement::Duplicate(first + 1)]);
+    let message = Submission { kind: Kind::Message, ..batch[1].clone() };
+    let message = Submission::new(message.record, 0, 0).unwrap();
+    assert_eq!(world.append(&[message]).await, [Placement::IdReused(first + 1)], "the kind is part of what is said");
+    for (reader, instance) in readers.iter_mut().zip([&a, &b]) {
+        let expected = [(first, "m".to_owned()), (first + 2, "n".to_owned())];
+        assert_eq!(reader.receive(2).await, expected);
+        timeout(PATIENCE, instance.ring.watch().wait_for(|last| *last >= first + 3)).await.unwrap().unwrap();
+        reader.catch_up();
+        assert_eq!((reader.cursor, reader.hidden), (first + 3, 2));
+    }
+
+    world.forget().await;
+    let news = a.publish(&ann, "news").await.seq();
+    for reader in &mut readers {
+        assert_eq!(reader.receive(3).await[2], (news, "news".to_owned()));
+    }
+    let kept: Vec<_> =
+        world.entries().await.into_iter().filter(|entry| !matches!(entry, LogEntry::Marker(_))).collect();
+    assert_eq!(kept.len(), 5, "all four are in the log again, each once: {kept:?}");
+    for (n, (entry, before)) in (0..).zip(kept.iter().zip(&batch)) {
+        match entry {
+            LogEntry::Message { was, record, .. } => {
+                assert_eq!((n % 2, *was, record), (0, first + n, &before.record));
+            }
+            LogEntry::Event { was, kind, record, .. } => {
+                assert_eq!((n % 2, *was, kind, record), (1, first + n, &before.kind, &before.record));
+            }
+            LogEntry::Marker(_) => panic!("{entry:?}"),
+        }
+    }
+    a.end().await;
+    b.end().await;
 }
 
 async fn a_burst_keeps_its_order(world: World) {
@@ -700,4 +770,22 @@ async fn a_message_that_an_instance_of_the_release_before_has_published_is_recog
     let elsewhere = Record { room: "kitchen".parse().unwrap(), ..record(&ann, "m") };
     assert_eq!(a.place(elsewhere).await, Placement::Appended(first + 1));
     a.end().await;
+}
+
+/// The release before knows an entry by its fields `m`, `cut` and `low`. One without them takes its `seq` and is skipped.
+#[tokio::test]
+async fn an_event_of_another_kind_has_no_field_that_the_release_before_reads_but_its_former_seq() {
+    let mut world = World::redis().await;
+    let ann = someone();
+    let batch = message_and_edit(&ann, "m");
+    let placements = world.append(&batch).await;
+    let text = |submission: &Submission| String::from_utf8(submission.record.to_vec()).unwrap();
+    for (placement, fields) in placements.iter().zip([
+        vec!["m".to_owned(), text(&batch[0])],
+        ["k", "edited", "e", &text(&batch[1]), "w", "0"].map(str::to_owned).to_vec(),
+    ]) {
+        let id = format!("{}-0", placement.seq());
+        let entry = server(&mut world).command(&["XRANGE", "{contract}:log", &id, &id]).await;
+        assert_eq!(entry, [vec![id], fields].concat());
+    }
 }

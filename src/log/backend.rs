@@ -8,6 +8,7 @@ use hubbub_protocol::{Count, Seq, UnixMillis};
 
 use crate::{
     identity::{ContentHash, Identity},
+    kind::Kind,
     marker::Marker,
 };
 
@@ -83,9 +84,11 @@ impl Placement {
     }
 }
 
-/// A message on its way into the log.
+/// An event on its way into the log.
 #[derive(Clone, Debug)]
 pub struct Submission {
+    /// What it is.
+    pub kind: Kind,
     /// Identifies the message, so that the log recognises a repetition: `<from.id>:<room>:<id>`.
     pub key: Arc<str>,
     /// Tells a repetition from another message under the same id.
@@ -99,11 +102,16 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// A record as the log takes it. None: it cannot be read.
+    /// The record of a message as the log takes it. None: it cannot be read.
     pub fn new(record: impl Into<Bytes>, was: Seq, at: UnixMillis) -> Option<Self> {
+        Self::of_kind(Kind::Message, record, was, at)
+    }
+
+    /// The record of an event as the log takes it. None: it cannot be read.
+    pub fn of_kind(kind: Kind, record: impl Into<Bytes>, was: Seq, at: UnixMillis) -> Option<Self> {
         let record = record.into();
-        let Identity { key, hash } = Identity::of("message", std::str::from_utf8(&record).ok()?)?;
-        Some(Self { key, hash, record, was, at })
+        let Identity { key, hash } = Identity::of(kind.name(), std::str::from_utf8(&record).ok()?)?;
+        Some(Self { kind, key, hash, record, was, at })
     }
 }
 
@@ -162,6 +170,17 @@ pub enum LogEntry {
         /// The record as JSON.
         record: Bytes,
     },
+    /// An event of another kind.
+    Event {
+        /// Its `seq`.
+        seq: Seq,
+        /// The former `seq` of a re-appended event, or 0.
+        was: Seq,
+        /// What it is.
+        kind: Kind,
+        /// The record as JSON.
+        record: Bytes,
+    },
     /// The beginning of an epoch.
     Marker(Marker),
 }
@@ -169,7 +188,7 @@ pub enum LogEntry {
 impl LogEntry {
     pub(crate) const fn seq(&self) -> Seq {
         match self {
-            Self::Message { seq, .. } => *seq,
+            Self::Message { seq, .. } | Self::Event { seq, .. } => *seq,
             Self::Marker(marker) => marker.base,
         }
     }

@@ -9,6 +9,7 @@
 mod backend;
 pub mod census;
 mod identity;
+mod kind;
 mod marker;
 mod memory;
 mod redis;
@@ -24,6 +25,7 @@ pub use backend::{
     VersionedCount,
 };
 pub use identity::ContentHash;
+pub use kind::Kind;
 pub use marker::Marker;
 pub use memory::Memory;
 pub use redis::{Redis, RedisConfig, RedisError};

@@ -232,6 +232,7 @@ impl Backend for Redis {
                 fence.last.to_string().into(),
             ];
             for submission in batch {
+                arguments.push(submission.kind.name().into());
                 arguments.push(submission.was.to_string().into());
                 arguments.push(submission.hash.to_string().into());
                 arguments.push(Value::Bytes(submission.record.clone()));

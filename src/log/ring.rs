@@ -22,7 +22,7 @@ use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 use window::Window;
 
-pub(crate) use draft::{Draft, Hole, NewMessage};
+pub(crate) use draft::{Draft, Hole, NewEvent};
 pub use entry::{Audience, Entry};
 
 use crate::backend::LogEntry;
@@ -186,7 +186,7 @@ impl Ring {
         let mut writer = self.write();
         for draft in drafts {
             match draft {
-                Draft::Message(message) => writer.push_message(message, UnixMillis::MAX),
+                Draft::Event(event) => writer.push_event(event, UnixMillis::MAX),
                 Draft::Hole(hole) => writer.push_hole(hole),
                 Draft::Marker { marker, hole } => drop(writer.push_marker(marker, hole, 0)),
             }

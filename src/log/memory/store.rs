@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::{
     backend::{AppendOutcome, BackendError, Fence, LogEntry, Placement, Snapshot, Submission, SyncRequest},
     identity::ContentHash,
+    kind::Kind,
     marker::Marker,
     sequencer, wire,
 };
@@ -33,16 +34,16 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Appends a batch and keeps the newest `capacity` entries. Returns the payload to publish, if anything was new.
+    /// Appends a batch and keeps the newest `capacity` entries. Returns the payloads to publish.
     pub(crate) fn append(
         &mut self,
         fence: Fence,
         capacity: usize,
         batch: &[Submission],
-    ) -> (AppendOutcome, Option<Bytes>) {
+    ) -> (AppendOutcome, Vec<Bytes>) {
         let Fence { epoch, last } = fence;
         if self.open.is_none_or(|marker| marker.base != epoch) || last > self.seq {
-            return (AppendOutcome::Fenced, None);
+            return (AppendOutcome::Fenced, Vec::new());
         }
         self.expire();
         let first = self.seq + 1;
@@ -56,8 +57,7 @@ impl Store {
             }
         }
         self.log.drain(..self.log.len().saturating_sub(capacity));
-        let payload = (!new.is_empty()).then(|| wire::messages(epoch, first, new.into_iter()));
-        (AppendOutcome::Placed(placements), payload)
+        (AppendOutcome::Placed(placements), wire::events(epoch, first, &new))
     }
 
     /// What becomes of a submission whose key names a message in the log. None: it is to be appended.
@@ -70,9 +70,13 @@ impl Store {
     }
 
     fn add(&mut self, submission: &Submission) {
-        let Submission { key, hash, record, was, at: _ } = submission.clone();
+        let Submission { kind, key, hash, record, was, at: _ } = submission.clone();
         self.seq += 1;
-        self.log.push_back(LogEntry::Message { seq: self.seq, was, record });
+        let seq = self.seq;
+        self.log.push_back(match kind {
+            Kind::Message => LogEntry::Message { seq, was, record },
+            Kind::Other(_) => LogEntry::Event { seq, was, kind, record },
+        });
         self.expiries.push_back((Instant::now() + DEDUPE_WINDOW, Arc::clone(&key), self.seq));
         self.seen.entry(key).or_default().push((self.seq, hash));
     }

@@ -1,10 +1,11 @@
 //! The replies of the scripts as types. A reply of another shape is an error.
 
+use bytes::Bytes;
 use fred::types::Value;
 use hubbub_protocol::{Count, Seq};
 
 use crate::backend::{AppendOutcome, BackendError, LogEntry, Placement, Snapshot, VersionedCount};
-use crate::marker::Marker;
+use crate::{kind::Kind, marker::Marker};
 
 fn malformed() -> BackendError {
     BackendError("Redis gave an unexpected reply to a script".to_owned())
@@ -62,10 +63,11 @@ fn entry(entry: Value) -> Option<LogEntry> {
     let mut parts = entry.into_array().into_iter();
     let seq = parts.next()?.as_str()?.strip_suffix("-0")?.parse().ok()?;
     let mut fields = parts.next()?.into_array().into_iter();
-    let (mut record, mut was, mut cut, mut low) = (None, 0, None, None);
+    let (mut record, mut was, mut cut, mut low, mut kind) = (None, 0, None, None, Some(Kind::Message));
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
         match name.as_str()?.as_ref() {
-            "m" => record = Some(value.into_bytes()?),
+            "m" | "e" => record = Some(value.into_bytes()?),
+            "k" => kind = Kind::named(&value.as_str()?),
             "w" => was = number(&value)?,
             "cut" => cut = Some(number(&value)?),
             "low" => low = Some(number(&value)?),
@@ -73,10 +75,12 @@ fn entry(entry: Value) -> Option<LogEntry> {
             _ => (),
         }
     }
-    match (record, cut, low) {
-        (None, Some(cut), Some(low)) => Some(LogEntry::Marker(Marker { base: seq, cut, low })),
-        // one without a record keeps its seq
-        (record, ..) => Some(LogEntry::Message { seq, was, record: record.unwrap_or_default() }),
+    match (record, cut, low, kind) {
+        (None, Some(cut), Some(low), _) => Some(LogEntry::Marker(Marker { base: seq, cut, low })),
+        (Some(record), _, _, Some(Kind::Message)) => Some(LogEntry::Message { seq, was, record }),
+        (Some(record), _, _, Some(kind)) => Some(LogEntry::Event { seq, was, kind, record }),
+        // one without a record or a kind keeps its seq
+        _ => Some(LogEntry::Message { seq, was, record: Bytes::new() }),
     }
 }
 

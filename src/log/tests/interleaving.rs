@@ -109,6 +109,7 @@ impl Reader {
                 Audience::Room(_) => drop(self.received.insert(entry.seq, id(entry.record().unwrap().as_bytes()))),
                 Audience::Everyone => self.reset = entry.seq,
                 Audience::Nobody => self.crossed_at = entry.crossed_at(self.cursor),
+                Audience::Hidden(_) => (),
             }
             self.cursor = entry.seq;
         }
@@ -144,9 +145,9 @@ impl Instance {
     }
 
     fn receive(&mut self, payload: &[u8]) {
-        if let Some(Payload::Messages(messages)) = wire::parse(payload) {
+        if let Some(Payload::Events(events)) = wire::parse(payload) {
             // the test runs the sync that follows a gap when it likes
-            let _missing = !self.writer.apply_messages(messages);
+            let _missing = !self.writer.apply_events(events);
             self.reader.read(&self.ring);
         }
     }
@@ -370,7 +371,7 @@ impl World {
             .iter()
             .filter_map(|entry| match entry {
                 LogEntry::Message { seq, record, .. } => Some((*seq, id(record))),
-                LogEntry::Marker(_) => None,
+                LogEntry::Event { .. } | LogEntry::Marker(_) => None,
             })
             .collect();
         assert_eq!(

@@ -118,6 +118,7 @@ impl Instance {
                 Audience::Room(_) => self.received |= of(&entry),
                 Audience::Everyone => self.reset = true,
                 Audience::Nobody => self.crossed_at = entry.crossed_at(self.cursor),
+                Audience::Hidden(_) => (),
             }
             self.cursor = entry.seq;
         }
@@ -356,7 +357,7 @@ const fn marker(place: Place) -> Option<Marker> {
 
 fn place(entry: &LogEntry) -> Place {
     match entry {
-        LogEntry::Message { seq, .. } => Place::Message(*seq),
+        LogEntry::Message { seq, .. } | LogEntry::Event { seq, .. } => Place::Message(*seq),
         LogEntry::Marker(marker) => Place::Marker(*marker),
     }
 }
@@ -390,6 +391,7 @@ fn replay(ring: &Ring, cursor: Seq, seen: Set) -> Result<Set, TestCaseError> {
             Audience::Room(_) => received |= id,
             Audience::Everyone => return Err(TestCaseError::fail(format!("{cursor} meets a hole"))),
             Audience::Nobody => crossed_at = entry.crossed_at(at),
+            Audience::Hidden(_) => (),
         }
         at = entry.seq;
     }

@@ -15,9 +15,9 @@ pub(super) enum Offer {
 }
 
 impl Offer {
-    /// A lost entry of the ring. None: it is no message.
+    /// A lost entry of the ring. None: it is no event.
     pub(super) fn from_ring(entry: Arc<Entry>) -> Option<Self> {
-        entry.room()?;
+        entry.kind()?;
         Some(Self::Entry(entry))
     }
 
@@ -40,7 +40,7 @@ impl Offer {
     /// As the log takes it. None: its record comes from another release and cannot be read.
     pub(super) fn submission(&self) -> Option<Submission> {
         match self {
-            Self::Entry(entry) => Submission::new(entry.record()?, entry.seq, entry.stamp()),
+            Self::Entry(entry) => Submission::of_kind(entry.kind()?, entry.record()?, entry.seq, entry.stamp()),
             Self::Unconfirmed(submission) => Some(submission.clone()),
         }
     }
