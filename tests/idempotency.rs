@@ -1,5 +1,5 @@
 //! An id names one message of its sender and its room: said once, however often it is published.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a step that fails should fail the test")]
+#![expect(clippy::panic, reason = "a step that fails should fail the test")]
 
 use hubbub_client::Connection;
 use hubbub_protocol::{Ack, Refusal, RoomId, ServerFrame};

@@ -302,9 +302,12 @@ contract! {
     places_are_dense_in_one_epoch,
     every_instance_receives_the_same_order,
     a_repetition_gets_the_first_place_and_reaches_once,
+    an_id_of_another_sender_or_in_another_room_is_another_message,
+    a_refused_id_in_a_batch_holds_up_nothing,
     an_id_that_names_another_message_is_refused,
     a_lost_message_is_appended_again_although_another_has_taken_its_id,
-    an_event_of_another_kind_takes_its_seq_and_is_appended_again_when_the_log_loses_it,
+    an_event_of_another_kind_takes_its_seq_and_no_client_gets_it,
+    an_event_of_another_kind_is_appended_again_when_the_log_loses_it,
     a_burst_keeps_its_order,
     a_log_that_forgot_everything_is_filled_again,
     a_late_instance_fills_its_ring,
@@ -342,48 +345,59 @@ async fn every_instance_receives_the_same_order(world: World) {
 
 async fn a_repetition_gets_the_first_place_and_reaches_once(world: World) {
     let (a, b) = (world.live_instance().await, world.live_instance().await);
-    let mut reader = a.reader();
-    let (ann, bob) = (someone(), someone());
+    let (mut reader, ann) = (a.reader(), someone());
     let first = a.publish(&ann, "m").await.seq();
-    assert_eq!(b.publish(&ann, "m").await, Placement::Duplicate(first));
-    assert_eq!(a.publish(&ann, "m").await, Placement::Duplicate(first));
-    assert_eq!(b.publish(&bob, "m").await, Placement::Appended(first + 1), "the sender is part of the key");
-    let elsewhere = Record { room: "kitchen".parse().unwrap(), ..record(&ann, "m") };
-    assert_eq!(b.place(elsewhere).await, Placement::Appended(first + 2), "the room is part of the key");
     let renamed = Record { at: 7, from: User { id: ann.clone(), name: "Anna".parse().unwrap() }, ..record(&ann, "m") };
-    assert_eq!(b.place(renamed).await, Placement::Duplicate(first), "the name and the time are not what is said");
-    assert_eq!(a.publish(&ann, "n").await, Placement::Appended(first + 3));
-    let received = reader.receive(4).await;
-    assert_eq!(received.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [first, first + 1, first + 2, first + 3]);
+    for (instance, again) in [(&b, record(&ann, "m")), (&a, record(&ann, "m")), (&b, renamed)] {
+        assert_eq!(instance.place(again).await, Placement::Duplicate(first));
+    }
+    assert_eq!(a.publish(&ann, "n").await, Placement::Appended(first + 1));
+    assert_eq!(reader.receive(2).await, [(first, "m".to_owned()), (first + 1, "n".to_owned())]);
     a.end().await;
     b.end().await;
+}
+
+async fn an_id_of_another_sender_or_in_another_room_is_another_message(world: World) {
+    let (instance, ann) = (world.live_instance().await, someone());
+    let first = instance.ring.last() + 1;
+    let elsewhere = Record { room: "kitchen".parse().unwrap(), ..record(&ann, "m") };
+    for (n, message) in (0..).zip([record(&ann, "m"), record(&someone(), "m"), elsewhere]) {
+        assert_eq!(instance.place(message).await, Placement::Appended(first + n));
+    }
+    instance.end().await;
 }
 
 async fn an_id_that_names_another_message_is_refused(world: World) {
     let (a, b) = (world.live_instance().await, world.live_instance().await);
     let (mut reader, ann) = (a.reader(), someone());
-    let other = || Record { body: "something else".to_owned(), ..record(&ann, "m") };
     let first = a.publish(&ann, "m").await.seq();
     for instance in [&a, &b] {
-        assert_eq!(instance.place(other()).await, Placement::IdReused(first));
+        let other = Record { body: "something else".to_owned(), ..record(&ann, "m") };
+        assert_eq!(instance.place(other).await, Placement::IdReused(first));
     }
     assert_eq!(b.publish(&ann, "m").await, Placement::Duplicate(first), "the refusal has changed nothing");
     assert_eq!(b.publish(&ann, "next").await, Placement::Appended(first + 1), "the refusal has used no seq");
     assert_eq!(reader.receive(2).await, [(first, "m".to_owned()), (first + 1, "next".to_owned())]);
-    // in one batch
-    let (done, mut placed) = mpsc::channel(3);
-    for record in
-        [record(&ann, "o"), Record { body: "something else".to_owned(), ..record(&ann, "o") }, record(&ann, "o")]
-    {
-        let done = done.clone();
-        a.relay.publish(record, Share::of(&ann), move |placement| done.try_send(placement).unwrap()).unwrap();
-    }
-    for expected in [Placement::Appended(first + 2), Placement::IdReused(first + 2), Placement::Duplicate(first + 2)] {
-        assert_eq!(timeout(PATIENCE, placed.recv()).await.unwrap().unwrap(), expected);
-    }
-    assert_eq!(a.relay.backlog(), 0);
     a.end().await;
     b.end().await;
+}
+
+async fn a_refused_id_in_a_batch_holds_up_nothing(world: World) {
+    let instance = world.instance();
+    let (ann, (done, mut placed)) = (someone(), mpsc::channel(3));
+    let other = Record { body: "something else".to_owned(), ..record(&ann, "m") };
+    for record in [record(&ann, "m"), other, record(&ann, "m")] {
+        let done = done.clone();
+        let on_placed = move |placement| done.try_send(placement).unwrap();
+        instance.relay.publish(record, Share::of(&ann), on_placed).unwrap();
+    }
+    instance.becomes(RelayState::Live).await;
+    let first = timeout(PATIENCE, placed.recv()).await.unwrap().unwrap().seq();
+    for expected in [Placement::IdReused(first), Placement::Duplicate(first)] {
+        assert_eq!(timeout(PATIENCE, placed.recv()).await.unwrap().unwrap(), expected);
+    }
+    assert_eq!(instance.relay.backlog(), 0);
+    instance.end().await;
 }
 
 /// The lost message and the one that took its id meanwhile are both acked: both stay in the log, each once.
@@ -420,44 +434,41 @@ fn message_and_edit(sender: &UserId, id: &str) -> [Submission; 2] {
     [Submission::new(record(id), 0, 0).unwrap(), edit]
 }
 
-async fn an_event_of_another_kind_takes_its_seq_and_is_appended_again_when_the_log_loses_it(world: World) {
-    let (a, b) = (world.live_instance().await, world.live_instance().await);
-    let (mut readers, ann) = ([a.reader(), b.reader()], someone());
+async fn an_event_of_another_kind_takes_its_seq_and_no_client_gets_it(world: World) {
+    let (instance, ann) = (world.live_instance().await, someone());
+    let mut reader = instance.reader();
     let batch: Vec<_> = ["m", "n"].iter().flat_map(|id| message_and_edit(&ann, id)).collect();
-    let first = a.ring.last() + 1;
-    let placements = world.append(&batch).await;
-    assert_eq!(placements, [0, 1, 2, 3].map(|n| Placement::Appended(first + n)));
-    assert_eq!(world.append(&batch[1..2]).await, [Placement::Duplicate(first + 1)]);
-    let message = Submission { kind: Kind::Message, ..batch[1].clone() };
-    let message = Submission::new(message.record, 0, 0).unwrap();
-    assert_eq!(world.append(&[message]).await, [Placement::IdReused(first + 1)], "the kind is part of what is said");
-    for (reader, instance) in readers.iter_mut().zip([&a, &b]) {
-        let expected = [(first, "m".to_owned()), (first + 2, "n".to_owned())];
-        assert_eq!(reader.receive(2).await, expected);
-        timeout(PATIENCE, instance.ring.watch().wait_for(|last| *last >= first + 3)).await.unwrap().unwrap();
-        reader.catch_up();
-        assert_eq!((reader.cursor, reader.hidden), (first + 3, 2));
-    }
+    let first = instance.ring.last() + 1;
+    assert_eq!(world.append(&batch).await, [0, 1, 2, 3].map(|n| Placement::Appended(first + n)));
+    let message = Submission::new(batch[1].record.clone(), 0, 0).unwrap();
+    let again = world.append(&[batch[1].clone(), message]).await;
+    assert_eq!(again, [Placement::Duplicate(first + 1), Placement::IdReused(first + 1)], "the kind is what is said");
+    timeout(PATIENCE, instance.ring.watch().wait_for(|last| *last >= first + 3)).await.unwrap().unwrap();
+    assert_eq!(reader.receive(2).await, [(first, "m".to_owned()), (first + 2, "n".to_owned())]);
+    assert_eq!((reader.cursor, reader.hidden), (first + 3, 2));
+    instance.end().await;
+}
 
+async fn an_event_of_another_kind_is_appended_again_when_the_log_loses_it(world: World) {
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    let (mut reader, ann) = (b.reader(), someone());
+    let batch: Vec<_> = ["m", "n"].iter().flat_map(|id| message_and_edit(&ann, id)).collect();
+    let first = world.append(&batch).await[0].seq();
+    for instance in [&a, &b] {
+        timeout(PATIENCE, instance.ring.watch().wait_for(|last| *last >= first + 3)).await.unwrap().unwrap();
+    }
     world.forget().await;
     let news = a.publish(&ann, "news").await.seq();
-    for reader in &mut readers {
-        assert_eq!(reader.receive(3).await[2], (news, "news".to_owned()));
-    }
-    let kept: Vec<_> =
-        world.entries().await.into_iter().filter(|entry| !matches!(entry, LogEntry::Marker(_))).collect();
-    assert_eq!(kept.len(), 5, "all four are in the log again, each once: {kept:?}");
-    for (n, (entry, before)) in (0..).zip(kept.iter().zip(&batch)) {
-        match entry {
-            LogEntry::Message { was, record, .. } => {
-                assert_eq!((n % 2, *was, record), (0, first + n, &before.record));
-            }
-            LogEntry::Event { was, kind, record, .. } => {
-                assert_eq!((n % 2, *was, kind, record), (1, first + n, &before.kind, &before.record));
-            }
-            LogEntry::Marker(_) => panic!("{entry:?}"),
-        }
-    }
+    assert_eq!(reader.receive(3).await[2], (news, "news".to_owned()), "what comes again is skipped");
+    let parts = |entry| match entry {
+        LogEntry::Message { was, record, .. } => Some((was, Kind::Message, record)),
+        LogEntry::Event { was, kind, record, .. } => Some((was, kind, record)),
+        LogEntry::Marker(_) => None,
+    };
+    let mut kept: Vec<_> = world.entries().await.into_iter().filter_map(parts).collect();
+    assert_eq!(kept.pop().unwrap().0, 0, "the news");
+    let expected: Vec<_> = (first..).zip(batch).map(|(was, event)| (was, event.kind, event.record)).collect();
+    assert_eq!(kept, expected, "each once, in order, byte for byte");
     a.end().await;
     b.end().await;
 }

@@ -62,10 +62,10 @@ impl Store {
 
     /// What becomes of a submission whose key names a message in the log. None: it is to be appended.
     fn known(&self, Submission { key, hash, was, .. }: &Submission) -> Option<Placement> {
-        let named =
+        let mut named =
             self.seen.get(key).into_iter().flatten().filter(|(seq, _)| sequencer::survives(*seq, &self.markers));
         let same = named.clone().find(|(_, said)| said == hash).map(|(seq, _)| Placement::Duplicate(*seq));
-        let refused = || named.last().filter(|_| *was == 0).map(|(seq, _)| Placement::IdReused(*seq));
+        let refused = || named.next_back().filter(|_| *was == 0).map(|(seq, _)| Placement::IdReused(*seq));
         same.or_else(refused)
     }
 

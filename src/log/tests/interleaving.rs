@@ -259,10 +259,9 @@ impl World {
             if let AppendOutcome::Placed(placements) = &outcome {
                 for (submission, placement) in batch.submissions.iter().zip(placements) {
                     self.highest = self.highest.max(placement.seq());
+                    let is_duplicate = matches!(placement, Placement::Duplicate(_));
                     let before = self.places.insert(placement.seq(), id(&submission.record));
-                    let same = before.is_none_or(|before| {
-                        matches!(placement, Placement::Duplicate(_)) && before == id(&submission.record)
-                    });
+                    let same = before.is_none_or(|before| is_duplicate && before == id(&submission.record));
                     assert!(same, "seq {} is given out twice", placement.seq());
                 }
             }
