@@ -123,16 +123,16 @@ fn sequence(bencher: Bencher<'_, '_>, channel: Channel) {
     let reach = |place: Seq| drop(runtime.block_on(ring.watch().wait_for(|last| *last >= place)));
     reach(1);
     let (epoch, last) = (ring.last(), Cell::new(ring.last()));
-    let json = Bytes::from(serde_json::to_string(&record(200)).expect("a record"));
+    let json = serde_json::to_string(&record(200)).expect("a record");
+    let message = Submission::new(json, 0, 0).expect("a record");
     // the relay's tasks run in the measured part only
     let publish = || {
         for _ in 0..PAYLOADS {
             let known = Fence { epoch, last: last.get() };
             let places = last.get() + 1..=last.get() + MESSAGES;
             last.set(*places.end());
-            let batch: Vec<_> = places
-                .map(|place| Submission { key: format!("u:{place}").into(), record: json.clone(), was: 0, at: 0 })
-                .collect();
+            let batch: Vec<_> =
+                places.map(|place| Submission { key: format!("u:{place}").into(), ..message.clone() }).collect();
             let receipt = log.append(known, CAPACITY, &batch).now_or_never().expect("a log that never waits");
             assert!(matches!(receipt, Ok(AppendOutcome::Placed(_))), "{receipt:?}");
         }

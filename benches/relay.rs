@@ -14,7 +14,7 @@ use std::{
 use futures_util::future::join;
 use hubbub_lifecycle::Shutdown;
 use hubbub_log::{
-    AppendOutcome, Backend, Fence, Redis, RedisConfig, Relay, RelayOptions, Submission, SyncRequest,
+    AppendOutcome, Backend, Fence, Redis, RedisConfig, Relay, RelayOptions, Share, Submission, SyncRequest,
     ring::{Audience, Retention, Ring},
 };
 use hubbub_protocol::{GuestSecret, Record, RelayState, RoomId, User};
@@ -154,9 +154,8 @@ impl Instance {
         let snapshot = self.log.sync(position).await.unwrap();
         let known = Fence { epoch: snapshot.base, last: snapshot.base };
         for n in 0..messages {
-            let key = format!("{}:{n}", self.user.id.as_str()).into();
-            let record = serde_json::to_string(&self.record(n)).unwrap().into();
-            let receipt = self.log.append(known, CAPACITY, &[Submission { key, record, was: 0, at: 0 }]).await.unwrap();
+            let submission = Submission::new(serde_json::to_vec(&self.record(n)).unwrap(), 0, 0).unwrap();
+            let receipt = self.log.append(known, CAPACITY, &[submission]).await.unwrap();
             assert!(matches!(receipt, AppendOutcome::Placed(places) if places.len() == 1), "fenced");
         }
     }
@@ -165,7 +164,7 @@ impl Instance {
         let turns = Arc::new(Semaphore::new(IN_FLIGHT));
         for n in 0..messages {
             let turn = Arc::clone(&turns).acquire_owned().await.unwrap();
-            self.relay.publish(self.record(n), |_| drop(turn)).unwrap();
+            self.relay.publish(self.record(n), Share::of(&self.user.id), |_| drop(turn)).unwrap();
         }
     }
 

@@ -16,7 +16,8 @@ use std::{
 
 use hubbub_lifecycle::Shutdown;
 use hubbub_log::{
-    Announcement, Memory, Placement, Redis, RedisConfig, RedisError, Relay, RelayOptions,
+    Announcement, AppendOutcome, Backend, Fence, Full, Kind, LogEntry, Memory, Placement, Redis, RedisConfig,
+    RedisError, Relay, RelayOptions, Share, Submission, SyncRequest,
     census::Census,
     ring::{Audience, CursorCheck, Entry, Retention, Ring},
 };
@@ -66,6 +67,29 @@ impl World {
         instance
     }
 
+    fn backend(&self) -> Box<dyn Backend> {
+        match self {
+            Self::Memory(memory) => Box::new(memory.clone()),
+            Self::Redis(server) => Box::new(Redis::connect(&config(server)).unwrap()),
+        }
+    }
+
+    /// Appends this, as an instance would that has nothing in its ring.
+    async fn append(&self, batch: &[Submission]) -> Vec<Placement> {
+        let backend = self.backend();
+        let snapshot = backend.sync(SyncRequest { after: 0, low: None, limit: 0 }).await.unwrap();
+        let fence = Fence { epoch: snapshot.base, last: snapshot.base };
+        let AppendOutcome::Placed(placements) = backend.append(fence, 1000, batch).await.unwrap() else {
+            panic!("fenced")
+        };
+        placements
+    }
+
+    /// The log.
+    async fn entries(&self) -> Vec<LogEntry> {
+        self.backend().sync(SyncRequest { after: 0, low: None, limit: 1000 }).await.unwrap().entries
+    }
+
     /// Everything that was stored is gone.
     async fn forget(&self) {
         match self {
@@ -93,13 +117,24 @@ impl Instance {
     }
 
     fn reader(&self) -> Reader {
-        Reader { ring: Arc::clone(&self.ring), cursor: self.ring.last(), before: 0, received: Vec::new(), resets: 0 }
+        Reader {
+            ring: Arc::clone(&self.ring),
+            cursor: self.ring.last(),
+            before: 0,
+            received: Vec::new(),
+            resets: 0,
+            hidden: 0,
+        }
     }
 
-    /// Publishes and waits for the place.
     async fn publish(&self, sender: &UserId, id: &str) -> Placement {
+        self.place(record(sender, id)).await
+    }
+
+    /// Publishes and waits for what the log does with it.
+    async fn place(&self, record: Record) -> Placement {
         let (done, mut placed) = mpsc::channel(1);
-        self.relay.publish(record(sender, id), move |appended| done.try_send(appended).unwrap()).unwrap();
+        self.relay.publish(record, Share::of(&"one"), move |placement| done.try_send(placement).unwrap()).unwrap();
         timeout(PATIENCE, placed.recv()).await.unwrap().unwrap()
     }
 
@@ -117,6 +152,8 @@ struct Reader {
     before: Seq,
     received: Vec<(Seq, String)>,
     resets: usize,
+    /// Events of kinds that no client gets.
+    hidden: usize,
 }
 
 impl Reader {
@@ -148,11 +185,11 @@ impl Reader {
         match entry.audience {
             Audience::Room(_) if entry.was != 0 && entry.was <= self.before => (),
             Audience::Room(_) => {
-                let message: serde_json::Value = serde_json::from_slice(entry.frame.payload()).unwrap();
-                self.received.push((entry.seq, message["id"].as_str().unwrap().to_owned()));
+                self.received.push((entry.seq, json(entry)["id"].as_str().unwrap().to_owned()));
             }
             Audience::Everyone => self.resets += 1,
             Audience::Nobody => self.before = entry.crossed_at(self.cursor),
+            Audience::Hidden(_) => self.hidden += 1,
         }
         assert!(entry.seq > self.cursor, "{} after {}", entry.seq, self.cursor);
         self.cursor = entry.seq;
@@ -163,13 +200,19 @@ impl Reader {
     }
 }
 
+fn json(entry: &Entry) -> serde_json::Value {
+    serde_json::from_slice(entry.frame.payload()).unwrap()
+}
+
+const BODY: &str = "line one\nline \"two\"";
+
 fn record(sender: &UserId, id: &str) -> Record {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     Record {
         room: RoomId::lobby(),
         id: id.parse().unwrap(),
         from: User { id: sender.clone(), name: "Ann".parse().unwrap() },
-        body: "line one\nline \"two\"".to_owned(),
+        body: BODY.to_owned(),
         at: u64::try_from(now.as_millis()).unwrap(),
     }
 }
@@ -200,7 +243,7 @@ impl Load {
         for id in ids {
             pace.tick().await;
             let (done, message) = (done.clone(), record(&sender, &id));
-            relay.publish(message, move |at| done.try_send((id, at)).unwrap()).unwrap();
+            relay.publish(message, Share::of(&sender), move |at| done.try_send((id, at)).unwrap()).unwrap();
         }
     }
 
@@ -259,10 +302,17 @@ contract! {
     places_are_dense_in_one_epoch,
     every_instance_receives_the_same_order,
     a_repetition_gets_the_first_place_and_reaches_once,
+    an_id_of_another_sender_or_in_another_room_is_another_message,
+    a_refused_id_in_a_batch_holds_up_nothing,
+    an_id_that_names_another_message_is_refused,
+    a_lost_message_is_appended_again_although_another_has_taken_its_id,
+    an_event_of_another_kind_takes_its_seq_and_no_client_gets_it,
+    an_event_of_another_kind_is_appended_again_when_the_log_loses_it,
     a_burst_keeps_its_order,
     a_log_that_forgot_everything_is_filled_again,
     a_late_instance_fills_its_ring,
-    a_full_outbox_refuses,
+    a_full_publish_queue_refuses,
+    a_sender_that_floods_is_refused_and_another_gets_in,
     an_announcement_reaches_every_instance,
     a_cursor_that_is_ahead_is_resolved_by_a_resync,
     an_orderly_leave_is_counted_at_once,
@@ -276,7 +326,7 @@ async fn places_are_dense_in_one_epoch(world: World) {
     assert!(base > 1_700_000_000_000_000, "an epoch opens at the clock: {base}");
     for n in 1..=20 {
         let appended = instance.publish(&sender, &format!("m{n}")).await;
-        assert_eq!(appended, Placement { seq: base + n, duplicate: false });
+        assert_eq!(appended, Placement::Appended(base + n));
     }
     instance.end().await;
 }
@@ -295,16 +345,130 @@ async fn every_instance_receives_the_same_order(world: World) {
 
 async fn a_repetition_gets_the_first_place_and_reaches_once(world: World) {
     let (a, b) = (world.live_instance().await, world.live_instance().await);
-    let mut reader = a.reader();
-    let (ann, bob) = (someone(), someone());
-    let first = a.publish(&ann, "m").await;
-    assert_eq!(b.publish(&ann, "m").await, Placement { seq: first.seq, duplicate: true });
-    assert_eq!(a.publish(&ann, "m").await, Placement { seq: first.seq, duplicate: true });
-    let other = b.publish(&bob, "m").await;
-    assert_eq!(other, Placement { seq: first.seq + 1, duplicate: false }, "the sender is part of the key");
-    let last = a.publish(&ann, "n").await;
-    let received = reader.receive(3).await;
-    assert_eq!(received.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [first.seq, other.seq, last.seq]);
+    let (mut reader, ann) = (a.reader(), someone());
+    let first = a.publish(&ann, "m").await.seq();
+    let renamed = Record { at: 7, from: User { id: ann.clone(), name: "Anna".parse().unwrap() }, ..record(&ann, "m") };
+    for (instance, again) in [(&b, record(&ann, "m")), (&a, record(&ann, "m")), (&b, renamed)] {
+        assert_eq!(instance.place(again).await, Placement::Duplicate(first));
+    }
+    assert_eq!(a.publish(&ann, "n").await, Placement::Appended(first + 1));
+    assert_eq!(reader.receive(2).await, [(first, "m".to_owned()), (first + 1, "n".to_owned())]);
+    a.end().await;
+    b.end().await;
+}
+
+async fn an_id_of_another_sender_or_in_another_room_is_another_message(world: World) {
+    let (instance, ann) = (world.live_instance().await, someone());
+    let first = instance.ring.last() + 1;
+    let elsewhere = Record { room: "kitchen".parse().unwrap(), ..record(&ann, "m") };
+    for (n, message) in (0..).zip([record(&ann, "m"), record(&someone(), "m"), elsewhere]) {
+        assert_eq!(instance.place(message).await, Placement::Appended(first + n));
+    }
+    instance.end().await;
+}
+
+async fn an_id_that_names_another_message_is_refused(world: World) {
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    let (mut reader, ann) = (a.reader(), someone());
+    let first = a.publish(&ann, "m").await.seq();
+    for instance in [&a, &b] {
+        let other = Record { body: "something else".to_owned(), ..record(&ann, "m") };
+        assert_eq!(instance.place(other).await, Placement::IdReused(first));
+    }
+    assert_eq!(b.publish(&ann, "m").await, Placement::Duplicate(first), "the refusal has changed nothing");
+    assert_eq!(b.publish(&ann, "next").await, Placement::Appended(first + 1), "the refusal has used no seq");
+    assert_eq!(reader.receive(2).await, [(first, "m".to_owned()), (first + 1, "next".to_owned())]);
+    a.end().await;
+    b.end().await;
+}
+
+async fn a_refused_id_in_a_batch_holds_up_nothing(world: World) {
+    let instance = world.instance();
+    let (ann, (done, mut placed)) = (someone(), mpsc::channel(3));
+    let other = Record { body: "something else".to_owned(), ..record(&ann, "m") };
+    for record in [record(&ann, "m"), other, record(&ann, "m")] {
+        let done = done.clone();
+        let on_placed = move |placement| done.try_send(placement).unwrap();
+        instance.relay.publish(record, Share::of(&ann), on_placed).unwrap();
+    }
+    instance.becomes(RelayState::Live).await;
+    let first = timeout(PATIENCE, placed.recv()).await.unwrap().unwrap().seq();
+    for expected in [Placement::IdReused(first), Placement::Duplicate(first)] {
+        assert_eq!(timeout(PATIENCE, placed.recv()).await.unwrap().unwrap(), expected);
+    }
+    assert_eq!(instance.relay.backlog(), 0);
+    instance.end().await;
+}
+
+/// The lost message and the one that took its id meanwhile are both acked: both stay in the log, each once.
+async fn a_lost_message_is_appended_again_although_another_has_taken_its_id(world: World) {
+    let ann = someone();
+    let said = |body: &str, was| {
+        let record = Record { body: body.to_owned(), ..record(&ann, "m") };
+        Submission::new(serde_json::to_vec(&record).unwrap(), was, record.at).unwrap()
+    };
+    let lost = world.append(&[said("first", 0)]).await[0];
+    assert!(matches!(lost, Placement::Appended(_)), "{lost:?}");
+    world.forget().await;
+    let placements = world.append(&[said("second", 0), said("first", lost.seq()), said("third", 0)]).await;
+    let second = placements[0].seq();
+    assert_eq!(
+        placements,
+        [Placement::Appended(second), Placement::Appended(second + 1), Placement::IdReused(second + 1)]
+    );
+    let again = world.append(&[said("second", 0), said("first", lost.seq()), said("first", 0)]).await;
+    let first = Placement::Duplicate(second + 1);
+    assert_eq!(again, [Placement::Duplicate(second), first, first]);
+
+    let instance = world.live_instance().await;
+    let history = instance.ring.history(&RoomId::lobby(), None, None, 9).entries;
+    assert_eq!(history.iter().map(|entry| json(entry)["body"].clone()).collect::<Vec<_>>(), ["second", "first"]);
+    instance.end().await;
+}
+
+/// A message, and an event of a kind that this release does not know.
+fn message_and_edit(sender: &UserId, id: &str) -> [Submission; 2] {
+    let record = |id: &str| serde_json::to_vec(&record(sender, id)).unwrap();
+    let kind = Kind::named("edited").unwrap();
+    let edit = Submission::of_kind(kind, record(&format!("{id}-edit")), 0, 0).unwrap();
+    [Submission::new(record(id), 0, 0).unwrap(), edit]
+}
+
+async fn an_event_of_another_kind_takes_its_seq_and_no_client_gets_it(world: World) {
+    let (instance, ann) = (world.live_instance().await, someone());
+    let mut reader = instance.reader();
+    let batch: Vec<_> = ["m", "n"].iter().flat_map(|id| message_and_edit(&ann, id)).collect();
+    let first = instance.ring.last() + 1;
+    assert_eq!(world.append(&batch).await, [0, 1, 2, 3].map(|n| Placement::Appended(first + n)));
+    let message = Submission::new(batch[1].record.clone(), 0, 0).unwrap();
+    let again = world.append(&[batch[1].clone(), message]).await;
+    assert_eq!(again, [Placement::Duplicate(first + 1), Placement::IdReused(first + 1)], "the kind is what is said");
+    timeout(PATIENCE, instance.ring.watch().wait_for(|last| *last >= first + 3)).await.unwrap().unwrap();
+    assert_eq!(reader.receive(2).await, [(first, "m".to_owned()), (first + 2, "n".to_owned())]);
+    assert_eq!((reader.cursor, reader.hidden), (first + 3, 2));
+    instance.end().await;
+}
+
+async fn an_event_of_another_kind_is_appended_again_when_the_log_loses_it(world: World) {
+    let (a, b) = (world.live_instance().await, world.live_instance().await);
+    let (mut reader, ann) = (b.reader(), someone());
+    let batch: Vec<_> = ["m", "n"].iter().flat_map(|id| message_and_edit(&ann, id)).collect();
+    let first = world.append(&batch).await[0].seq();
+    for instance in [&a, &b] {
+        timeout(PATIENCE, instance.ring.watch().wait_for(|last| *last >= first + 3)).await.unwrap().unwrap();
+    }
+    world.forget().await;
+    let news = a.publish(&ann, "news").await.seq();
+    assert_eq!(reader.receive(3).await[2], (news, "news".to_owned()), "what comes again is skipped");
+    let parts = |entry| match entry {
+        LogEntry::Message { was, record, .. } => Some((was, Kind::Message, record)),
+        LogEntry::Event { was, kind, record, .. } => Some((was, kind, record)),
+        LogEntry::Marker(_) => None,
+    };
+    let mut kept: Vec<_> = world.entries().await.into_iter().filter_map(parts).collect();
+    assert_eq!(kept.pop().unwrap().0, 0, "the news");
+    let expected: Vec<_> = (first..).zip(batch).map(|(was, event)| (was, event.kind, event.record)).collect();
+    assert_eq!(kept, expected, "each once, in order, byte for byte");
     a.end().await;
     b.end().await;
 }
@@ -315,12 +479,12 @@ async fn a_burst_keeps_its_order(world: World) {
     let (done, mut placed) = mpsc::channel(2000);
     for n in 0..1500 {
         let done = done.clone();
-        let tell = move |appended: Placement| done.try_send((n, appended.seq)).unwrap();
-        instance.relay.publish(record(&sender, &n.to_string()), tell).unwrap();
+        let on_placed = move |placement: Placement| done.try_send((n, placement.seq())).unwrap();
+        instance.relay.publish(record(&sender, &n.to_string()), Share::of(&sender), on_placed).unwrap();
     }
     for n in 0..1500 {
-        let (told, seq) = timeout(PATIENCE, placed.recv()).await.unwrap().unwrap();
-        assert_eq!((told, seq), (n, reader.cursor + 1 + n));
+        let (number, seq) = timeout(PATIENCE, placed.recv()).await.unwrap().unwrap();
+        assert_eq!((number, seq), (n, reader.cursor + 1 + n));
     }
     let expected: Vec<_> = (0..1500).map(|n| n.to_string()).collect();
     reader.receive(1500).await;
@@ -366,23 +530,39 @@ async fn a_late_instance_fills_its_ring(world: World) {
     late.end().await;
 }
 
-async fn a_full_outbox_refuses(world: World) {
+async fn a_full_publish_queue_refuses(world: World) {
     let instance = world.instance_with(RelayOptions { pending_messages: 3, ..RelayOptions::default() });
-    let (sender, told) = (someone(), Arc::new(AtomicU64::new(0)));
+    let (sender, placed) = (someone(), Arc::new(AtomicU64::new(0)));
     for n in 0..3 {
-        let told = Arc::clone(&told);
+        let placed = Arc::clone(&placed);
         let count = move |_| {
-            told.fetch_add(1, Ordering::SeqCst);
+            placed.fetch_add(1, Ordering::SeqCst);
         };
-        instance.relay.publish(record(&sender, &n.to_string()), count).unwrap();
+        instance.relay.publish(record(&sender, &n.to_string()), Share::of(&n), count).unwrap();
     }
-    let refused = instance.relay.publish(record(&sender, "x"), |_| ());
-    assert!(refused.unwrap_err().retry_after_ms > 0);
+    let refused = instance.relay.publish(record(&sender, "x"), Share::of(&"another"), |_| ()).unwrap_err();
+    assert_eq!(refused.full, Full::Queue);
+    assert!(refused.retry_after_ms > 0);
     instance.becomes(RelayState::Live).await;
     let mut reader = Reader { cursor: 0, ..instance.reader() };
     reader.receive(3).await;
     instance.end().await;
-    assert_eq!(told.load(Ordering::SeqCst), 3);
+    assert_eq!(placed.load(Ordering::SeqCst), 3);
+}
+
+async fn a_sender_that_floods_is_refused_and_another_gets_in(world: World) {
+    let instance = world.instance_with(RelayOptions { pending_messages: 100, ..RelayOptions::default() });
+    let (ann, bob) = (someone(), someone());
+    let publish =
+        |sender: &UserId, n: u64| instance.relay.publish(record(sender, &n.to_string()), Share::of(sender), |_| ());
+    let results: Vec<_> = (0..80).map(|n| publish(&ann, n)).collect();
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 50);
+    assert_eq!(results[79].unwrap_err().full, Full::Share);
+    publish(&bob, 0).unwrap();
+    instance.becomes(RelayState::Live).await;
+    Reader { cursor: 0, ..instance.reader() }.receive(51).await;
+    publish(&ann, 80).unwrap();
+    instance.end().await;
 }
 
 async fn an_announcement_reaches_every_instance(world: World) {
@@ -401,8 +581,8 @@ async fn a_cursor_that_is_ahead_is_resolved_by_a_resync(world: World) {
     let (a, b) = (world.live_instance().await, world.live_instance().await);
     let appended = a.publish(&someone(), "m").await;
     assert!(b.relay.resync(PATIENCE).await);
-    assert_eq!(b.ring.check_cursor(appended.seq), CursorCheck::Replay);
-    assert_eq!(b.ring.check_cursor(appended.seq + 1), CursorCheck::Ahead);
+    assert_eq!(b.ring.check_cursor(appended.seq()), CursorCheck::Replay);
+    assert_eq!(b.ring.check_cursor(appended.seq() + 1), CursorCheck::Ahead);
     a.end().await;
     b.end().await;
 }
@@ -449,7 +629,7 @@ async fn closing_flushes_what_waits(world: World) {
     let (a, b) = (world.live_instance().await, world.live_instance().await);
     let (mut reader, sender) = (b.reader(), someone());
     for n in 0..700 {
-        a.relay.publish(record(&sender, &n.to_string()), |_| ()).unwrap();
+        a.relay.publish(record(&sender, &n.to_string()), Share::of(&sender), |_| ()).unwrap();
     }
     a.end().await;
     reader.receive(700).await;
@@ -530,10 +710,10 @@ async fn an_append_that_was_aborted_half_way_does_not_wedge_the_log() {
     let (mut reader, sender) = (a.reader(), someone());
     let first = a.publish(&sender, "first").await;
     // the entry is there, but neither its dedupe key nor what follows
-    let (record, id) = (serde_json::to_string(&record(&sender, "torn")).unwrap(), format!("{}-0", first.seq + 1));
+    let (record, id) = (serde_json::to_string(&record(&sender, "torn")).unwrap(), format!("{}-0", first.seq() + 1));
     assert_eq!(server(&mut world).command(&["XADD", "{contract}:log", &id, "m", &record]).await, [id]);
     let second = a.publish(&sender, "second").await;
-    assert_eq!(second.seq, first.seq + 2);
+    assert_eq!(second.seq(), first.seq() + 2);
     reader.receive(3).await;
     assert_eq!(reader.ids(), ["first", "torn", "second"]);
     a.end().await;
@@ -562,11 +742,11 @@ async fn a_server_that_comes_late_is_found() {
     assert_eq!(*instance.relay.state().borrow(), RelayState::Degraded);
     let sender = someone();
     let (done, mut placed) = mpsc::channel(1);
-    instance.relay.publish(record(&sender, "m"), move |at| done.try_send(at).unwrap()).unwrap();
+    instance.relay.publish(record(&sender, "m"), Share::of(&sender), move |at| done.try_send(at).unwrap()).unwrap();
     assert_eq!(instance.relay.backlog(), 1);
     server(&mut world).resume().await;
     instance.becomes(RelayState::Live).await;
-    assert!(!timeout(PATIENCE, placed.recv()).await.unwrap().unwrap().duplicate);
+    assert!(matches!(timeout(PATIENCE, placed.recv()).await.unwrap().unwrap(), Placement::Appended(_)));
     instance.end().await;
 }
 
@@ -580,4 +760,43 @@ async fn an_invalid_url_is_an_error_at_once_that_hides_it() {
     };
     assert!(matches!(refused("redis://:secret@:x"), RedisError::Url(_)));
     assert!(matches!(refused("http://secret@localhost"), RedisError::Scheme));
+}
+
+/// Where the release before keeps a message: no room in the key, no hash in the value.
+#[tokio::test]
+async fn a_message_that_an_instance_of_the_release_before_has_published_is_recognised_in_its_room_only() {
+    let mut world = World::redis().await;
+    let (a, ann) = (world.live_instance().await, someone());
+    let first = a.publish(&ann, "m").await.seq();
+    let key = |parts: &[&str]| format!("{{contract}}:d:{}", parts.join(":"));
+    let (now, before) = (key(&[ann.as_str(), "lobby", "m"]), key(&[ann.as_str(), "m"]));
+    let value = server(&mut world).command(&["GET", &now]).await;
+    assert!(value[0].strip_prefix(&format!("{first}:")).is_some_and(|hash| hash.len() == 16), "{value:?}");
+    let window: u64 = server(&mut world).command(&["PTTL", &now]).await[0].parse().unwrap();
+    assert!((100_000..=120_000).contains(&window), "{window}");
+
+    server(&mut world).command(&["RENAME", &now, &before]).await;
+    server(&mut world).command(&["SET", &before, &first.to_string()]).await;
+    assert_eq!(a.publish(&ann, "m").await, Placement::Duplicate(first));
+    let elsewhere = Record { room: "kitchen".parse().unwrap(), ..record(&ann, "m") };
+    assert_eq!(a.place(elsewhere).await, Placement::Appended(first + 1));
+    a.end().await;
+}
+
+/// The release before knows an entry by its fields `m`, `cut` and `low`. One without them takes its `seq` and is skipped.
+#[tokio::test]
+async fn an_event_of_another_kind_has_no_field_that_the_release_before_reads_but_its_former_seq() {
+    let mut world = World::redis().await;
+    let ann = someone();
+    let batch = message_and_edit(&ann, "m");
+    let placements = world.append(&batch).await;
+    let text = |submission: &Submission| String::from_utf8(submission.record.to_vec()).unwrap();
+    for (placement, fields) in placements.iter().zip([
+        vec!["m".to_owned(), text(&batch[0])],
+        ["k", "edited", "e", &text(&batch[1]), "w", "0"].map(str::to_owned).to_vec(),
+    ]) {
+        let id = format!("{}-0", placement.seq());
+        let entry = server(&mut world).command(&["XRANGE", "{contract}:log", &id, &id]).await;
+        assert_eq!(entry, [vec![id], fields].concat());
+    }
 }

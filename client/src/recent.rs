@@ -7,7 +7,7 @@ use std::{
 
 use hubbub_protocol::{Message, Seq};
 
-/// A bounded set of messages, by sender and id, and by `seq`.
+/// A bounded set of messages, by sender, room and id, and by `seq`.
 #[derive(Debug)]
 pub(crate) struct Recent {
     order: VecDeque<(u64, Seq)>,
@@ -25,9 +25,9 @@ impl Recent {
     /// Adds a message. Returns false if it was there: by its id, or by the `seq` it had before Redis lost it.
     pub(crate) fn insert(&mut self, message: &Message) -> bool {
         let record = &message.record;
-        // A hash of 64 bits instead of the pair, so that a thousand clients in one process stay small.
+        // A hash of 64 bits instead of the three, so that a thousand clients in one process stay small.
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        let key = hasher.hash_one((record.from.id.as_str(), record.id.as_str()));
+        let key = hasher.hash_one((record.from.id.as_str(), record.room.as_str(), record.id.as_str()));
         if message.was.is_some_and(|was| self.seqs.contains(&was)) || !self.keys.insert(key) {
             return false;
         }

@@ -19,7 +19,7 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture};
 use hubbub_lifecycle::{Permit, clock::millis, metric};
 use hubbub_protocol::{
-    ClientFrame, CloseReason, ErrorCode, HELLO_TIMEOUT, Hello, MAX_ROOMS, Publish, Refusal, RoomId, UserId,
+    ClientFrame, CloseReason, ErrorCode, Frame, HELLO_TIMEOUT, Hello, MAX_ROOMS, Publish, Refusal, RoomId, UserId,
     too_many_rooms,
 };
 use metrics::Counter;
@@ -31,7 +31,7 @@ pub use self::rate::Rate;
 use self::rate::{TokenBucket, TooFast};
 use crate::{
     connection::Connection,
-    node::{Admission, Node},
+    node::{Admission, Node, Share},
     person::Person,
     socket::{Ending, Inbound, Socket},
 };
@@ -278,15 +278,16 @@ impl<'a> Conversation<'a> {
         // weak pointer: a queued publish must not keep an ended connection and its descriptor open while the log is
         // down
         let connection = Arc::downgrade(&self.connection);
-        let queued = self.node.publish(self.person.user.clone(), publish, move |ack| {
+        let user = self.person.user.clone();
+        let share = Share::of(&user.id);
+        let queued = self.node.publish(user, publish, share, move |decided| {
             if let Some(connection) = connection.upgrade() {
-                connection.answer(&frames::ack(ack));
+                connection.answer(&decided.map_or_else(refusal_frame, frames::ack));
             }
         });
         if let Err(refusal) = queued {
             // a refused publish is answered with error instead of ack
-            count_refusal(&refusal);
-            self.connection.answer(&frames::error(about(refusal)));
+            self.connection.answer(&refusal_frame(about(refusal)));
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -354,12 +355,13 @@ fn throttle(too_fast: TooFast) -> Result<ControlFlow<CloseReason>, Refusal> {
 }
 
 fn refuse(socket: &Socket, refusal: Refusal) {
-    count_refusal(&refusal);
-    socket.reply(&frames::error(refusal));
+    socket.reply(&refusal_frame(refusal));
 }
 
-fn count_refusal(refusal: &Refusal) {
+/// The frame of a refusal, which is counted.
+fn refusal_frame(refusal: Refusal) -> Frame {
     metrics::counter!(metric::REFUSALS, "code" => refusal.code.name()).increment(1);
+    frames::error(refusal)
 }
 
 /// Number of consecutive malformed frames.

@@ -12,14 +12,15 @@ use std::{
 };
 
 use hubbub_lifecycle::{Permit, Quota, Shutdown, clock::unix_millis, metric};
+pub use hubbub_log::Share;
 use hubbub_log::{
-    Announcement, Overloaded, Relay,
+    Announcement, Overloaded, Placement, Relay,
     census::Census,
     ring::{CursorCheck, History, Ring},
 };
 use hubbub_protocol::{
-    Ack, CloseReason, Count, ErrorCode, MAX_CONNECTIONS_PER_SESSION, Publish, Record, Refusal, RelayState, ResetReason,
-    RoomId, Seq, User, UserId,
+    Ack, CloseReason, Count, ErrorCode, MAX_CONNECTIONS_PER_SESSION, MessageId, Publish, Record, Refusal, RelayState,
+    ResetReason, RoomId, Seq, User, UserId,
 };
 use metrics::Histogram;
 use parking_lot::Mutex;
@@ -187,29 +188,33 @@ impl Node {
         Ok(reset)
     }
 
-    /// Publishes a message. `done` runs once, when the log has given it a seq.
+    /// Publishes a message. `done` runs once, when the log has given it a seq or has refused its id with `id_reused`.
     ///
     /// # Errors
     ///
-    /// `overloaded` if the publish queue is full, because the log is slow or cannot be reached.
+    /// `overloaded` if the publish queue, or the sender's share of it, is full.
     pub fn publish(
         &self,
         from: User,
         publish: Publish,
-        done: impl FnOnce(Ack) + Send + 'static,
+        share: Share,
+        done: impl FnOnce(Result<Ack, Refusal>) + Send + 'static,
     ) -> Result<(), Refusal> {
         let Publish { id, room, body } = publish;
         let (instance, started, accepted_at) = (Arc::clone(&self.instance), Instant::now(), unix_millis());
         let record = Record { room, id: id.clone(), from, body, at: accepted_at };
-        let queued = self.instance.relay.publish(record, move |placed| {
+        let queued = self.instance.relay.publish(record, share, move |placed| {
             instance.publish_latency.record(started.elapsed().as_secs_f64());
-            let (seq, duplicate) = (placed.seq, placed.duplicate);
+            let (seq, duplicate) = match placed {
+                Placement::Appended(seq) => (seq, false),
+                Placement::Duplicate(seq) => (seq, true),
+                Placement::IdReused(_) => return done(Err(id_reused(&id))),
+            };
             let instance = instance.name.as_ref().to_owned();
-            done(Ack { id, seq, duplicate, instance, accepted_at, logged_at: unix_millis() });
+            done(Ok(Ack { id, seq, duplicate, instance, accepted_at, logged_at: unix_millis() }));
         });
-        queued.map_err(|Overloaded { retry_after_ms, .. }| {
-            let detail = "the publish queue is full: the log is slow or cannot be reached";
-            Refusal::new(ErrorCode::Overloaded, detail).retry_after_ms(retry_after_ms)
+        queued.map_err(|Overloaded { full, retry_after_ms }| {
+            Refusal::new(ErrorCode::Overloaded, full.to_string()).retry_after_ms(retry_after_ms)
         })
     }
 
@@ -295,4 +300,9 @@ impl Node {
             );
         }
     }
+}
+
+fn id_reused(id: &MessageId) -> Refusal {
+    let detail = format!("the id {id} names another message of this sender in this room");
+    Refusal::new(ErrorCode::IdReused, detail).about(Some(id.as_str()))
 }

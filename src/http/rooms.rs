@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use hubbub_edge::node::Phase;
+use hubbub_edge::node::{Phase, Share};
 use hubbub_protocol::{ErrorCode, Publish, Refusal, RoomId, Seq, User, UserName};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time::timeout};
@@ -80,15 +80,17 @@ pub(super) async fn publish(
     let axum::Json(draft) = axum::Json::<Draft>::from_request(request, &()).await.map_err(|error| bad_body(&error))?;
     let name: UserName = draft.name.parse()?;
     let publish = Publish::parse(&draft.id, &room, draft.body)?;
-    let (sender, acked) = oneshot::channel();
-    app.node.publish(User { id, name }, publish, move |ack| {
+    let (sender, decided) = oneshot::channel();
+    let share = Share::of(&id);
+    app.node.publish(User { id, name }, publish, share, move |outcome| {
         // The request may have reached its deadline.
-        let _closed = sender.send(ack);
+        let _closed = sender.send(outcome);
     })?;
-    let Ok(Ok(ack)) = timeout(ACK_DEADLINE, acked).await else {
+    let Ok(Ok(outcome)) = timeout(ACK_DEADLINE, decided).await else {
         let detail = "Redis cannot be reached; the message is queued, and repeating it with the same id is safe";
         return Err(Refusal::new(ErrorCode::Overloaded, detail).retry_after_ms(1000).into());
     };
+    let ack = outcome?;
     let published = Published { seq: ack.seq, duplicate: ack.duplicate };
     Ok((StatusCode::CREATED, axum::Json(published)).into_response())
 }

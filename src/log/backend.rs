@@ -6,7 +6,11 @@ use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use hubbub_protocol::{Count, Seq, UnixMillis};
 
-use crate::marker::Marker;
+use crate::{
+    identity::{ContentHash, Identity},
+    kind::Kind,
+    marker::Marker,
+};
 
 /// How long the census counts an instance that has stopped reporting.
 pub(crate) const CENSUS_LEASE: Duration = Duration::from_secs(3);
@@ -17,8 +21,8 @@ pub(crate) const CENSUS_LEASE: Duration = Duration::from_secs(3);
 /// the number of a report make a repetition harmless. The futures are not cancel safe: the relay polls each to its end.
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Appends a batch in order and publishes the new messages on the channel. A submission whose key is known already
-    /// gets its first `seq` again and is not published. Afterwards the log holds its newest `capacity` entries, or
-    /// somewhat more.
+    /// is not published: it gets its first `seq` again if it says the same, and is refused otherwise. A re-appended
+    /// message is never refused. Afterwards the log holds its newest `capacity` entries, or somewhat more.
     ///
     /// # Errors
     ///
@@ -60,26 +64,55 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
-/// The place of a message in the log.
+/// What the log has done with a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placement {
-    /// Its `seq`.
-    pub seq: Seq,
-    /// The log had it already: the same sender has published the same id before.
-    pub duplicate: bool,
+pub enum Placement {
+    /// It is appended, at this `seq`.
+    Appended(Seq),
+    /// The log had it already, at this `seq`: the same sender has said the same in this room under this id.
+    Duplicate(Seq),
+    /// It is refused: its id names another message of this sender in this room, the one at this `seq`.
+    IdReused(Seq),
 }
 
-/// A message on its way into the log.
+impl Placement {
+    /// The `seq` of the message that the id names.
+    pub const fn seq(self) -> Seq {
+        match self {
+            Self::Appended(seq) | Self::Duplicate(seq) | Self::IdReused(seq) => seq,
+        }
+    }
+}
+
+/// An event on its way into the log.
 #[derive(Clone, Debug)]
 pub struct Submission {
-    /// Identifies the message, so that the log recognises a repetition: `<user.id>:<message id>`.
+    /// What it is.
+    pub kind: Kind,
+    /// Identifies the message, so that the log recognises a repetition: `<from.id>:<room>:<id>`.
     pub key: Arc<str>,
+    /// Tells a repetition from another message under the same id.
+    pub hash: ContentHash,
     /// The record as JSON, without a raw newline.
     pub record: Bytes,
     /// The former `seq` of a re-appended message, or 0.
     pub was: Seq,
     /// When it was accepted. After the dedupe window it is not appended again.
     pub at: UnixMillis,
+}
+
+impl Submission {
+    /// The record of a message as the log takes it. None: it cannot be read.
+    pub fn new(record: impl Into<Bytes>, was: Seq, at: UnixMillis) -> Option<Self> {
+        Self::of_kind(Kind::Message, record, was, at)
+    }
+
+    /// The record of an event as the log takes it. None: it cannot be read.
+    pub fn of_kind(kind: Kind, record: impl Into<Bytes>, was: Seq, at: UnixMillis) -> Option<Self> {
+        let record = record.into();
+        let Identity { key, hash } = Identity::of(kind.name(), std::str::from_utf8(&record).ok()?)?;
+        Some(Self { kind, key, hash, record, was, at })
+    }
 }
 
 /// What a writer knows about the log. An append to a log that does not match it writes nothing: such a log has lost
@@ -137,6 +170,17 @@ pub enum LogEntry {
         /// The record as JSON.
         record: Bytes,
     },
+    /// An event of another kind.
+    Event {
+        /// Its `seq`.
+        seq: Seq,
+        /// The former `seq` of a re-appended event, or 0.
+        was: Seq,
+        /// What it is.
+        kind: Kind,
+        /// The record as JSON.
+        record: Bytes,
+    },
     /// The beginning of an epoch.
     Marker(Marker),
 }
@@ -144,7 +188,7 @@ pub enum LogEntry {
 impl LogEntry {
     pub(crate) const fn seq(&self) -> Seq {
         match self {
-            Self::Message { seq, .. } => *seq,
+            Self::Message { seq, .. } | Self::Event { seq, .. } => *seq,
             Self::Marker(marker) => marker.base,
         }
     }

@@ -8,6 +8,8 @@
 
 mod backend;
 pub mod census;
+mod identity;
+mod kind;
 mod marker;
 mod memory;
 mod redis;
@@ -22,8 +24,10 @@ pub use backend::{
     AppendOutcome, Backend, BackendError, Event, Fence, LogEntry, Placement, Report, Snapshot, Submission, SyncRequest,
     VersionedCount,
 };
+pub use identity::ContentHash;
+pub use kind::Kind;
 pub use marker::Marker;
 pub use memory::Memory;
 pub use redis::{Redis, RedisConfig, RedisError};
-pub use relay::{Overloaded, Relay, RelayOptions};
+pub use relay::{Full, Overloaded, Relay, RelayOptions, Share};
 pub use wire::Announcement;

@@ -77,9 +77,9 @@ impl Backend for Memory {
         batch: &'a [Submission],
     ) -> BoxFuture<'a, Result<AppendOutcome, BackendError>> {
         let mut server = self.server.lock();
-        let (outcome, payload) = server.store.append(fence, capacity, batch);
+        let (outcome, payloads) = server.store.append(fence, capacity, batch);
         // still under the lock, so that the channel has the order of the log
-        if let Some(payload) = payload {
+        for payload in payloads {
             self.publish(payload);
         }
         ready(Ok(outcome)).boxed()

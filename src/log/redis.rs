@@ -221,7 +221,9 @@ impl Backend for Redis {
             self.connected().await?;
             let Names { log, meta, dedupe, channel, .. } = &self.names;
             let mut keys: Vec<Key> = vec![log.into(), meta.into()];
-            keys.extend(batch.iter().map(|submission| Key::from(format!("{dedupe}{}", submission.key))));
+            for Submission { key, .. } in batch {
+                keys.extend([&**key, &*key_before_rooms(key)].map(|key| Key::from(format!("{dedupe}{key}"))));
+            }
             let mut arguments: Vec<Value> = vec![
                 channel.clone().into(),
                 capacity.to_string().into(),
@@ -230,7 +232,9 @@ impl Backend for Redis {
                 fence.last.to_string().into(),
             ];
             for submission in batch {
+                arguments.push(submission.kind.name().into());
                 arguments.push(submission.was.to_string().into());
+                arguments.push(submission.hash.to_string().into());
                 arguments.push(Value::Bytes(submission.record.clone()));
             }
             let keys = MultipleKeys::from(keys);
@@ -317,6 +321,12 @@ impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis").field("channel", &self.names.channel).finish_non_exhaustive()
     }
+}
+
+/// The key `<from.id>:<id>` under which the release before keeps the message with this key. Neither part has a colon.
+fn key_before_rooms(key: &str) -> String {
+    let parts = key.split_once(':').zip(key.rsplit_once(':'));
+    parts.map(|((sender, _), (_, id))| format!("{sender}:{id}")).unwrap_or_default()
 }
 
 /// Keeps a client connected until it quits or the handle is dropped.

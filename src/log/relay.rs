@@ -31,10 +31,11 @@ mod sync_requests;
 use std::{sync::Arc, time::Duration};
 
 use announcer::Announcer;
-use hubbub_lifecycle::Shutdown;
+use hubbub_lifecycle::{Shutdown, Throttle};
 use hubbub_protocol::{Record, RelayState};
 use latest_count::LatestCount;
 use liveness::Liveness;
+pub use publish_queue::Share;
 use publish_queue::{Bounds, PublishQueue};
 use publisher::Publisher;
 use ring_writer::RingWriter;
@@ -45,12 +46,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
-    backend::{Backend, Placement, Report, VersionedCount},
+    backend::{Backend, Placement, Report, Submission, VersionedCount},
     ring::Ring,
-    wire::{self, Announcement},
+    wire::Announcement,
 };
 
 /// Least time for unsubscribing, however late it is.
@@ -58,10 +59,23 @@ const LEAST_CLOSING: Duration = Duration::from_millis(200);
 
 /// Too many messages wait for the log: this one was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many messages wait for the log; try again in {retry_after_ms} ms")]
+#[error("{full}; try again in {retry_after_ms} ms")]
 pub struct Overloaded {
+    /// What is full.
+    pub full: Full,
     /// When to try again, in milliseconds.
     pub retry_after_ms: u64,
+}
+
+/// What of the publish queue is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// All of it.
+    #[error("the publish queue is full: the log is slow or cannot be reached")]
+    Queue,
+    /// As much as this sender may use, while others still get in.
+    #[error("too many messages of this sender wait for the log")]
+    Share,
 }
 
 /// Settings of a relay.
@@ -149,20 +163,24 @@ impl Relay {
         Announcer { instance, backend, liveness, outgoing, closed }
     }
 
-    /// Queues a message. `on_placed` runs once, on a task of the relay, when the log has given the message its `seq`,
-    /// which may be after an outage. It must not block. It is dropped without running if the relay ends before that.
+    /// Queues a message. It takes of the sender's `share` of the queue: one that floods is refused, others get in.
+    /// `on_placed` runs once, on a task of the relay, when the log has given the message its `seq` or
+    /// has refused its id, which may be after an outage. It must not block. It is dropped without running if the relay ends before that.
     ///
     /// # Errors
     ///
-    /// [`Overloaded`] if the queue is full; `on_placed` is dropped then.
+    /// [`Overloaded`] if the queue or the sender's share of it is full; `on_placed` is dropped then.
     #[expect(clippy::needless_pass_by_value, reason = "the message is handed over")]
     pub fn publish(
         &self,
         record: Record,
+        share: Share,
         on_placed: impl FnOnce(Placement) + Send + 'static,
     ) -> Result<(), Overloaded> {
-        let submission = wire::submission(&record).map_err(|_| Overloaded { retry_after_ms: 0 })?;
-        self.queue.push(submission, Box::new(on_placed))
+        // a record of the protocol can always be written and read
+        let submission = serde_json::to_vec(&record).ok().and_then(|json| Submission::new(json, 0, record.at));
+        let submission = submission.ok_or(Overloaded { full: Full::Queue, retry_after_ms: 0 })?;
+        self.queue.push(submission, share, Box::new(on_placed)).inspect_err(|refused| warn_of(*refused))
     }
 
     /// Sends an ephemeral event to every instance, this one included. It is dropped while degraded or when 256 wait.
@@ -230,5 +248,17 @@ impl Relay {
     /// Completes when the relay closes. Cancel safe.
     pub(crate) async fn closed(&self) {
         self.closed.cancelled().await;
+    }
+}
+
+fn warn_of(Overloaded { full, .. }: Overloaded) {
+    static QUEUE: Throttle = Throttle::new();
+    static SHARE: Throttle = Throttle::new();
+    let throttle = match full {
+        Full::Queue => &QUEUE,
+        Full::Share => &SHARE,
+    };
+    if let Some(more) = throttle.pass() {
+        warn!(more, "a publish is refused with overloaded: {full}. `more` were refused since the last such line");
     }
 }

@@ -22,7 +22,7 @@ use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 use window::Window;
 
-pub(crate) use draft::{Draft, Hole, NewMessage};
+pub(crate) use draft::{Draft, Hole, NewEvent};
 pub use entry::{Audience, Entry};
 
 use crate::backend::LogEntry;
@@ -101,7 +101,8 @@ pub enum CursorCheck {
 /// The newest part of the log. Shared by reference; one writer, many readers.
 pub struct Ring {
     window: RwLock<Window>,
-    /// The last `seq` that readers know of. Moves once a batch, after the lock is free again.
+    /// The last `seq` that readers know of. Moves once a batch, before the lock is free: a cursor that
+    /// [`check_cursor`](Self::check_cursor) accepts is never above it.
     tip: watch::Sender<Seq>,
 }
 
@@ -185,7 +186,7 @@ impl Ring {
         let mut writer = self.write();
         for draft in drafts {
             match draft {
-                Draft::Message(message) => writer.push_message(message, UnixMillis::MAX),
+                Draft::Event(event) => writer.push_event(event, UnixMillis::MAX),
                 Draft::Hole(hole) => writer.push_hole(hole),
                 Draft::Marker { marker, hole } => drop(writer.push_marker(marker, hole, 0)),
             }
@@ -219,12 +220,10 @@ pub(crate) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Frees the lock and wakes the readers.
+    /// Wakes the readers and frees the lock.
     pub(crate) fn commit(self) {
-        let Self { window, tip } = self;
-        let last = window.last();
-        drop(window);
-        tip.send_if_modified(|known| std::mem::replace(known, last) != last);
+        let last = self.window.last();
+        self.tip.send_if_modified(|known| std::mem::replace(known, last) != last);
     }
 
     /// Ends the initial sync: readers without a cursor begin here.

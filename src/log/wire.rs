@@ -3,14 +3,15 @@
 //! `redis-cli SUBSCRIBE` shows them as text. The first word is a version: during a rolling deploy instances of two
 //! releases share the channel, and each skips the payloads that it does not know.
 
-use std::{borrow::Cow, fmt::Write as _, str::FromStr, sync::Arc};
+use std::{fmt::Write as _, str::FromStr};
 
 use bytes::Bytes;
-use hubbub_protocol::{Count, Record, RoomId, Seq, User};
+use hubbub_protocol::{Count, RoomId, Seq, User};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     backend::{Submission, VersionedCount},
+    kind::Kind,
     ring::Draft,
 };
 
@@ -32,8 +33,8 @@ pub enum Announcement {
 /// A payload of the channel.
 #[derive(Debug)]
 pub(crate) enum Payload<'a> {
-    /// A batch of consecutive messages.
-    Messages(Messages<'a>),
+    /// A batch of consecutive events: messages, or events of other kinds.
+    Events(Events<'a>),
     /// An epoch has opened: sync now rather than at the next tick.
     Epoch,
     /// The census has changed.
@@ -44,22 +45,48 @@ pub(crate) enum Payload<'a> {
     Probe { instance: &'a str, number: u64 },
 }
 
-/// A batch of consecutive messages of one epoch.
+/// A batch of consecutive events of one epoch.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Messages<'a> {
+pub(crate) struct Events<'a> {
     /// Base of their epoch.
     pub(crate) epoch: Seq,
     /// `seq` of the first one.
     pub(crate) first: Seq,
+    word: Word,
     lines: &'a str,
 }
 
-impl<'a> Messages<'a> {
-    /// The messages, encoded for the ring. A malformed line keeps its `seq`, with an empty record.
+/// The word of a batch in its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// Messages. A line is the former `seq` and the record.
+    Messages,
+    /// Events of other kinds, which an instance of the release before skips. The kind is in front of the line.
+    Events,
+}
+
+impl Word {
+    const fn of(kind: &Kind) -> Self {
+        match kind {
+            Kind::Message => Self::Messages,
+            Kind::Other(_) => Self::Events,
+        }
+    }
+}
+
+impl<'a> Events<'a> {
+    /// The events, encoded for the ring. A malformed line keeps its `seq`, with an empty record.
     pub(crate) fn drafts(self) -> impl Iterator<Item = Draft<'a>> {
-        (self.first..).zip(self.lines.lines()).map(|(seq, line)| {
+        (self.first..).zip(self.lines.lines()).map(move |(seq, line)| {
+            let (kind, line) = match self.word {
+                Word::Messages => (Kind::Message, line),
+                Word::Events => {
+                    let (kind, line) = line.split_once(' ').unwrap_or_default();
+                    Kind::named(kind).map_or((Kind::Message, ""), |kind| (kind, line))
+                }
+            };
             let (was, record) = line.split_once(' ').unwrap_or_default();
-            Draft::message(seq, was.parse().unwrap_or(0), record)
+            Draft::event(seq, was.parse().unwrap_or(0), kind, record)
         })
     }
 }
@@ -72,9 +99,10 @@ pub(crate) fn parse(payload: &[u8]) -> Option<Payload<'_>> {
         return None;
     }
     match words.next()? {
-        "messages" => {
+        word @ ("messages" | "events") => {
             let (epoch, first) = (number(words.next())?, number(words.next())?);
-            Some(Payload::Messages(Messages { epoch, first, lines: body }))
+            let word = if word == "events" { Word::Events } else { Word::Messages };
+            Some(Payload::Events(Events { epoch, first, word, lines: body }))
         }
         "epoch" => Some(Payload::Epoch),
         "count" => {
@@ -93,15 +121,24 @@ fn number<N: FromStr>(word: Option<&str>) -> Option<N> {
     word?.parse().ok()
 }
 
-/// A batch of new messages; the first has the `seq` `first`.
-pub(crate) fn messages<'a>(epoch: Seq, first: Seq, batch: impl ExactSizeIterator<Item = &'a Submission>) -> Bytes {
-    let mut text = format!("{VERSION} messages {epoch} {first} {}\n", batch.len()).into_bytes();
-    for submission in batch {
-        text.extend_from_slice(format!("{} ", submission.was).as_bytes());
-        text.extend_from_slice(&submission.record);
-        text.push(b'\n');
-    }
-    text.into()
+/// New events, the first of which has the `seq` `first`: a payload for each run of messages or of other events.
+pub(crate) fn events(epoch: Seq, mut first: Seq, batch: &[&Submission]) -> Vec<Bytes> {
+    let runs = batch.chunk_by(|a, b| Word::of(&a.kind) == Word::of(&b.kind));
+    let payload = |run: &[&Submission]| {
+        let word = if run.iter().any(|event| event.kind == Kind::Message) { "messages" } else { "events" };
+        let mut text = format!("{VERSION} {word} {epoch} {first} {}\n", run.len()).into_bytes();
+        for Submission { kind, was, record, .. } in run {
+            if let Kind::Other(kind) = kind {
+                text.extend_from_slice(format!("{kind} ").as_bytes());
+            }
+            text.extend_from_slice(format!("{was} ").as_bytes());
+            text.extend_from_slice(record);
+            text.push(b'\n');
+        }
+        first += u64::try_from(run.len()).unwrap_or(u64::MAX);
+        Bytes::from(text)
+    };
+    runs.map(payload).collect()
 }
 
 /// The hint that an epoch has opened.
@@ -135,41 +172,6 @@ pub(crate) fn probe(instance: &str, number: u64) -> Bytes {
     text.into()
 }
 
-/// What identifies the message of a record.
-#[derive(Debug, Deserialize)]
-struct Identity<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow)]
-    from: Sender<'a>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Sender<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-}
-
-fn key(sender: &str, message: &str) -> Arc<str> {
-    format!("{sender}:{message}").into()
-}
-
-/// The key of a record in JSON. None: it cannot be read.
-pub(crate) fn key_of(record: &str) -> Option<Arc<str>> {
-    let Identity { id, from } = serde_json::from_str(record).ok()?;
-    Some(key(&from.id, &id))
-}
-
-/// A new message as the log takes it.
-///
-/// # Errors
-///
-/// None in practice: a record of the protocol always serialises.
-pub(crate) fn submission(record: &Record) -> Result<Submission, serde_json::Error> {
-    let key = key(record.from.id.as_str(), record.id.as_str());
-    Ok(Submission { key, record: serde_json::to_vec(record)?.into(), was: 0, at: record.at })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -177,21 +179,49 @@ mod tests {
     use super::*;
     use hubbub_protocol::{GuestSecret, RoomId, User};
 
-    fn line(record: &'static str, was: Seq) -> Submission {
-        Submission { key: "u:m".into(), record: Bytes::from_static(record.as_bytes()), was, at: 0 }
+    fn line(record: impl Into<Bytes>, was: Seq) -> Submission {
+        let submission = Submission::new(r#"{"room":"a","id":"m","from":{"id":"u"}}"#, was, 0).unwrap();
+        Submission { record: record.into(), ..submission }
     }
 
     #[test]
     fn a_batch_reads_back_with_its_seqs() {
         let batch = [line(r#"{"a":1}"#, 0), line(r#"{"b":"x y"}"#, 42)];
-        let payload = messages(1_764_000_000_000_000, 1_764_000_000_000_007, batch.iter());
+        let [payload] = &events(1_764_000_000_000_000, 1_764_000_000_000_007, &batch.each_ref())[..] else {
+            panic!("one run")
+        };
         let text = "1 messages 1764000000000000 1764000000000007 2\n0 {\"a\":1}\n42 {\"b\":\"x y\"}\n";
         assert_eq!(payload, text);
-        let Some(Payload::Messages(read)) = parse(&payload) else { panic!("no messages") };
+        let Some(Payload::Events(read)) = parse(payload) else { panic!("no messages") };
         assert_eq!((read.epoch, read.first), (1_764_000_000_000_000, 1_764_000_000_000_007));
         let drafts: Vec<_> = read.drafts().collect();
         let (first, second) = (1_764_000_000_000_007, 1_764_000_000_000_008);
-        assert_eq!(drafts, [Draft::message(first, 0, r#"{"a":1}"#), Draft::message(second, 42, r#"{"b":"x y"}"#)]);
+        assert_eq!(
+            drafts,
+            [
+                Draft::event(first, 0, Kind::Message, r#"{"a":1}"#),
+                Draft::event(second, 42, Kind::Message, r#"{"b":"x y"}"#)
+            ]
+        );
+    }
+
+    /// The release before skips a payload with another word, and reads the events from the log when it finds the gap.
+    #[test]
+    fn events_of_other_kinds_stand_behind_a_word_of_their_own() {
+        let edited = |was| Submission { kind: Kind::named("edited").unwrap(), ..line(r#"{"c":3}"#, was) };
+        let batch = [line(r#"{"a":1}"#, 0), edited(0), edited(9), line(r#"{"b":2}"#, 0)];
+        let payloads = events(100, 107, &batch.each_ref());
+        assert_eq!(
+            payloads,
+            [
+                "1 messages 100 107 1\n0 {\"a\":1}\n",
+                "1 events 100 108 2\nedited 0 {\"c\":3}\nedited 9 {\"c\":3}\n",
+                "1 messages 100 110 1\n0 {\"b\":2}\n",
+            ]
+        );
+        let malformed = Events { epoch: 100, first: 7, word: Word::Events, lines: "Edited 0 {}\nedited\n" };
+        let empty = [7, 8].map(|seq| Draft::event(seq, 0, Kind::Message, ""));
+        assert_eq!(malformed.drafts().collect::<Vec<_>>(), empty);
     }
 
     #[test]
@@ -212,12 +242,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_record_yields_its_key() {
-        let record = r#"{"room":"a","id":"m1","from":{"id":"u","name":"x"},"body":"","at":7}"#;
-        assert_eq!(key_of(record).as_deref(), Some("u:m1"));
-    }
-
     /// A record without a raw newline, as JSON has none.
     fn record() -> impl Strategy<Value = String> {
         any::<String>().prop_map(|body| serde_json::json!({ "room": "a", "body": body, "at": 7 }).to_string())
@@ -226,16 +250,23 @@ mod tests {
     proptest! {
         #[test]
         fn any_batch_reads_back(
-            epoch in any::<Seq>(), first in 0..1_u64 << 53, batch in prop::collection::vec((any::<Seq>(), record()), 0..20),
+            epoch in any::<Seq>(), first in 0..1_u64 << 53, batch in prop::collection::vec((any::<Seq>(), prop::sample::select(&["message", "edited"][..]), record()), 0..20),
         ) {
-            let key: Arc<str> = "u:m".into();
-            let submissions: Vec<_> =
-                batch.iter().map(|(was, record)| Submission { key: key.clone(), record: record.clone().into(), was: *was, at: 0 }).collect();
-            let payload = messages(epoch, first, submissions.iter());
-            let Some(Payload::Messages(read)) = parse(&payload) else { panic!("no messages: {payload:?}") };
-            prop_assert_eq!((read.epoch, read.first), (epoch, first));
-            let expected: Vec<_> = (first..).zip(&batch).map(|(seq, (was, record))| Draft::message(seq, *was, record)).collect();
-            prop_assert_eq!(read.drafts().collect::<Vec<_>>(), expected);
+            let event = |(was, kind, record): &(Seq, &str, String)| {
+                Submission { kind: Kind::named(kind).unwrap(), ..line(record.clone(), *was) }
+            };
+            let submissions: Vec<_> = batch.iter().map(event).collect();
+            let payloads = events(epoch, first, &submissions.iter().collect::<Vec<_>>());
+            let mut read = Vec::new();
+            for payload in &payloads {
+                let Some(Payload::Events(run)) = parse(payload) else { panic!("no events: {payload:?}") };
+                prop_assert_eq!((run.epoch, run.first), (epoch, first + u64::try_from(read.len()).unwrap()));
+                read.extend(run.drafts());
+            }
+            let expected = (first..).zip(&submissions).map(|(seq, Submission { was, kind, record, .. })| {
+                Draft::event(seq, *was, kind.clone(), std::str::from_utf8(record).unwrap())
+            });
+            prop_assert_eq!(read, expected.collect::<Vec<_>>());
         }
 
         #[test]
@@ -261,7 +292,7 @@ mod tests {
             header in "(1 (messages|epoch|count|typing|probe)|2 x)( [0-9]{0,21}){0,4}", body in any::<Vec<u8>>(),
         ) {
             let payload = [header.as_bytes(), b"\n", &body].concat();
-            if let Some(Payload::Messages(batch)) = parse(&payload) {
+            if let Some(Payload::Events(batch)) = parse(&payload) {
                 prop_assert!(batch.drafts().take(100).all(|draft| draft.place().seq() >= batch.first));
             }
         }

@@ -2,6 +2,8 @@
 //!
 //! A frame is the same bytes for every client, so it is encoded once and shared.
 
+use std::ops::Range;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
@@ -39,10 +41,18 @@ impl Frame {
     /// `record` is what [`Record`](super::Record) serialises to. `was` is the `seq` that the message had before Redis lost it,
     /// and 0 if Redis never did.
     pub fn message(seq: Seq, record: &str, was: Seq) -> Self {
+        Self::event("message", seq, record, was).0
+    }
+
+    /// The same for an event of any kind, and where the fields of the record stand in the [bytes](Self::bytes): the
+    /// record without its braces.
+    pub fn event(kind: &str, seq: Seq, record: &str, was: Seq) -> (Self, Range<usize>) {
         let fields = record.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
-        let head = format!(r#"{{"type":"message","seq":{seq},"#);
+        let head = format!(r#"{{"type":"{kind}","seq":{seq},"#);
         let tail = if was == 0 { "}".to_owned() } else { format!(r#","was":{was}}}"#) };
-        Self(encode(FIN_TEXT, &[head.as_bytes(), fields.as_bytes(), tail.as_bytes()]))
+        let frame = encode(FIN_TEXT, &[head.as_bytes(), fields.as_bytes(), tail.as_bytes()]);
+        let end = frame.len() - tail.len();
+        (Self(frame), end - fields.len()..end)
     }
 
     /// A close frame.

@@ -72,7 +72,8 @@ pub struct Resume {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Publish {
-    /// Chosen by the client. Within `dedupe_ms`, a message of the same sender with the same id is delivered once.
+    /// Chosen by the client. It names one message of the sender in the room: within `dedupe_ms`, the same text is
+    /// delivered once, and another text is refused with `id_reused`.
     pub id: MessageId,
     /// The room to publish it to.
     pub room: RoomId,

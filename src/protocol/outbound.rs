@@ -125,7 +125,7 @@ pub struct User {
 pub struct Record {
     /// The room it was published to.
     pub room: RoomId,
-    /// The id that the sender chose. Unique together with `from.id`.
+    /// The id that the sender chose. Unique together with `from.id` and `room`.
     pub id: MessageId,
     /// The sender.
     pub from: User,
@@ -282,6 +282,8 @@ pub enum ErrorCode {
     InvalidRoom,
     /// The message id is not 1 to 64 characters of `A-Za-z0-9_-`.
     InvalidId,
+    /// The sender has said something else in this room under this id. It was not said again: use another id.
+    IdReused,
     /// The body is larger than `body_bytes`.
     BodyTooLarge,
     /// The body is missing or blank.
@@ -292,7 +294,7 @@ pub enum ErrorCode {
     TooManyRooms,
     /// Too many frames in too short a time. Send this one again after `retry_after_ms`.
     RateLimited,
-    /// The log cannot be reached and the server can keep no more publishes. Send this one again after `retry_after_ms`.
+    /// Too many publishes wait for the log, of all senders or of this one. Send this one again after `retry_after_ms`.
     Overloaded,
     /// This instance stops. Send the publish again on the next connection.
     Draining,
@@ -300,7 +302,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::BadFrame,
         Self::UnknownType,
         Self::HelloRequired,
@@ -309,6 +311,7 @@ impl ErrorCode {
         Self::InvalidSession,
         Self::InvalidRoom,
         Self::InvalidId,
+        Self::IdReused,
         Self::BodyTooLarge,
         Self::EmptyBody,
         Self::NotJoined,
@@ -329,6 +332,7 @@ impl ErrorCode {
             Self::InvalidSession => "invalid_session",
             Self::InvalidRoom => "invalid_room",
             Self::InvalidId => "invalid_id",
+            Self::IdReused => "id_reused",
             Self::BodyTooLarge => "body_too_large",
             Self::EmptyBody => "empty_body",
             Self::NotJoined => "not_joined",

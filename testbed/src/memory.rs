@@ -139,10 +139,9 @@ impl Instance {
         self.published += 1;
         let (id, room) =
             (format!("{:010}", self.published), usize::try_from(self.published).unwrap() % self.rooms.len());
-        let key = format!("{}:{id}", self.user.id.as_str()).into();
         let (room, from) = (self.rooms[room].clone(), self.user.clone());
         let record = Record { room, id: id.parse().unwrap(), from, body: "x".repeat(size), at: 1_795_000_000_000 };
-        Submission { key, record: serde_json::to_string(&record).unwrap().into(), was: 0, at: 0 }
+        Submission::new(serde_json::to_vec(&record).unwrap(), 0, 0).unwrap()
     }
 
     /// What all connections together get of these messages, in bytes.
@@ -179,7 +178,7 @@ impl Instance {
     pub async fn append(&mut self, batch: &Batch) {
         let receipt = self.log.append(self.known, CAPACITY, &batch.submissions).await.unwrap();
         let AppendOutcome::Placed(places) = receipt else { panic!("the log is another one") };
-        self.known.last = places.last().unwrap().seq;
+        self.known.last = places.last().unwrap().seq();
         within(until(|| self.ring.last() >= self.known.last)).await;
     }
 }

@@ -1,7 +1,7 @@
 //! The log itself, with the rules of append.lua and sync.lua.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     fmt,
     sync::Arc,
 };
@@ -10,9 +10,11 @@ use bytes::Bytes;
 use hubbub_protocol::{DEDUPE_WINDOW, Seq};
 use tokio::time::Instant;
 
-use crate::marker::Marker;
 use crate::{
     backend::{AppendOutcome, BackendError, Fence, LogEntry, Placement, Snapshot, Submission, SyncRequest},
+    identity::ContentHash,
+    kind::Kind,
+    marker::Marker,
     sequencer, wire,
 };
 
@@ -26,45 +28,57 @@ pub(crate) struct Store {
     open: Option<Marker>,
     seq: Seq,
     markers: VecDeque<Marker>,
-    seen: HashMap<Arc<str>, Seq>,
+    /// The message of each key. Several if messages that the log had lost were appended again under one key.
+    seen: HashMap<Arc<str>, Vec<(Seq, ContentHash)>>,
     expiries: VecDeque<(Instant, Arc<str>, Seq)>,
 }
 
 impl Store {
-    /// Appends a batch and keeps the newest `capacity` entries. Returns the payload to publish, if anything was new.
+    /// Appends a batch and keeps the newest `capacity` entries. Returns the payloads to publish.
     pub(crate) fn append(
         &mut self,
         fence: Fence,
         capacity: usize,
         batch: &[Submission],
-    ) -> (AppendOutcome, Option<Bytes>) {
+    ) -> (AppendOutcome, Vec<Bytes>) {
         let Fence { epoch, last } = fence;
         if self.open.is_none_or(|marker| marker.base != epoch) || last > self.seq {
-            return (AppendOutcome::Fenced, None);
+            return (AppendOutcome::Fenced, Vec::new());
         }
         self.expire();
         let first = self.seq + 1;
         let (mut placements, mut new) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for submission in batch {
-            let known = self.seen.get(&submission.key).copied();
-            let known = known.filter(|seq| sequencer::survives(*seq, &self.markers));
-            placements.push(Placement { seq: known.unwrap_or(self.seq + 1), duplicate: known.is_some() });
-            if known.is_none() {
+            let placement = self.known(submission).unwrap_or(Placement::Appended(self.seq + 1));
+            placements.push(placement);
+            if matches!(placement, Placement::Appended(_)) {
                 self.add(submission);
                 new.push(submission);
             }
         }
         self.log.drain(..self.log.len().saturating_sub(capacity));
-        let payload = (!new.is_empty()).then(|| wire::messages(epoch, first, new.into_iter()));
-        (AppendOutcome::Placed(placements), payload)
+        (AppendOutcome::Placed(placements), wire::events(epoch, first, &new))
+    }
+
+    /// What becomes of a submission whose key names a message in the log. None: it is to be appended.
+    fn known(&self, Submission { key, hash, was, .. }: &Submission) -> Option<Placement> {
+        let mut named =
+            self.seen.get(key).into_iter().flatten().filter(|(seq, _)| sequencer::survives(*seq, &self.markers));
+        let same = named.clone().find(|(_, said)| said == hash).map(|(seq, _)| Placement::Duplicate(*seq));
+        let refused = || named.next_back().filter(|_| *was == 0).map(|(seq, _)| Placement::IdReused(*seq));
+        same.or_else(refused)
     }
 
     fn add(&mut self, submission: &Submission) {
-        let Submission { key, record, was, at: _ } = submission.clone();
+        let Submission { kind, key, hash, record, was, at: _ } = submission.clone();
         self.seq += 1;
-        self.log.push_back(LogEntry::Message { seq: self.seq, was, record });
+        let seq = self.seq;
+        self.log.push_back(match kind {
+            Kind::Message => LogEntry::Message { seq, was, record },
+            Kind::Other(_) => LogEntry::Event { seq, was, kind, record },
+        });
         self.expiries.push_back((Instant::now() + DEDUPE_WINDOW, Arc::clone(&key), self.seq));
-        self.seen.insert(key, self.seq);
+        self.seen.entry(key).or_default().push((self.seq, hash));
     }
 
     /// Opens an epoch if none is open, or if the reader is ahead of the log. Returns its base.
@@ -115,8 +129,11 @@ impl Store {
     fn expire(&mut self) {
         let now = Instant::now();
         while let Some((_, key, seq)) = self.expiries.pop_front_if(|(until, ..)| *until <= now) {
-            if self.seen.get(&key) == Some(&seq) {
-                self.seen.remove(&key);
+            if let Entry::Occupied(mut named) = self.seen.entry(key) {
+                named.get_mut().retain(|(other, _)| *other != seq);
+                if named.get().is_empty() {
+                    named.remove();
+                }
             }
         }
     }

@@ -1,10 +1,11 @@
 //! The replies of the scripts as types. A reply of another shape is an error.
 
+use bytes::Bytes;
 use fred::types::Value;
 use hubbub_protocol::{Count, Seq};
 
 use crate::backend::{AppendOutcome, BackendError, LogEntry, Placement, Snapshot, VersionedCount};
-use crate::marker::Marker;
+use crate::{kind::Kind, marker::Marker};
 
 fn malformed() -> BackendError {
     BackendError("Redis gave an unexpected reply to a script".to_owned())
@@ -25,8 +26,9 @@ pub(super) fn append_outcome(places: &[Value], length: usize) -> Result<AppendOu
 
 fn placement(place: &Value) -> Option<Placement> {
     let place = place.as_str()?;
-    let first = place.strip_prefix('-');
-    Some(Placement { seq: first.unwrap_or(&place).parse().ok()?, duplicate: first.is_some() })
+    let outcome = |mark: char, outcome: fn(Seq) -> Placement| Some(outcome(place.strip_prefix(mark)?.parse().ok()?));
+    let duplicate = outcome('-', Placement::Duplicate);
+    duplicate.or_else(|| outcome('!', Placement::IdReused)).or_else(|| Some(Placement::Appended(place.parse().ok()?)))
 }
 
 /// The reply of sync.lua.
@@ -61,10 +63,11 @@ fn entry(entry: Value) -> Option<LogEntry> {
     let mut parts = entry.into_array().into_iter();
     let seq = parts.next()?.as_str()?.strip_suffix("-0")?.parse().ok()?;
     let mut fields = parts.next()?.into_array().into_iter();
-    let (mut record, mut was, mut cut, mut low) = (None, 0, None, None);
+    let (mut record, mut was, mut cut, mut low, mut kind) = (None, 0, None, None, Some(Kind::Message));
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
         match name.as_str()?.as_ref() {
-            "m" => record = Some(value.into_bytes()?),
+            "m" | "e" => record = Some(value.into_bytes()?),
+            "k" => kind = Kind::named(&value.as_str()?),
             "w" => was = number(&value)?,
             "cut" => cut = Some(number(&value)?),
             "low" => low = Some(number(&value)?),
@@ -72,10 +75,12 @@ fn entry(entry: Value) -> Option<LogEntry> {
             _ => (),
         }
     }
-    match (record, cut, low) {
-        (None, Some(cut), Some(low)) => Some(LogEntry::Marker(Marker { base: seq, cut, low })),
-        // one without a record keeps its seq
-        (record, ..) => Some(LogEntry::Message { seq, was, record: record.unwrap_or_default() }),
+    match (record, cut, low, kind) {
+        (None, Some(cut), Some(low), _) => Some(LogEntry::Marker(Marker { base: seq, cut, low })),
+        (Some(record), _, _, Some(Kind::Message)) => Some(LogEntry::Message { seq, was, record }),
+        (Some(record), _, _, Some(kind)) => Some(LogEntry::Event { seq, was, kind, record }),
+        // one without a record or a kind keeps its seq
+        _ => Some(LogEntry::Message { seq, was, record: Bytes::new() }),
     }
 }
 
@@ -102,16 +107,20 @@ mod tests {
     }
 
     #[test]
-    fn the_outcome_of_an_append_distinguishes_new_placements_from_duplicates() {
+    fn the_outcome_of_an_append_distinguishes_new_messages_duplicates_and_refusals() {
         assert_eq!(append_outcome(&[], 2).unwrap(), AppendOutcome::Fenced);
-        let placed = append_outcome(&[text("1764000000000001"), text("-1764000000000000")], 2).unwrap();
+        let places = ["1764000000000001", "-1764000000000000", "!1763000000000000"].map(text);
+        let placed = append_outcome(&places, 3).unwrap();
         let expected = [
-            Placement { seq: 1_764_000_000_000_001, duplicate: false },
-            Placement { seq: 1_764_000_000_000_000, duplicate: true },
+            Placement::Appended(1_764_000_000_000_001),
+            Placement::Duplicate(1_764_000_000_000_000),
+            Placement::IdReused(1_763_000_000_000_000),
         ];
         assert_eq!(placed, AppendOutcome::Placed(expected.to_vec()));
         assert!(append_outcome(&[text("1")], 2).is_err());
-        assert!(append_outcome(&[text("x")], 1).is_err());
+        for malformed in ["x", "", "-", "!", "-!7", "7!"] {
+            assert!(append_outcome(&[text(malformed)], 1).is_err(), "{malformed}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 mod contents;
 mod offer;
 mod unconfirmed;
+mod waiting;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -20,6 +21,8 @@ use contents::Contents;
 use hubbub_protocol::{Seq, UnixMillis};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
+use waiting::Pending;
+pub use waiting::Share;
 
 use super::Overloaded;
 use crate::{
@@ -28,7 +31,7 @@ use crate::{
     ring::Entry,
 };
 
-/// Runs when the log has given a message its `seq`.
+/// Runs when the log has given a message its `seq`, or has refused its id.
 pub(crate) type OnPlaced = Box<dyn FnOnce(Placement) + Send>;
 
 /// Bounds of the queue.
@@ -98,9 +101,10 @@ impl PublishQueue {
         Self { contents: Mutex::new(Contents::new(bounds)), work: Notify::new(), emptied: Notify::new() }
     }
 
-    /// Queues a new message. `on_placed` runs once, when the message has its `seq`. It is dropped if the message is.
-    pub(crate) fn push(&self, submission: Submission, on_placed: OnPlaced) -> Result<(), Overloaded> {
-        self.contents.lock().push(submission, on_placed)?;
+    /// Queues a new message in its sender's share. `on_placed` runs once, when the log has decided about it. It is
+    /// dropped if the message is.
+    pub(crate) fn push(&self, submission: Submission, share: Share, on_placed: OnPlaced) -> Result<(), Overloaded> {
+        self.contents.lock().push(Pending { submission, on_placed, share })?;
         self.work.notify_one();
         Ok(())
     }
@@ -211,16 +215,18 @@ mod tests {
     }
 
     fn submission(id: u64) -> Submission {
-        Submission { key: format!("u:{id}").into(), record: "{}".into(), was: 0, at: 1 }
+        Submission::new(format!(r#"{{"room":"a","id":"{id}","from":{{"id":"u"}}}}"#), 0, 1).unwrap()
     }
 
     #[test]
     fn a_callback_may_publish_again() {
         let queue = Arc::new(queue());
         let again = Arc::clone(&queue);
-        queue.push(submission(1), Box::new(move |_| again.push(submission(2), Box::new(|_| ())).unwrap())).unwrap();
+        let share = Share::of(&"u");
+        let push_again = move |_| again.push(submission(2), share, Box::new(|_| ())).unwrap();
+        queue.push(submission(1), share, Box::new(push_again)).unwrap();
         let Next::Append(batch) = queue.next(1) else { panic!("nothing to append") };
-        assert!(queue.settle(batch, &[Placement { seq: 101, duplicate: false }]));
+        assert!(queue.settle(batch, &[Placement::Appended(101)]));
         assert_eq!(queue.new_count(), 1);
     }
 
@@ -232,9 +238,9 @@ mod tests {
             Box::new(move |_| drop(alive))
         };
         for id in 1..=2 {
-            queue.push(submission(id), callback()).unwrap();
+            queue.push(submission(id), Share::of(&id), callback()).unwrap();
         }
-        assert!(queue.push(submission(3), callback()).is_err());
+        assert!(queue.push(submission(3), Share::of(&3), callback()).is_err());
         assert_eq!(Arc::strong_count(&alive), 3);
         assert_eq!(queue.clear(), 2);
         assert_eq!(Arc::strong_count(&alive), 1);
@@ -243,12 +249,12 @@ mod tests {
     #[tokio::test]
     async fn a_new_message_wakes_the_publisher_once_and_the_queue_is_empty_after_the_last_message() {
         let queue = queue();
-        queue.push(submission(1), Box::new(|_| ())).unwrap();
+        queue.push(submission(1), Share::of(&"u"), Box::new(|_| ())).unwrap();
         queue.wait_for_work().await;
         let mut emptied = Box::pin(queue.wait_until_empty());
         assert!(emptied.as_mut().now_or_never().is_none());
         let Next::Append(batch) = queue.next(1) else { panic!("nothing to append") };
-        queue.settle(batch, &[Placement { seq: 101, duplicate: false }]);
+        queue.settle(batch, &[Placement::Appended(101)]);
         assert!(queue.wait_for_work().now_or_never().is_none(), "there is nothing to do");
         assert!(emptied.now_or_never().is_some());
     }

@@ -127,8 +127,9 @@ impl Publisher {
     }
 
     async fn placed(&mut self, batch: AppendBatch, placements: &[Placement]) {
-        self.fence.last = placements.iter().map(|placement| placement.seq).fold(self.fence.last, Seq::max);
-        self.appended.increment(metric::count(placements.iter().filter(|placement| !placement.duplicate).count()));
+        self.fence.last = placements.iter().map(|placement| placement.seq()).fold(self.fence.last, Seq::max);
+        let appended = placements.iter().filter(|placement| matches!(placement, Placement::Appended(_)));
+        self.appended.increment(metric::count(appended.count()));
         self.batches.increment(1);
         if !self.queue.settle(batch, placements) {
             debug!(base = self.fence.epoch, "no placement is valid: a new epoch must be applied first");

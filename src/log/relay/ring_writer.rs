@@ -15,7 +15,7 @@ use crate::{
     marker::Marker,
     ring::{Draft, Hole, Ring},
     sequencer::{self, Step},
-    wire::Messages,
+    wire::Events,
 };
 
 /// Upper bound for the entries of one sync.
@@ -87,22 +87,22 @@ impl RingWriter {
         SyncRequest { after, low, limit: SYNC_LIMIT }
     }
 
-    /// Applies messages from the channel. False: entries before these are missing; sync first.
+    /// Applies events from the channel. False: entries before these are missing; sync first.
     #[must_use]
-    pub(crate) fn apply_messages(&mut self, messages: Messages<'_>) -> bool {
+    pub(crate) fn apply_events(&mut self, events: Events<'_>) -> bool {
         let (last, epoch) = self.ring.applied();
         // late messages of an old epoch; the marker of the new one may not have been applied yet
-        if messages.epoch < epoch.max(self.latest_epoch.base) {
+        if events.epoch < epoch.max(self.latest_epoch.base) {
             return true;
         }
-        if messages.epoch > epoch || messages.first > last + 1 {
-            if messages.epoch == epoch && self.gap != last {
+        if events.epoch > epoch || events.first > last + 1 {
+            if events.epoch == epoch && self.gap != last {
                 self.gap = last;
                 self.gaps.increment(1);
             }
             return false;
         }
-        self.apply(messages.drafts());
+        self.apply(events.drafts());
         true
     }
 
@@ -154,9 +154,9 @@ impl RingWriter {
         let mut ring = self.ring.write();
         for draft in drafts {
             match draft {
-                Draft::Message(message) => {
-                    changes.extend((message.was != 0).then_some(Change::Reappended(message.was)));
-                    ring.push_message(message, now);
+                Draft::Event(event) => {
+                    changes.extend((event.was != 0).then_some(Change::Reappended(event.was)));
+                    ring.push_event(event, now);
                 }
                 Draft::Hole(hole) => ring.push_hole(hole),
                 Draft::Marker { marker, hole } => {
@@ -240,8 +240,8 @@ mod tests {
 
     fn push(writer: &mut RingWriter, first: Seq) -> bool {
         let payload = format!("1 messages 100 {first} 1\n0 {{}}\n");
-        let Some(wire::Payload::Messages(messages)) = wire::parse(payload.as_bytes()) else { panic!("no messages") };
-        writer.apply_messages(messages)
+        let Some(wire::Payload::Events(events)) = wire::parse(payload.as_bytes()) else { panic!("no messages") };
+        writer.apply_events(events)
     }
 
     fn snapshot(entries: Vec<LogEntry>) -> Snapshot {

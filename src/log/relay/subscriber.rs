@@ -91,7 +91,7 @@ impl Subscriber {
     fn receive(&mut self, event: &Event) -> bool {
         match event {
             Event::Payload(payload) => match wire::parse(payload) {
-                Some(Payload::Messages(messages)) => return !self.writer.apply_messages(messages),
+                Some(Payload::Events(events)) => return !self.writer.apply_events(events),
                 Some(Payload::Epoch) => return true,
                 Some(Payload::Count(count)) => self.count.update(count),
                 // an error means there is no subscriber

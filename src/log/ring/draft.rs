@@ -1,17 +1,17 @@
 //! Entries that are about to enter the ring. All that takes time, parsing and encoding, is done here, before the ring's
 //! lock is taken.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use hubbub_protocol::{Frame, ResetReason, Seq, ServerFrame, UnixMillis};
 use serde::Deserialize;
 
-use crate::{backend::LogEntry, marker::Marker, sequencer::Place};
+use crate::{backend::LogEntry, kind::Kind, marker::Marker, sequencer::Place};
 
 /// An entry of the log, encoded for clients.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Draft<'a> {
-    Message(NewMessage<'a>),
+    Event(NewEvent<'a>),
     Hole(Hole),
     Marker {
         marker: Marker,
@@ -20,17 +20,20 @@ pub(crate) enum Draft<'a> {
     },
 }
 
-/// A message with its `message` frame.
+/// An event with its frame.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NewMessage<'a> {
+pub(crate) struct NewEvent<'a> {
     pub(crate) seq: Seq,
-    /// The former `seq` of a re-appended message, or 0.
+    /// The former `seq` of a re-appended event, or 0.
     pub(crate) was: Seq,
     /// When it was accepted.
     pub(super) at: UnixMillis,
+    pub(super) kind: Kind,
     /// Not checked yet; empty if the record cannot be read.
     pub(super) room: Cow<'a, str>,
     pub(super) frame: Frame,
+    /// Where the fields of the record stand in the frame.
+    pub(super) fields: Range<usize>,
 }
 
 /// Entries up to `seq` that this instance can never have, with the `reset` frame for its clients.
@@ -55,15 +58,16 @@ impl Hole {
 }
 
 impl<'a> Draft<'a> {
-    /// A message. One whose record cannot be read, such as one of another release, uses up its `seq`, but is not kept.
-    pub(crate) fn message(seq: Seq, was: Seq, record: &'a str) -> Self {
+    /// An event. One whose record cannot be read uses up its `seq`, but is not kept.
+    pub(crate) fn event(seq: Seq, was: Seq, kind: Kind, record: &'a str) -> Self {
         let Outline { room, at } = serde_json::from_str(record).unwrap_or_default();
-        Self::Message(NewMessage { seq, was, at, room, frame: Frame::message(seq, record, was) })
+        let (frame, fields) = Frame::event(kind.name(), seq, record, was);
+        Self::Event(NewEvent { seq, was, at, kind, room, frame, fields })
     }
 
     pub(crate) const fn place(&self) -> Place {
         match self {
-            Self::Message(NewMessage { seq, .. }) | Self::Hole(Hole { seq, .. }) => Place::Message(*seq),
+            Self::Event(NewEvent { seq, .. }) | Self::Hole(Hole { seq, .. }) => Place::Message(*seq),
             Self::Marker { marker, .. } => Place::Marker(*marker),
         }
     }
@@ -73,7 +77,10 @@ impl<'a> From<&'a LogEntry> for Draft<'a> {
     fn from(entry: &'a LogEntry) -> Self {
         match entry {
             LogEntry::Message { seq, was, record } => {
-                Self::message(*seq, *was, std::str::from_utf8(record).unwrap_or_default())
+                Self::event(*seq, *was, Kind::Message, std::str::from_utf8(record).unwrap_or_default())
+            }
+            LogEntry::Event { seq, was, kind, record } => {
+                Self::event(*seq, *was, kind.clone(), std::str::from_utf8(record).unwrap_or_default())
             }
             LogEntry::Marker(marker) => Self::from(*marker),
         }
@@ -92,8 +99,8 @@ mod tests {
 
     #[test]
     fn a_record_is_read_for_its_room_and_age_and_an_unreadable_one_keeps_its_place() {
-        let read = |record| match Draft::message(7, 3, record) {
-            Draft::Message(NewMessage { seq: 7, was: 3, at, room, frame }) => {
+        let read = |record| match Draft::event(7, 3, Kind::Message, record) {
+            Draft::Event(NewEvent { seq: 7, was: 3, at, room, frame, .. }) => {
                 assert_eq!(frame, Frame::message(7, record, 3));
                 (room.into_owned(), at)
             }

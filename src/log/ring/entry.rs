@@ -1,14 +1,14 @@
 //! One place of the log, encoded for its readers.
 
+use std::sync::Arc;
+
 use hubbub_protocol::{Frame, RoomId, Seq, UnixMillis};
 
-use super::draft::{Hole, NewMessage};
+use super::draft::{Hole, NewEvent};
+use crate::kind::Kind;
 
 /// Estimated bytes of an entry beside its frame: the allocation, the indexes, the handle of the frame.
 const OVERHEAD: usize = 160;
-
-/// The beginning of a `message` frame's payload, up to its `seq`.
-const HEAD: &str = r#"{"type":"message","seq":"#;
 
 /// One entry of the log as the readers of the ring see it.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Entry {
     pub seq: Seq,
     /// Which connections it concerns.
     pub audience: Audience,
-    /// The frame as clients get it. Empty for [`Audience::Nobody`], which is never sent.
+    /// The frame as clients get it. Never sent to [`Audience::Nobody`] and [`Audience::Hidden`].
     pub frame: Frame,
     /// The former `seq` of a re-appended message. 0 for any other message, and for a re-appended one if this instance
     /// cannot know whether a reader has received it before: every reader gets these.
@@ -30,8 +30,8 @@ pub struct Entry {
     /// Age key: the highest `at` of this and all older entries, but not above this instance's clock. It never decreases
     /// along the log, so that a binary search finds the entries of an age.
     pub(super) stamp: UnixMillis,
-    /// The `was` of the frame; 0 for markers and holes.
-    former: Seq,
+    /// Where the fields of the record begin and end in the frame: every byte is kept once. Empty for markers and holes.
+    fields: (u32, u32),
     /// Of a marker: what this instance had applied of the epoch before.
     applied: Span,
 }
@@ -62,14 +62,19 @@ pub enum Audience {
     /// An epoch marker, without a frame. A reader that crosses it keeps [`crossed_at`](Entry::crossed_at) of its cursor,
     /// and skips re-appended messages whose [`was`](Entry::was) is not above that.
     Nobody,
+    /// An event of this kind, which this release does not show. Kept in order to be appended again.
+    Hidden(Arc<str>),
 }
 
 impl Entry {
-    /// A message. `applied` is what this instance had applied before the last marker.
-    pub(super) fn message(message: NewMessage<'_>, room: RoomId, stamp: UnixMillis, applied: Span) -> Self {
-        let NewMessage { seq, was: former, at, room: _, frame } = message;
+    /// An event. `applied` is what this instance had applied before the last marker.
+    pub(super) fn event(event: NewEvent<'_>, audience: Audience, stamp: UnixMillis, applied: Span) -> Self {
+        let NewEvent { seq, was: former, at, kind: _, room: _, frame, fields } = event;
         let was = if applied.contains(former) { former } else { 0 };
-        Self { seq, audience: Audience::Room(room), frame, was, at, stamp, former, applied: Span::default() }
+        // a frame of 4 GiB cannot get here; if it did, it would not be appended again
+        let end = |at: usize| u32::try_from(at).unwrap_or(0);
+        let fields = (end(fields.start), end(fields.end));
+        Self { seq, audience, frame, was, at, stamp, fields, applied: Span::default() }
     }
 
     pub(super) fn hole(Hole { seq, frame }: Hole, stamp: UnixMillis) -> Self {
@@ -78,7 +83,7 @@ impl Entry {
 
     pub(super) fn marker(seq: Seq, stamp: UnixMillis, applied: Span) -> Self {
         let (audience, frame) = (Audience::Nobody, Frame::text(""));
-        Self { seq, audience, frame, was: 0, at: 0, stamp, former: 0, applied }
+        Self { seq, audience, frame, was: 0, at: 0, stamp, fields: (0, 0), applied }
     }
 
     /// Of a marker: a reader that crosses it with this cursor has received the lost messages up to the returned `seq`.
@@ -91,7 +96,7 @@ impl Entry {
     pub const fn room(&self) -> Option<&RoomId> {
         match &self.audience {
             Audience::Room(room) => Some(room),
-            Audience::Everyone | Audience::Nobody => None,
+            Audience::Everyone | Audience::Nobody | Audience::Hidden(_) => None,
         }
     }
 
@@ -105,34 +110,52 @@ impl Entry {
         self.frame.len() + OVERHEAD
     }
 
-    /// The record of a message as JSON, cut out of its frame. None for markers and holes.
+    /// What an event is. None for markers and holes.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        match &self.audience {
+            Audience::Room(_) => Some(Kind::Message),
+            Audience::Hidden(kind) => Some(Kind::Other(Arc::clone(kind))),
+            Audience::Everyone | Audience::Nobody => None,
+        }
+    }
+
+    /// The record of an event as JSON. None for markers and holes.
     pub fn record(&self) -> Option<String> {
-        self.room()?;
-        let payload = std::str::from_utf8(self.frame.payload()).ok()?;
-        let (_, fields) = payload.strip_prefix(HEAD)?.split_once(',')?;
-        let tail = if self.former == 0 { "}".to_owned() } else { format!(r#","was":{}}}"#, self.former) };
-        Some(format!("{{{}}}", fields.strip_suffix(&tail)?))
+        self.kind()?;
+        let (start, end) = (usize::try_from(self.fields.0).ok()?, usize::try_from(self.fields.1).ok()?);
+        let fields = std::str::from_utf8(self.frame.bytes().get(start..end)?).ok()?;
+        Some(format!("{{{fields}}}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Draft, *};
 
     const PLACE: Seq = 1_700_000_000_000_001;
 
+    const RECORD: &str = r#"{"room":"a","id":"m","body":"x\"was\":3}"}"#;
+
+    fn event(kind: Kind, was: Seq, applied: Span) -> Entry {
+        let audience = match &kind {
+            Kind::Message => Audience::Room(RoomId::lobby()),
+            Kind::Other(name) => Audience::Hidden(Arc::clone(name)),
+        };
+        let Draft::Event(event) = Draft::event(PLACE, was, kind, RECORD) else { panic!("an event") };
+        Entry::event(event, audience, 1, applied)
+    }
+
     fn message(was: Seq, applied: Span) -> Entry {
-        let record = r#"{"room":"a","id":"m","body":"x\"was\":3}"}"#;
-        let frame = Frame::message(PLACE, record, was);
-        let message = NewMessage { seq: PLACE, was, at: 1, room: "a".into(), frame };
-        Entry::message(message, RoomId::lobby(), 1, applied)
+        event(Kind::Message, was, applied)
     }
 
     #[test]
-    fn the_record_comes_back_out_of_the_frame() {
-        let record = r#"{"room":"a","id":"m","body":"x\"was\":3}"}"#;
-        for was in [0, 3] {
-            assert_eq!(message(was, Span::default()).record().as_deref(), Some(record));
+    fn an_entry_has_the_record_and_the_kind_of_its_event() {
+        for kind in [Kind::Message, Kind::named("edited").unwrap()] {
+            for was in [0, 3] {
+                let entry = event(kind.clone(), was, Span::default());
+                assert_eq!((entry.kind(), entry.record().as_deref()), (Some(kind.clone()), Some(RECORD)));
+            }
         }
         assert_eq!(Entry::marker(5, 0, Span::default()).record(), None);
         assert_eq!(Entry::hole(Hole::up_to(5), 0).record(), None);

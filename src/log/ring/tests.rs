@@ -1,5 +1,7 @@
+use std::{sync::mpsc, thread};
+
 use super::*;
-use crate::marker::Marker;
+use crate::{kind::Kind, marker::Marker};
 use hubbub_protocol::Frame;
 
 const ALL: usize = usize::MAX;
@@ -12,12 +14,17 @@ fn ring(messages: usize) -> Ring {
 
 fn push(ring: &Ring, seq: Seq, room: &str) {
     let mut writer = ring.write();
-    writer.push_message(message(seq, 0, 0, room), 0);
+    writer.push_event(message(seq, 0, 0, room), 0);
     writer.commit();
 }
 
-fn message(seq: Seq, was: Seq, at: UnixMillis, room: &str) -> NewMessage<'_> {
-    NewMessage { seq, was, at, room: room.into(), frame: Frame::message(seq, r#"{"id":"m"}"#, was) }
+fn message(seq: Seq, was: Seq, at: UnixMillis, room: &str) -> NewEvent<'_> {
+    event(Kind::Message, seq, was, at, room)
+}
+
+fn event(kind: Kind, seq: Seq, was: Seq, at: UnixMillis, room: &str) -> NewEvent<'_> {
+    let (frame, fields) = Frame::event(kind.name(), seq, r#"{"id":"m"}"#, was);
+    NewEvent { seq, was, at, kind, room: room.into(), frame, fields }
 }
 
 fn seqs(entries: &[Arc<Entry>]) -> Vec<Seq> {
@@ -144,7 +151,7 @@ fn the_lowest_recoverable_cursor_is_the_lowest_that_the_ring_completes() {
 fn a_message_too_old_to_be_appended_again_is_not_recoverable() {
     let ring = ring(ALL);
     for (seq, at) in [(101, 10), (102, 30), (103, 20), (104, 40)] {
-        ring.write().push_message(message(seq, 0, at, "a"), 35);
+        ring.write().push_event(message(seq, 0, at, "a"), 35);
     }
     for (young, low) in [(0, 100), (10, 100), (11, 101), (30, 101), (31, 103), (35, 103), (36, 104)] {
         assert_eq!(ring.bounds(young), (104, Some(low)), "{young}");
@@ -154,7 +161,7 @@ fn a_message_too_old_to_be_appended_again_is_not_recoverable() {
 #[test]
 fn a_cursor_recoverable_after_one_loss_of_everything_stays_so_after_the_next() {
     let ring = ring(ALL);
-    let push = |seq, was| ring.write().push_message(message(seq, was, 1000, "a"), 1000);
+    let push = |seq, was| ring.write().push_event(message(seq, was, 1000, "a"), 1000);
     push(101, 0);
     ring.write().push_marker(Marker { base: 200, cut: 0, low: 100 }, None, 101);
     push(201, 101);
@@ -187,8 +194,57 @@ async fn readers_learn_of_a_batch_when_it_is_committed() {
     let ring = ring(ALL);
     let mut tip = ring.watch();
     let mut writer = ring.write();
-    writer.push_message(message(101, 0, 0, "a"), 0);
+    writer.push_event(message(101, 0, 0, "a"), 0);
     assert!(!tip.has_changed().unwrap());
     writer.commit();
     assert_eq!(*tip.wait_for(|seq| *seq == 101).await.unwrap(), 101);
+}
+
+/// A client comes with a cursor from another instance while this one applies that very entry. A worker serves what is
+/// above the tip that it reads next: with a tip below the cursor it would serve the entry a second time.
+#[test]
+fn a_cursor_is_accepted_only_when_readers_know_of_it() {
+    let (ring, (begin, begun)) = (ring(ALL), mpsc::channel());
+    push(&ring, 101, "a");
+    thread::scope(|scope| {
+        // as long as this is held, the tip cannot move
+        let tip = ring.watch();
+        let known = tip.borrow();
+        scope.spawn(|| {
+            let mut writer = ring.write();
+            writer.push_event(message(102, 0, 0, "a"), 0);
+            begin.send(()).unwrap();
+            writer.commit();
+        });
+        begun.recv().unwrap();
+        for _ in 0..10_000 {
+            let accepted = ring.window.try_read().is_some_and(|window| window.check_cursor(102) == CursorCheck::Replay);
+            assert!(!accepted, "102 is accepted, and readers know of {}", *known);
+            thread::yield_now();
+        }
+        drop(known);
+    });
+    assert_eq!((ring.check_cursor(102), ring.last()), (CursorCheck::Replay, 102));
+}
+
+#[test]
+fn an_event_of_another_kind_is_kept_and_lost_like_a_message_and_read_by_no_connection() {
+    let (ring, edited) = (ring(3), Kind::named("edited").unwrap());
+    push(&ring, 101, "a");
+    let mut writer = ring.write();
+    writer.push_event(event(edited.clone(), 102, 0, 0, "a"), 0);
+    writer.commit();
+    push(&ring, 103, "a");
+    let page = ring.read(100, 103, &[seat("a", 0)], ALL).unwrap();
+    assert_eq!((seqs(&page.entries), page.cursor), (vec![101, 103], 103));
+    assert_eq!(seqs(&ring.history(&"a".parse().unwrap(), None, None, 9).entries), [101, 103]);
+    assert_eq!(ring.check_cursor(102), CursorCheck::Replay);
+    let lost = ring.write().push_marker(Marker { base: 200, cut: 101, low: 100 }, None, 103);
+    assert_eq!(
+        lost.iter().map(|entry| (entry.seq, entry.kind())).collect::<Vec<_>>(),
+        [(102, Some(edited)), (103, Some(Kind::Message))]
+    );
+    (201..=204).for_each(|seq| push(&ring, seq, "a"));
+    let window = ring.window.read();
+    assert_eq!(window.bytes(), window.run(201, ALL).unwrap().iter().map(|entry| entry.size()).sum::<usize>());
 }

@@ -8,8 +8,8 @@ use std::{
 
 use hubbub_protocol::{ResetReason, RoomId, Seq, UnixMillis};
 
-use super::{CursorCheck, Entry, Fallen, History, Hole, NewMessage, Page, Retention, Seat, entry::Span};
-use crate::marker::Marker;
+use super::{Audience, CursorCheck, Entry, Fallen, History, Hole, NewEvent, Page, Retention, Seat, entry::Span};
+use crate::{kind::Kind, marker::Marker};
 
 /// Entries in ascending order of `seq`.
 type Run = VecDeque<Arc<Entry>>;
@@ -213,25 +213,35 @@ impl Window {
     pub(super) fn low(&self, young: UnixMillis) -> Option<Seq> {
         let floor = self.crossings.iter().rev().find_map(|crossing| crossing.floor).unwrap_or(0);
         let aged = self.entries.partition_point(|entry| entry.stamp < young);
-        // only a message can be appended again; a marker in front of all messages has no age either
-        let aged = self.entries.range(..aged).rev().find(|entry| entry.room().is_some()).map_or(0, |entry| entry.seq);
+        // only an event can be appended again; a marker in front of all events has no age either
+        let aged = self.entries.range(..aged).rev().find(|entry| entry.kind().is_some()).map_or(0, |entry| entry.seq);
         (!self.entries.is_empty()).then(|| self.evicted.max(self.newest_hole()).max(floor).max(aged))
     }
 
-    /// Appends a message; its `seq` must be above [`last`](Self::last). One whose room has no valid name uses up its
-    /// `seq`, but is not kept.
-    pub(crate) fn push_message(&mut self, message: NewMessage<'_>, now: UnixMillis) {
+    /// Appends an event; its `seq` must be above [`last`](Self::last). A message whose room has no valid name, and any
+    /// event whose record cannot be read, uses up its `seq`, but is not kept.
+    pub(crate) fn push_event(&mut self, event: NewEvent<'_>, now: UnixMillis) {
         if self.last == 0 {
-            self.evicted = message.seq.saturating_sub(1);
+            self.evicted = event.seq.saturating_sub(1);
         }
-        self.last = message.seq;
-        // one allocation a room instead of one a message
-        let known = self.rooms.get_key_value(&*message.room).map(|(known, _)| known.clone());
-        let Some(room) = known.or_else(|| message.room.parse().ok()) else { return };
-        let stamp = self.stamp().max(message.at.min(now));
-        let entry = Arc::new(Entry::message(message, room.clone(), stamp, self.previous_epoch));
-        self.rooms.entry(room).or_default().push_back(Arc::clone(&entry));
+        self.last = event.seq;
+        let Some(audience) = self.audience(&event) else { return };
+        let stamp = self.stamp().max(event.at.min(now));
+        let entry = Arc::new(Entry::event(event, audience, stamp, self.previous_epoch));
+        self.add_to_index(&entry);
         self.push(entry);
+    }
+
+    fn audience(&self, event: &NewEvent<'_>) -> Option<Audience> {
+        match &event.kind {
+            // one allocation a room instead of one a message
+            Kind::Message => match self.rooms.get_key_value(&*event.room) {
+                Some((known, _)) => Some(Audience::Room(known.clone())),
+                None => event.room.parse().ok().map(Audience::Room),
+            },
+            Kind::Other(_) if event.room.is_empty() => None,
+            Kind::Other(name) => Some(Audience::Hidden(Arc::clone(name))),
+        }
     }
 
     /// Appends a hole.
@@ -278,7 +288,7 @@ impl Window {
             self.evicted = 0;
         }
         for entry in kept {
-            self.index(&entry).push_back(Arc::clone(&entry));
+            self.add_to_index(&entry);
             self.bytes += entry.size();
             self.entries.push_back(entry);
         }
@@ -316,18 +326,25 @@ impl Window {
         }
     }
 
-    fn index(&mut self, entry: &Entry) -> &mut Run {
-        match entry.room() {
-            Some(room) => self.rooms.entry(room.clone()).or_default(),
-            None => &mut self.common,
-        }
+    fn add_to_index(&mut self, entry: &Arc<Entry>) {
+        let run = match &entry.audience {
+            Audience::Room(room) => self.rooms.entry(room.clone()).or_default(),
+            Audience::Everyone | Audience::Nobody => &mut self.common,
+            // no reader gets it
+            Audience::Hidden(_) => return,
+        };
+        run.push_back(Arc::clone(entry));
     }
 
     /// Takes an entry out of its index, in which it is the one that `pop` returns.
     fn unindex(&mut self, entry: &Entry, pop: fn(&mut Run) -> Option<Arc<Entry>>) {
-        let Some(room) = entry.room() else {
-            pop(&mut self.common);
-            return;
+        let room = match &entry.audience {
+            Audience::Room(room) => room,
+            Audience::Everyone | Audience::Nobody => {
+                pop(&mut self.common);
+                return;
+            }
+            Audience::Hidden(_) => return,
         };
         let Some(run) = self.rooms.get_mut(room) else { return };
         pop(run);

@@ -20,9 +20,10 @@ use proptest::prelude::*;
 
 use crate::{
     backend::{AppendOutcome, Fence, LogEntry, Placement, Snapshot, Submission},
+    identity::Identity,
     memory::Store,
     relay::{
-        publish_queue::{AppendBatch, Bounds, Next, PublishQueue},
+        publish_queue::{AppendBatch, Bounds, Next, PublishQueue, Share},
         ring_writer::RingWriter,
     },
     ring::{Audience, Retention, Ring},
@@ -108,6 +109,7 @@ impl Reader {
                 Audience::Room(_) => drop(self.received.insert(entry.seq, id(entry.record().unwrap().as_bytes()))),
                 Audience::Everyone => self.reset = entry.seq,
                 Audience::Nobody => self.crossed_at = entry.crossed_at(self.cursor),
+                Audience::Hidden(_) => (),
             }
             self.cursor = entry.seq;
         }
@@ -115,8 +117,8 @@ impl Reader {
 }
 
 fn id(record: &[u8]) -> u32 {
-    let key = wire::key_of(std::str::from_utf8(record).unwrap()).unwrap();
-    key.strip_prefix("u:").unwrap().parse().unwrap()
+    let key = Identity::of("message", std::str::from_utf8(record).unwrap()).unwrap().key;
+    key.strip_prefix("u:a:").unwrap().parse().unwrap()
 }
 
 /// An instance whose tasks are run by hand.
@@ -143,9 +145,9 @@ impl Instance {
     }
 
     fn receive(&mut self, payload: &[u8]) {
-        if let Some(Payload::Messages(messages)) = wire::parse(payload) {
+        if let Some(Payload::Events(events)) = wire::parse(payload) {
             // the test runs the sync that follows a gap when it likes
-            let _missing = !self.writer.apply_messages(messages);
+            let _missing = !self.writer.apply_events(events);
             self.reader.read(&self.ring);
         }
     }
@@ -238,10 +240,10 @@ impl World {
         self.published += 1;
         let at = unix_millis();
         let record = format!(r#"{{"room":"a","id":"{number}","from":{{"id":"u"}},"at":{at}}}"#);
-        let submission = Submission { key: format!("u:{number}").into(), record: record.into(), was: 0, at };
+        let submission = Submission::new(record, 0, at).unwrap();
         let acks = Arc::clone(&self.acks);
-        let on_placed = Box::new(move |placement: Placement| acks.lock().push((number, placement.seq)));
-        self.instances[instance].queue.push(submission, on_placed).unwrap();
+        let on_placed = Box::new(move |placement: Placement| acks.lock().push((number, placement.seq())));
+        self.instances[instance].queue.push(submission, Share::of(&number), on_placed).unwrap();
     }
 
     /// As the publisher does it: first the epoch, then the batch.
@@ -256,10 +258,11 @@ impl World {
             self.channel.extend(payload);
             if let AppendOutcome::Placed(placements) = &outcome {
                 for (submission, placement) in batch.submissions.iter().zip(placements) {
-                    self.highest = self.highest.max(placement.seq);
-                    let before = self.places.insert(placement.seq, id(&submission.record));
-                    let same = before.is_none_or(|before| placement.duplicate && before == id(&submission.record));
-                    assert!(same, "seq {} is given out twice", placement.seq);
+                    self.highest = self.highest.max(placement.seq());
+                    let is_duplicate = matches!(placement, Placement::Duplicate(_));
+                    let before = self.places.insert(placement.seq(), id(&submission.record));
+                    let same = before.is_none_or(|before| is_duplicate && before == id(&submission.record));
+                    assert!(same, "seq {} is given out twice", placement.seq());
                 }
             }
             *appending = Some((batch, outcome));
@@ -367,7 +370,7 @@ impl World {
             .iter()
             .filter_map(|entry| match entry {
                 LogEntry::Message { seq, record, .. } => Some((*seq, id(record))),
-                LogEntry::Marker(_) => None,
+                LogEntry::Event { .. } | LogEntry::Marker(_) => None,
             })
             .collect();
         assert_eq!(

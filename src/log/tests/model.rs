@@ -15,6 +15,7 @@ use proptest::prelude::*;
 
 use crate::{
     backend::{AppendOutcome, Fence, LogEntry, Submission, SyncRequest},
+    identity::Identity,
     marker::Marker,
     memory::Store,
     relay::{
@@ -23,7 +24,6 @@ use crate::{
     },
     ring::{Audience, CursorCheck, Entry, Fallen, Retention, Ring},
     sequencer::{self, Place, Step},
-    wire,
 };
 
 /// A set of messages; message `n` is bit `n`.
@@ -60,12 +60,12 @@ fn op() -> impl Strategy<Value = Op> {
 fn submission(id: u32) -> Submission {
     let at = unix_millis();
     let record = format!(r#"{{"room":"a","id":"{id}","from":{{"id":"u"}},"at":{at}}}"#);
-    Submission { key: format!("u:{id}").into(), record: record.into(), was: 0, at }
+    Submission::new(record, 0, at).unwrap()
 }
 
 fn bit(record: &[u8]) -> Set {
-    let key = wire::key_of(std::str::from_utf8(record).unwrap()).unwrap();
-    1 << key.strip_prefix("u:").unwrap().parse::<u32>().unwrap()
+    let key = Identity::of("message", std::str::from_utf8(record).unwrap()).unwrap().key;
+    1 << key.strip_prefix("u:a:").unwrap().parse::<u32>().unwrap()
 }
 
 fn of(entry: &Entry) -> Set {
@@ -118,6 +118,7 @@ impl Instance {
                 Audience::Room(_) => self.received |= of(&entry),
                 Audience::Everyone => self.reset = true,
                 Audience::Nobody => self.crossed_at = entry.crossed_at(self.cursor),
+                Audience::Hidden(_) => (),
             }
             self.cursor = entry.seq;
         }
@@ -356,7 +357,7 @@ const fn marker(place: Place) -> Option<Marker> {
 
 fn place(entry: &LogEntry) -> Place {
     match entry {
-        LogEntry::Message { seq, .. } => Place::Message(*seq),
+        LogEntry::Message { seq, .. } | LogEntry::Event { seq, .. } => Place::Message(*seq),
         LogEntry::Marker(marker) => Place::Marker(*marker),
     }
 }
@@ -390,6 +391,7 @@ fn replay(ring: &Ring, cursor: Seq, seen: Set) -> Result<Set, TestCaseError> {
             Audience::Room(_) => received |= id,
             Audience::Everyone => return Err(TestCaseError::fail(format!("{cursor} meets a hole"))),
             Audience::Nobody => crossed_at = entry.crossed_at(at),
+            Audience::Hidden(_) => (),
         }
         at = entry.seq;
     }

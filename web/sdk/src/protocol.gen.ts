@@ -63,7 +63,7 @@ export type RelayState = "live" | "degraded";
 export type ResetReason = "too_old" | "unknown_cursor" | "hole";
 
 /** Why a frame of a client, or an HTTP request, was refused. */
-export type ErrorCode = "bad_frame" | "unknown_type" | "hello_required" | "hello_repeated" | "invalid_name" | "invalid_session" | "invalid_room" | "invalid_id" | "body_too_large" | "empty_body" | "not_joined" | "too_many_rooms" | "rate_limited" | "overloaded" | "draining";
+export type ErrorCode = "bad_frame" | "unknown_type" | "hello_required" | "hello_repeated" | "invalid_name" | "invalid_session" | "invalid_room" | "invalid_id" | "id_reused" | "body_too_large" | "empty_body" | "not_joined" | "too_many_rooms" | "rate_limited" | "overloaded" | "draining";
 
 /** The refusal of a frame. Over HTTP a problem document carries the same codes. */
 export type Refusal = {
@@ -85,7 +85,7 @@ export type Message = {
   was?: number,
   /** The room it was published to. */
   room: RoomId,
-  /** The id that the sender chose. Unique together with `from.id`. */
+  /** The id that the sender chose. Unique together with `from.id` and `room`. */
   id: MessageId,
   /** The sender. */
   from: User,
@@ -200,7 +200,8 @@ export type Hello = {
 
 /** A message for a room. */
 export type Publish = {
-  /** Chosen by the client. Within `dedupe_ms`, a message of the same sender with the same id is delivered once. */
+  /** Chosen by the client. It names one message of the sender in the room: within `dedupe_ms`, the same text is
+   * delivered once, and another text is refused with `id_reused`. */
   id: MessageId,
   /** The room to publish it to. */
   room: RoomId,

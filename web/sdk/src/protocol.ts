@@ -52,7 +52,7 @@ export function wellFormed(text: string): string {
   return text.replaceAll(/\p{Surrogate}/gu, '\ufffd')
 }
 
-/** What makes a message the same message: the sender and the sender's id for it. */
-export function keyOf({ from, id }: Pick<Message, 'from' | 'id'>): string {
-  return `${from.id}:${id}`
+/** What makes a message the same message: the sender, the room, and the sender's id for it there. */
+export function keyOf({ from, room, id }: Pick<Message, 'from' | 'room' | 'id'>): string {
+  return `${from.id}:${room}:${id}`
 }

@@ -13,9 +13,10 @@ export class Recent {
    *
    * Time is that of the messages. By the clock of this client they may come again much later: after an outage.
    */
-  take({ from, id, seq, was, at }: Message): boolean {
+  take(message: Message): boolean {
+    const { seq, was, at } = message
     this.#forgetBefore(at - this.windowMs)
-    const key = keyOf({ from, id })
+    const key = keyOf(message)
     if (this.#saidAt.has(key) || this.#saidAt.has(seq) || (was !== undefined && this.#saidAt.has(was))) return false
     for (const name of [key, seq]) this.#saidAt.set(name, at)
     return true

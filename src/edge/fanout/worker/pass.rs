@@ -111,6 +111,7 @@ impl<T: Transport> Worker<T> {
         let Self { roster, budget, .. } = self;
         match &entry.audience {
             Audience::Nobody => roster.iter().for_each(|(_, connection)| connection.cross(entry, position)),
+            Audience::Hidden(_) => (),
             Audience::Everyone => {
                 for (_, connection) in roster.iter() {
                     if connection.deliver(&batch, position) {

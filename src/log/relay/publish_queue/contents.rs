@@ -1,6 +1,7 @@
 //! What the queue's lock protects.
 //!
-//! A message of this instance is in exactly one place: pending here, unconfirmed here, or in the ring. So when a marker
+//! A message of this instance is in exactly one place: waiting here, appending here, unconfirmed here, or in the
+//! ring. So when a marker
 //! cuts the log, every message that must be appended again is found in one of these.
 
 use std::{
@@ -12,14 +13,13 @@ use std::{
 use hubbub_protocol::{DEDUPE_WINDOW, Seq, UnixMillis};
 use tokio::time::Instant;
 
-use super::{AppendBatch, Bounds, Next, OnPlaced, Origin, offer::Offer, unconfirmed::Unconfirmed};
-use crate::{
-    backend::{Placement, Submission},
-    marker::Marker,
-    relay::Overloaded,
-    ring::Entry,
-    sequencer,
+use super::{
+    AppendBatch, Bounds, Next, OnPlaced, Origin,
+    offer::Offer,
+    unconfirmed::Unconfirmed,
+    waiting::{Pending, Waiting},
 };
+use crate::{backend::Placement, marker::Marker, relay::Overloaded, ring::Entry, sequencer};
 
 /// Upper bound for the messages of one append.
 const BATCH_MESSAGES: usize = 256;
@@ -28,16 +28,11 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// Latest markers that the reply to an append is checked against.
 const MARKERS: usize = 64;
 
-/// A new message.
-struct Pending {
-    submission: Submission,
-    on_placed: OnPlaced,
-}
-
 pub(super) struct Contents {
     bounds: Bounds,
-    pending: VecDeque<Pending>,
-    pending_bytes: usize,
+    waiting: Waiting,
+    /// New messages whose append is under way, or has failed and is repeated.
+    appending: VecDeque<Pending>,
     /// Lost messages, to be appended again. Those of a later loss are in front of those of an earlier one; within a
     /// loss they have the order of the log.
     offers: VecDeque<Offer>,
@@ -55,8 +50,8 @@ impl Contents {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
-            pending: VecDeque::new(),
-            pending_bytes: 0,
+            waiting: Waiting::new(bounds),
+            appending: VecDeque::new(),
             offers: VecDeque::new(),
             missing: HashSet::new(),
             in_flight: HashSet::new(),
@@ -67,11 +62,11 @@ impl Contents {
     }
 
     pub(super) fn new_count(&self) -> usize {
-        self.pending.len()
+        self.waiting.len()
     }
 
     pub(super) fn total_count(&self) -> usize {
-        self.pending.len() + self.missing.len()
+        self.new_count() + self.missing.len()
     }
 
     /// Returns its contents and is empty afterwards.
@@ -80,19 +75,13 @@ impl Contents {
     }
 
     #[cfg(test)]
-    pub(super) fn offers(&self) -> impl Iterator<Item = Submission> {
+    pub(super) fn offers(&self) -> impl Iterator<Item = crate::Submission> {
         let missing = self.offers.iter().filter(|offer| self.missing.contains(&offer.seq()));
         missing.filter_map(Offer::submission).chain(self.unconfirmed.iter().cloned())
     }
 
-    pub(super) fn push(&mut self, submission: Submission, on_placed: OnPlaced) -> Result<(), Overloaded> {
-        let bytes = self.pending_bytes + submission.record.len();
-        if self.pending.len() >= self.bounds.messages || bytes > self.bounds.bytes {
-            return Err(Overloaded { retry_after_ms: 1000 });
-        }
-        self.pending_bytes = bytes;
-        self.pending.push_back(Pending { submission, on_placed });
-        Ok(())
+    pub(super) fn push(&mut self, pending: Pending) -> Result<(), Overloaded> {
+        self.waiting.push(pending)
     }
 
     /// What to append next. The messages stay here until [`settle`](Self::settle): an epoch that opens meanwhile may put
@@ -107,16 +96,14 @@ impl Contents {
                 self.next_offers(oldest)
             };
         }
-        if self.pending.is_empty() || self.is_full_of_unconfirmed() {
+        if self.new_count() == 0 || self.is_full_of_unconfirmed() {
             return Next::Idle;
         }
-        let mut bytes = 0;
-        let fits = |pending: &&Pending| {
-            bytes += pending.submission.record.len();
-            bytes <= BATCH_BYTES || bytes == pending.submission.record.len()
-        };
-        let batch = self.pending.iter().take(BATCH_MESSAGES).take_while(fits);
-        Next::Append(AppendBatch { submissions: batch.map(|p| p.submission.clone()).collect(), origin: Origin::New })
+        if self.appending.is_empty() {
+            self.appending = self.waiting.take(BATCH_MESSAGES, BATCH_BYTES);
+        }
+        let submissions = self.appending.iter().map(|pending| pending.submission.clone()).collect();
+        Next::Append(AppendBatch { submissions, origin: Origin::New })
     }
 
     /// Unconfirmed messages take memory too: they must not grow without bound while the channel delivers nothing.
@@ -166,26 +153,28 @@ impl Contents {
         placements: &[Placement],
     ) -> Option<Vec<(OnPlaced, Placement)>> {
         self.in_flight.clear();
-        let valid = placements.iter().take_while(|p| sequencer::survives(p.seq, &self.markers)).count();
+        let valid = placements.iter().take_while(|p| sequencer::survives(p.seq(), &self.markers)).count();
         let (valid, lost) = placements.split_at_checked(valid)?;
         let mut settled = Vec::new();
         match batch.origin {
             Origin::New => {
                 for placement in valid {
-                    let Some(Pending { submission, on_placed }) = self.pending.pop_front() else { break };
-                    self.pending_bytes -= submission.record.len();
-                    self.unconfirmed.insert(placement.seq, submission);
-                    settled.push((on_placed, *placement));
+                    let Some(pending) = self.appending.pop_front() else { break };
+                    self.waiting.release(&pending);
+                    self.unconfirmed.insert(*placement, pending.submission);
+                    settled.push((pending.on_placed, *placement));
                 }
-                for (pending, placement) in self.pending.iter_mut().zip(lost) {
-                    // other instances may have sent it to clients with this seq
-                    pending.submission.was = placement.seq;
+                for (pending, placement) in self.appending.iter_mut().zip(lost) {
+                    if !matches!(placement, Placement::IdReused(_)) {
+                        // other instances may have sent it to clients with this seq
+                        pending.submission.was = placement.seq();
+                    }
                 }
             }
             Origin::Lost => {
                 for (submission, placement) in batch.submissions.into_iter().zip(valid) {
                     self.missing.remove(&submission.was);
-                    self.unconfirmed.insert(placement.seq, submission);
+                    self.unconfirmed.insert(*placement, submission);
                 }
             }
         }
@@ -236,7 +225,7 @@ impl Contents {
 impl fmt::Debug for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PublishQueue")
-            .field("pending", &self.pending.len())
+            .field("new", &self.new_count())
             .field("missing", &self.missing.len())
             .field("unconfirmed", &self.unconfirmed.len())
             .finish_non_exhaustive()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hubbub_protocol::{Seq, UnixMillis};
 
-use crate::{Submission, ring::Entry, wire};
+use crate::{Submission, ring::Entry};
 
 #[derive(Debug)]
 pub(super) enum Offer {
@@ -15,9 +15,9 @@ pub(super) enum Offer {
 }
 
 impl Offer {
-    /// A lost entry of the ring. None: it is no message.
+    /// A lost entry of the ring. None: it is no event.
     pub(super) fn from_ring(entry: Arc<Entry>) -> Option<Self> {
-        entry.room()?;
+        entry.kind()?;
         Some(Self::Entry(entry))
     }
 
@@ -40,11 +40,7 @@ impl Offer {
     /// As the log takes it. None: its record comes from another release and cannot be read.
     pub(super) fn submission(&self) -> Option<Submission> {
         match self {
-            Self::Entry(entry) => {
-                let record = entry.record()?;
-                let key = wire::key_of(&record)?;
-                Some(Submission { key, record: record.into(), was: entry.seq, at: entry.stamp() })
-            }
+            Self::Entry(entry) => Submission::of_kind(entry.kind()?, entry.record()?, entry.seq, entry.stamp()),
             Self::Unconfirmed(submission) => Some(submission.clone()),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use hubbub_protocol::Seq;
 
-use crate::backend::Submission;
+use crate::backend::{Placement, Submission};
 
 /// Ordered by `seq`. Each has its `seq` in [`Submission::was`] already, as it is needed if the log loses it.
 #[derive(Debug, Default)]
@@ -30,10 +30,11 @@ impl Unconfirmed {
         self.by_seq.values()
     }
 
-    /// Keeps a message unless the ring has it. A duplicate of one that is kept already changes nothing: its body may
-    /// differ.
-    pub(super) fn insert(&mut self, seq: Seq, submission: Submission) {
-        if seq > self.applied
+    /// Keeps a message that the log has, unless the ring has it too. A duplicate of one that is kept already changes
+    /// nothing.
+    pub(super) fn insert(&mut self, placement: Placement, submission: Submission) {
+        if let Placement::Appended(seq) | Placement::Duplicate(seq) = placement
+            && seq > self.applied
             && let Entry::Vacant(free) = self.by_seq.entry(seq)
         {
             self.bytes += submission.record.len();

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use super::*;
+use super::{super::waiting::Share, *};
+use crate::Submission;
 
 const NOW: UnixMillis = 1_000_000;
 
@@ -10,19 +11,29 @@ fn empty() -> Contents {
 
 fn submission(id: u64, size: usize) -> Submission {
     let record = format!(r#"{{"room":"a","id":"{id}","from":{{"id":"u"}},"at":1,"body":"{}"}}"#, "x".repeat(size));
-    Submission { key: format!("u:{id}").into(), record: record.into(), was: 0, at: NOW }
+    Submission::new(record, 0, NOW).unwrap()
 }
 
 /// Messages `1..=count`, accepted at `at`, with the seqs `101..`, all unconfirmed.
 fn placed(count: u64, at: UnixMillis) -> Contents {
     let mut contents = empty();
     for id in 1..=count {
-        contents.push(Submission { at, ..submission(id, 0) }, Box::new(|_| ())).unwrap();
+        push_submission(&mut contents, Submission { at, ..submission(id, 0) }).unwrap();
     }
     let batch = batch(&mut contents);
-    let placements: Vec<_> = (1..=count).map(|id| Placement { seq: 100 + id, duplicate: false }).collect();
+    let placements: Vec<_> = (1..=count).map(|id| Placement::Appended(100 + id)).collect();
     assert_eq!(contents.settle(batch, &placements).unwrap().len(), placements.len());
     contents
+}
+
+/// Each message has a sender of its own, so only the bounds of the queue count.
+fn push(contents: &mut Contents, id: u64, size: usize) -> Result<(), Overloaded> {
+    push_submission(contents, submission(id, size))
+}
+
+fn push_submission(contents: &mut Contents, submission: Submission) -> Result<(), Overloaded> {
+    let share = Share::of(&submission.key);
+    contents.push(Pending { submission, on_placed: Box::new(|_| ()), share })
 }
 
 fn batch(contents: &mut Contents) -> AppendBatch {
@@ -42,20 +53,20 @@ const LOST: Marker = Marker { base: 1000, cut: 100, low: 100 };
 fn a_batch_has_bounds_but_takes_a_large_message_alone() {
     let mut contents = empty();
     for (id, size) in [(1, 200 * 1024), (2, 100 * 1024), (3, 300 * 1024)] {
-        contents.push(submission(id, size), Box::new(|_| ())).unwrap();
+        push(&mut contents, id, size).unwrap();
     }
     assert_eq!(batch(&mut contents).submissions.len(), 1);
-    assert!(contents.push(submission(4, 500 * 1024), Box::new(|_| ())).is_err(), "too many bytes");
-    for _ in 4..=1000 {
-        contents.push(submission(4, 0), Box::new(|_| ())).unwrap();
+    assert!(push(&mut contents, 4, 500 * 1024).is_err(), "too many bytes");
+    for id in 4..=1000 {
+        push(&mut contents, id, 0).unwrap();
     }
-    assert!(contents.push(submission(4, 0), Box::new(|_| ())).is_err(), "too many messages");
+    assert!(push(&mut contents, 1001, 0).is_err(), "too many messages");
 }
 
 #[test]
 fn a_message_placed_and_lost_goes_before_anything_new() {
     let mut contents = placed(3, NOW);
-    contents.push(submission(9, 0), Box::new(|_| ())).unwrap();
+    push(&mut contents, 9, 0).unwrap();
     assert_eq!(contents.requeue_lost(Marker { cut: 101, ..LOST }, Vec::new()), 2);
     assert_eq!(former(&batch(&mut contents)), [102, 103]);
 }
@@ -85,10 +96,10 @@ fn a_message_older_than_the_dedupe_window_is_not_appended_again() {
 fn an_old_message_is_not_appended_again_behind_a_younger_one() {
     let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap();
     let mut contents = placed(1, NOW - window - 1);
-    contents.push(submission(2, 0), Box::new(|_| ())).unwrap();
+    push(&mut contents, 2, 0).unwrap();
     let in_flight = batch(&mut contents);
     contents.requeue_lost(LOST, Vec::new());
-    contents.settle(in_flight, &[Placement { seq: 1001, duplicate: false }]);
+    contents.settle(in_flight, &[Placement::Appended(1001)]);
     contents.requeue_lost(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
     assert_eq!(former(&batch(&mut contents)), [1001]);
 }
@@ -98,10 +109,10 @@ fn a_message_placed_twice_is_kept_once() {
     let mut contents = empty();
     let (first, again) = (submission(1, 0), submission(1, 1000));
     for submission in [first.clone(), again] {
-        contents.push(submission, Box::new(|_| ())).unwrap();
+        push_submission(&mut contents, submission).unwrap();
     }
     let in_flight = batch(&mut contents);
-    let placements = [false, true].map(|duplicate| Placement { seq: 101, duplicate });
+    let placements = [Placement::Appended(101), Placement::Duplicate(101)];
     assert_eq!(contents.settle(in_flight, &placements).unwrap().len(), 2);
     assert_eq!((contents.unconfirmed.len(), contents.unconfirmed.bytes()), (1, first.record.len()));
     contents.confirm(101);
@@ -113,11 +124,11 @@ fn unconfirmed_messages_are_bounded_in_bytes_too() {
     let mut contents = empty();
     let mut seq = 100;
     while let Next::Append(batch) = {
-        contents.push(submission(seq, 100 * 1024), Box::new(|_| ())).unwrap();
+        push(&mut contents, seq, 100 * 1024).unwrap();
         contents.next(NOW)
     } {
         seq += 1;
-        contents.settle(batch, &[Placement { seq, duplicate: false }]);
+        contents.settle(batch, &[Placement::Appended(seq)]);
     }
     assert_eq!((seq, contents.new_count()), (111, 1), "11 of 100 KiB reach the bound of 1 MiB");
     assert!(contents.confirm(105), "the publisher has waited for that");
@@ -128,11 +139,11 @@ fn unconfirmed_messages_are_bounded_in_bytes_too() {
 fn a_message_whose_seq_is_lost_before_the_reply_stays_queued() {
     let mut contents = empty();
     for id in 1..=2 {
-        contents.push(submission(id, 0), Box::new(|_| ())).unwrap();
+        push(&mut contents, id, 0).unwrap();
     }
     let in_flight = batch(&mut contents);
     contents.requeue_lost(Marker { cut: 101, ..LOST }, Vec::new());
-    let placements = [101, 102].map(|seq| Placement { seq, duplicate: false });
+    let placements = [101, 102].map(Placement::Appended);
     assert_eq!(contents.settle(in_flight, &placements).unwrap().len(), 1);
     assert_eq!(former(&batch(&mut contents)), [102]);
 }
@@ -142,7 +153,31 @@ fn a_message_lost_twice_goes_behind_one_lost_later() {
     let mut contents = placed(3, NOW);
     contents.requeue_lost(LOST, Vec::new());
     let in_flight = batch(&mut contents);
-    contents.settle(in_flight, &[Placement { seq: 1001, duplicate: false }]);
+    contents.settle(in_flight, &[Placement::Appended(1001)]);
     contents.requeue_lost(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
     assert_eq!(former(&batch(&mut contents)), [1001, 102, 103]);
+}
+
+#[test]
+fn a_refused_id_ends_its_message_and_holds_up_nothing() {
+    let mut contents = empty();
+    for id in 1..=3 {
+        push(&mut contents, id, 0).unwrap();
+    }
+    let in_flight = batch(&mut contents);
+    let placements = [Placement::Appended(101), Placement::IdReused(7), Placement::Appended(102)];
+    let settled: Vec<_> = contents.settle(in_flight, &placements).unwrap().into_iter().map(|(_, at)| at).collect();
+    assert_eq!(settled, placements);
+    assert_eq!((contents.new_count(), contents.unconfirmed.len()), (0, 2));
+    assert_eq!(contents.requeue_lost(LOST, Vec::new()), 2, "what was never in the log is not appended again");
+}
+
+#[test]
+fn a_refusal_by_a_message_that_is_lost_before_the_reply_does_not_count() {
+    let mut contents = empty();
+    push(&mut contents, 1, 0).unwrap();
+    let in_flight = batch(&mut contents);
+    contents.requeue_lost(LOST, Vec::new());
+    assert!(contents.settle(in_flight, &[Placement::IdReused(101)]).is_none());
+    assert_eq!(former(&batch(&mut contents)), [0], "it is offered as a new message again");
 }
