@@ -24,6 +24,6 @@ pub use backend::{
 };
 pub use marker::Marker;
 pub use memory::Memory;
-pub use redis::{Redis, RedisConfig, RedisError};
+pub use redis::{Redis, RedisConfig, RedisError, Renewal, Renewer, TlsFiles};
 pub use relay::{Overloaded, Relay, RelayOptions};
 pub use wire::Announcement;
