@@ -12,9 +12,10 @@ use std::{
 };
 
 use futures_util::future::join;
-use hubbub_lifecycle::Shutdown;
+use hubbub_lifecycle::{SecretSource, Shutdown};
 use hubbub_log::{
     AppendOutcome, Backend, Fence, Redis, RedisConfig, Relay, RelayOptions, Share, Submission, SyncRequest,
+    TlsFiles,
     ring::{Audience, Retention, Ring},
 };
 use hubbub_protocol::{GuestSecret, Record, RelayState, RoomId, User};
@@ -97,7 +98,8 @@ async fn main() {
 
 /// Both instances receive every message.
 async fn round(redis: &Server, way: Way) -> Outcome {
-    let config = RedisConfig { url: redis.url().to_owned(), prefix: unique("relay"), ca: None };
+    let url = SecretSource::Value(redis.url().parse().unwrap());
+    let config = RedisConfig { url, prefix: unique("relay"), tls: TlsFiles::default() };
     let (left, right) = (Instance::start(&config).await, Instance::start(&config).await);
     let (cpu, began) = (cpu_seconds(redis).await, Instant::now());
     let receive = join(left.receive(way.messages()), right.receive(way.messages()));

@@ -5,6 +5,7 @@
 mod config;
 mod descriptors;
 mod health;
+mod secrets;
 mod serve;
 mod signals;
 mod telemetry;

@@ -4,7 +4,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hubbub_log::{Backend, Memory, Redis, RedisConfig, Report, VersionedCount};
+use hubbub_lifecycle::SecretSource;
+use hubbub_log::{Backend, Memory, Redis, RedisConfig, Report, TlsFiles, VersionedCount};
 use hubbub_protocol::Count;
 use hubbub_testbed::unique;
 use proptest::{
@@ -127,8 +128,8 @@ fn redis_counts_as_the_model_does() {
     let runtime = runtime(false);
     let _inside = runtime.enter();
     let server = runtime.block_on(hubbub_testbed::Redis::start());
-    let (url, prefix) = (server.url().to_owned(), unique("census"));
-    let config = RedisConfig { url, prefix, ca: None };
+    let (url, prefix) = (SecretSource::Value(server.url().parse().unwrap()), unique("census"));
+    let config = RedisConfig { url, prefix, tls: TlsFiles::default() };
     let redis = Redis::connect(&config).unwrap();
     let mut runner = TestRunner::new(ProptestConfig { cases: 64, ..ProptestConfig::default() });
     let outcome = runner.run(&prop::collection::vec(op(), 1..60), |ops| {

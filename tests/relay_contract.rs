@@ -14,10 +14,10 @@ use std::{
     time::Duration,
 };
 
-use hubbub_lifecycle::Shutdown;
+use hubbub_lifecycle::{SecretSource, Shutdown};
 use hubbub_log::{
     Announcement, AppendOutcome, Backend, Fence, Full, Kind, LogEntry, Memory, Placement, Redis, RedisConfig,
-    RedisError, Relay, RelayOptions, Share, Submission, SyncRequest,
+    RedisError, Relay, RelayOptions, Share, Submission, SyncRequest, TlsFiles,
     census::Census,
     ring::{Audience, CursorCheck, Entry, Retention, Ring},
 };
@@ -101,8 +101,12 @@ impl World {
 
 /// Where this test's log is.
 fn config(server: &Server) -> RedisConfig {
-    let (url, prefix) = (server.url().to_owned(), "contract".to_owned());
-    RedisConfig { url, prefix, ca: None }
+    configured(server.url())
+}
+
+fn configured(url: &str) -> RedisConfig {
+    let url = SecretSource::Value(url.parse().unwrap());
+    RedisConfig { url, prefix: "contract".to_owned(), tls: TlsFiles::default() }
 }
 
 struct Instance {
@@ -753,13 +757,13 @@ async fn a_server_that_comes_late_is_found() {
 #[tokio::test]
 async fn an_invalid_url_is_an_error_at_once_that_hides_it() {
     let refused = |url: &str| {
-        let config = RedisConfig { url: url.to_owned(), prefix: "p".to_owned(), ca: None };
+        let config = configured(url);
         let error = Redis::connect(&config).unwrap_err();
-        assert!(!format!("{error} {error:?} {config:?}").contains("secret"), "{error}");
+        assert!(!format!("{error} {error:?} {config:?}").contains("hunter2"), "{error}");
         error
     };
-    assert!(matches!(refused("redis://:secret@:x"), RedisError::Url(_)));
-    assert!(matches!(refused("http://secret@localhost"), RedisError::Scheme));
+    assert!(matches!(refused("redis://:hunter2@:x"), RedisError::Url(_)));
+    assert!(matches!(refused("http://hunter2@localhost"), RedisError::Scheme));
 }
 
 /// Where the release before keeps a message: no room in the key, no hash in the value.

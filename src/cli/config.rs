@@ -7,15 +7,14 @@ use std::{
     fs,
     io::IsTerminal,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
 
-use anyhow::{Context, anyhow};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum, value_parser};
-use hubbub_lifecycle::Secret;
+use hubbub_lifecycle::{Secret, SecretSource};
 use ipnet::IpNet;
 
 /// Upper bound of every duration.
@@ -56,7 +55,7 @@ pub(crate) struct Config {
     #[arg(long, env = "HUBBUB_API_KEY", help_heading = "Network", hide_env_values = true, value_name = "KEY")]
     pub(crate) api_key: Option<Secret>,
 
-    /// File to read the API key from, instead of --api-key.
+    /// File to read the API key from, instead of --api-key. It is read again on SIGHUP.
     #[arg(
         long,
         env = "HUBBUB_API_KEY_FILE",
@@ -71,7 +70,8 @@ pub(crate) struct Config {
     #[arg(long, env = "HUBBUB_REDIS_URL", help_heading = "Redis", hide_env_values = true, value_name = "URL")]
     pub(crate) redis_url: Option<Secret>,
 
-    /// File to read the Redis URL from, instead of --redis-url.
+    /// File to read the Redis URL from, instead of --redis-url. It is read again on SIGHUP and when the connection fails,
+    /// as are the files below.
     #[arg(
         long,
         env = "HUBBUB_REDIS_URL_FILE",
@@ -81,9 +81,18 @@ pub(crate) struct Config {
     )]
     pub(crate) redis_url_file: Option<PathBuf>,
 
-    /// Certificate authority to verify the Redis server with, a PEM file [default: those of the system].
+    /// PEM file of the authority that signed the certificate of the Redis server, or of that certificate itself if it is
+    /// self-signed [default: the authorities of the system].
     #[arg(long, env = "HUBBUB_REDIS_CA", help_heading = "Redis", value_name = "FILE")]
     pub(crate) redis_ca: Option<PathBuf>,
+
+    /// PEM file of the client certificate for Redis, if it wants one [default: none].
+    #[arg(long, env = "HUBBUB_REDIS_CERT", help_heading = "Redis", value_name = "FILE", requires = "redis_key")]
+    pub(crate) redis_cert: Option<PathBuf>,
+
+    /// PEM file of the private key of --redis-cert.
+    #[arg(long, env = "HUBBUB_REDIS_KEY", help_heading = "Redis", value_name = "FILE", requires = "redis_cert")]
+    pub(crate) redis_key: Option<PathBuf>,
 
     /// Prefix of all Redis keys and channels. Deployments that share a Redis need different ones.
     #[arg(long, env = "HUBBUB_PREFIX", help_heading = "Redis", default_value = "hubbub", value_name = "NAME", value_parser = prefix)]
@@ -154,28 +163,14 @@ pub(crate) enum LogFormat {
 }
 
 impl Config {
-    /// The Redis URL, from its option or its file.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, or is empty.
-    pub(crate) fn redis_url(&self) -> anyhow::Result<Option<Secret>> {
-        match &self.redis_url_file {
-            Some(file) => read_secret(file).context("--redis-url-file").map(Some),
-            None => Ok(self.redis_url.clone()),
-        }
+    /// Where the Redis URL comes from.
+    pub(crate) fn redis_url(&self) -> Option<SecretSource> {
+        source(self.redis_url.as_ref(), self.redis_url_file.as_ref())
     }
 
-    /// The API key, from its option or its file.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, or is empty.
-    pub(crate) fn api_key(&self) -> anyhow::Result<Option<Secret>> {
-        match &self.api_key_file {
-            Some(file) => read_secret(file).context("--api-key-file").map(Some),
-            None => Ok(self.api_key.clone()),
-        }
+    /// Where the API key comes from.
+    pub(crate) fn api_key(&self) -> Option<SecretSource> {
+        source(self.api_key.as_ref(), self.api_key_file.as_ref())
     }
 
     /// The name of this instance. Unless it is set, every call makes up a new one.
@@ -194,9 +189,9 @@ impl Config {
     }
 }
 
-fn read_secret(file: &Path) -> anyhow::Result<Secret> {
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    text.trim().parse().map_err(|_| anyhow!("{} is empty", file.display()))
+fn source(value: Option<&Secret>, file: Option<&PathBuf>) -> Option<SecretSource> {
+    let file = file.cloned().map(SecretSource::File);
+    file.or_else(|| value.cloned().map(SecretSource::Value))
 }
 
 impl FromStr for AdminListen {

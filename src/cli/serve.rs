@@ -15,9 +15,9 @@ use hubbub_edge::{
     ports::Ports,
 };
 use hubbub_http::listener;
-use hubbub_lifecycle::{Secret, Shutdown};
+use hubbub_lifecycle::{RotatingSecret, Shutdown};
 use hubbub_log::{
-    Memory, Redis, RedisConfig, RedisError, Relay, RelayOptions,
+    Memory, Redis, RedisConfig, RedisError, Relay, RelayOptions, Renewer, TlsFiles,
     ring::{Retention, Ring},
 };
 use tokio::net::TcpListener;
@@ -26,7 +26,8 @@ use tracing::{error, info, warn};
 use super::{
     config::{AdminListen, Config, LogFormat},
     descriptors::Descriptors,
-    signals::StopSignals,
+    secrets::Secrets,
+    signals::{Hangups, StopSignals},
     telemetry,
 };
 
@@ -42,7 +43,7 @@ const TASK_DEADLINE: Duration = Duration::from_secs(1);
 pub(crate) struct Settings {
     redis: Option<RedisConfig>,
     retention: Retention,
-    api_key: Option<Secret>,
+    api_key: Option<RotatingSecret>,
     instance: String,
 }
 
@@ -60,12 +61,17 @@ impl Settings {
         .with_context(|| format!("--log {}", config.log))?;
         let bytes = usize::try_from(config.log_bytes.as_u64()).context("--log-bytes")?;
         let retention = Retention { messages: config.log_retention, bytes };
-        let redis = config.redis_url()?.map(|url| RedisConfig {
-            url: url.reveal().to_owned(),
+        let redis = config.redis_url().map(|url| RedisConfig {
+            url,
             prefix: config.prefix.clone(),
-            ca: config.redis_ca.clone(),
+            tls: TlsFiles {
+                ca: config.redis_ca.clone(),
+                cert: config.redis_cert.clone(),
+                key: config.redis_key.clone(),
+            },
         });
-        Ok(Self { redis, retention, api_key: config.api_key()?, instance: config.instance_name() })
+        let api_key = config.api_key().map(RotatingSecret::read).transpose().context("--api-key-file: cannot read")?;
+        Ok(Self { redis, retention, api_key, instance: config.instance_name() })
     }
 }
 
@@ -76,6 +82,7 @@ impl Settings {
 /// The instance cannot start.
 pub(crate) async fn run(config: &Config, settings: Settings) -> anyhow::Result<ExitCode> {
     let mut signals = StopSignals::install().context("cannot install signal handlers")?;
+    let hangups = Hangups::install().context("cannot install a signal handler")?;
     let descriptors = Descriptors::claim();
     let max_connections = max_connections(config, descriptors);
     let metrics = telemetry::install_metrics().context("cannot install the metrics recorder")?;
@@ -85,7 +92,9 @@ pub(crate) async fn run(config: &Config, settings: Settings) -> anyhow::Result<E
     let admin = bind_admin(config.admin_listen)?;
 
     let shutdown = Shutdown::default();
-    let node = start(&settings, &shutdown).context("--redis-url")?;
+    let (node, redis) = start(&settings, &shutdown).context("--redis-url")?;
+    let secrets = Secrets { api_key: settings.api_key.clone().filter(RotatingSecret::is_file), redis };
+    shutdown.spawn_until_shutdown(secrets.follow(hangups));
     let address = public.local_addr()?;
     let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
     let options = hubbub_http::Options {
@@ -131,16 +140,20 @@ pub(crate) async fn run(config: &Config, settings: Settings) -> anyhow::Result<E
     }
 }
 
-/// Starts the log and the node that serves it.
-fn start(settings: &Settings, shutdown: &Shutdown) -> Result<Node, RedisError> {
+/// Starts the log and the node that serves it. The connection to Redis may be renewed.
+fn start(settings: &Settings, shutdown: &Shutdown) -> Result<(Node, Option<Renewer>), RedisError> {
     let ring = Arc::new(Ring::new(settings.retention));
     let unique = format!("{}#{:08x}", settings.instance, rand::random::<u32>());
     let options = RelayOptions { instance: unique, ..RelayOptions::default() };
-    let relay = match &settings.redis {
-        Some(redis) => Relay::start(Redis::connect(redis)?, Arc::clone(&ring), options, shutdown),
-        None => Relay::start(Memory::new(), Arc::clone(&ring), options, shutdown),
+    let (relay, renewer) = match &settings.redis {
+        Some(config) => {
+            let redis = Redis::connect(config)?;
+            let renewer = redis.renewer();
+            (Relay::start(redis, Arc::clone(&ring), options, shutdown), renewer)
+        }
+        None => (Relay::start(Memory::new(), Arc::clone(&ring), options, shutdown), None),
     };
-    Ok(hubbub_edge::start(&settings.instance, ring, relay, Ports::default(), shutdown))
+    Ok((hubbub_edge::start(&settings.instance, ring, relay, Ports::default(), shutdown), renewer))
 }
 
 /// Drains the node, then ends the tasks.

@@ -12,13 +12,18 @@ const BUCKETS: [f64; 15] =
 /// How often the recorder merges the samples of its histograms into the buckets.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Writes log lines for people to standard error.
+/// Writes log lines for people to standard error. A terminal or a pipe that was closed is no reason to panic.
 ///
 /// # Errors
 ///
 /// The filter cannot be parsed.
 pub(crate) fn log_pretty(filter: &str) -> Result<(), ParseError> {
-    tracing_subscriber::fmt().with_env_filter(env_filter(filter)?).with_writer(io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(env_filter(filter)?)
+        .with_writer(io::stderr)
+        .log_internal_errors(false)
+        .with_target(false)
+        .init();
     Ok(())
 }
 
@@ -28,7 +33,12 @@ pub(crate) fn log_pretty(filter: &str) -> Result<(), ParseError> {
 ///
 /// The filter cannot be parsed.
 pub(crate) fn log_json(filter: &str) -> Result<(), ParseError> {
-    tracing_subscriber::fmt().with_env_filter(env_filter(filter)?).with_writer(io::stderr).json().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(env_filter(filter)?)
+        .with_writer(io::stderr)
+        .log_internal_errors(false)
+        .json()
+        .init();
     Ok(())
 }
 

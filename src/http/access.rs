@@ -3,11 +3,16 @@
 use std::fmt;
 
 use axum::http::{HeaderMap, StatusCode, header};
-use hubbub_lifecycle::Secret;
+use hubbub_lifecycle::{RotatingSecret, Throttle, metric::UNAUTHORIZED};
 use hubbub_protocol::{RoomId, UserId};
+use metrics::counter;
 use subtle::ConstantTimeEq;
+use tracing::warn;
 
 use super::problem::Problem;
+
+/// The warning that a publish is refused.
+static REFUSED: Throttle = Throttle::new();
 
 /// Checks the permissions of one request. The headers carry the credentials.
 pub(crate) trait Access: fmt::Debug + Send + Sync {
@@ -20,7 +25,7 @@ pub(crate) trait Access: fmt::Debug + Send + Sync {
 
 /// Every request may read every room. Publishing needs the API key. `None`: publishing is disabled.
 #[derive(Debug)]
-pub(crate) struct ApiKey(pub(crate) Option<Secret>);
+pub(crate) struct ApiKey(pub(crate) Option<RotatingSecret>);
 
 impl Access for ApiKey {
     fn reader(&self, _: &HeaderMap, _: &RoomId) -> Result<(), Problem> {
@@ -32,11 +37,37 @@ impl Access for ApiKey {
             let detail = "HTTP publish is disabled: see --api-key";
             return Err(Problem::new(StatusCode::NOT_FOUND, detail));
         };
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        if given.is_some_and(|given| given.ct_eq(key.reveal().as_bytes()).into()) {
-            Ok(UserId::api())
-        } else {
-            Err(Problem::new(StatusCode::UNAUTHORIZED, "send the API key as Authorization: Bearer"))
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| bearer_token(value.as_bytes()));
+        if given.is_some_and(|given| given.ct_eq(key.current().reveal().as_bytes()).into()) {
+            return Ok(UserId::api());
+        }
+        counter!(UNAUTHORIZED).increment(1);
+        if let Some(held_back) = REFUSED.pass() {
+            let reason = if given.is_some() { "the API key is another one" } else { "there is no bearer token" };
+            warn!(reason, held_back, "a publish over HTTP is refused: see --api-key");
+        }
+        Err(Problem::new(StatusCode::UNAUTHORIZED, "send the API key as Authorization: Bearer"))
+    }
+}
+
+/// The token after the scheme `Bearer`, which may be written in any case and be followed by several blanks (RFC 9110).
+fn bearer_token(credentials: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = credentials.split_at_checked("bearer".len())?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer") && token.first().is_some_and(u8::is_ascii_whitespace);
+    is_bearer.then(|| token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_is_read_as_rfc_9110_has_it() {
+        for given in ["Bearer k y", "bearer k y", "BEARER  k y", "Bearer   k y ", "bEARER\tk y"] {
+            assert_eq!(bearer_token(given.as_bytes()), Some(&b"k y"[..]), "{given}");
+        }
+        for given in ["", "Bearer", "Bearerk y", "Basic k y", "k y"] {
+            assert_eq!(bearer_token(given.as_bytes()), None, "{given}");
         }
     }
 }

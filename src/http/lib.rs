@@ -28,7 +28,7 @@ use hubbub_edge::{
     node::{Node, Phase, Readiness},
     socket::Socket,
 };
-use hubbub_lifecycle::{Quota, Secret, Shutdown, metric};
+use hubbub_lifecycle::{Quota, RotatingSecret, Shutdown, metric};
 use hubbub_protocol::{CloseReason, MAX_FRAME_BYTES};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
@@ -69,7 +69,7 @@ const PERMISSIONS_POLICY: &str = "camera=(), display-capture=(), geolocation=(),
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Key with which a back end may publish over HTTP. None: HTTP publish is disabled.
-    pub api_key: Option<Secret>,
+    pub api_key: Option<RotatingSecret>,
     /// Origins, in lower case, whose pages may connect, besides those of the same host. `*` allows all.
     pub allowed_origins: Vec<String>,
     /// Proxies whose `X-Forwarded-For` header is trusted.

@@ -9,6 +9,6 @@ mod shutdown;
 mod throttle;
 
 pub use quota::{Permit, Quota};
-pub use secret::Secret;
+pub use secret::{RotatingSecret, Secret, SecretSource};
 pub use shutdown::Shutdown;
 pub use throttle::Throttle;

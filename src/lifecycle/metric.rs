@@ -37,6 +37,17 @@ metrics! {
     counter CLOSES = "hubbub_closes_total", Count;
     /// Frames refused with an error frame, by error code (label `code`).
     counter REFUSALS = "hubbub_refusals_total", Count;
+    /// Publishes over HTTP refused with 401, because they did not carry the API key.
+    counter UNAUTHORIZED = "hubbub_unauthorized_total", Count;
+    /// Secrets and certificates that could not be read again, or with which Redis refused a connection. The former ones
+    /// stay in use.
+    counter RELOAD_FAILURES = "hubbub_reload_failures_total", Count;
+    /// 1 while Redis may evict the log or the idempotency keys, 0 while it may not: its maxmemory-policy.
+    gauge REDIS_EVICTS = "hubbub_redis_evicts", Count;
+    /// Keys that Redis has evicted, of any client, as this instance has seen it since its start.
+    counter REDIS_EVICTED = "hubbub_redis_evicted_keys_total", Count;
+    /// Times that the log was gone although Redis had not restarted: it was evicted or deleted.
+    counter REDIS_LOG_GONE = "hubbub_redis_log_gone_total", Count;
     /// Time from accepting a publish to its ack.
     histogram PUBLISH_LATENCY = "hubbub_publish_latency_seconds", Seconds;
     /// Time from accepting a message, on any instance, to the end of its fan-out on this one.

@@ -28,6 +28,6 @@ pub use identity::ContentHash;
 pub use kind::Kind;
 pub use marker::Marker;
 pub use memory::Memory;
-pub use redis::{Redis, RedisConfig, RedisError};
+pub use redis::{Redis, RedisConfig, RedisError, Renewal, Renewer, TlsFiles};
 pub use relay::{Full, Overloaded, Relay, RelayOptions, Share};
 pub use wire::Announcement;

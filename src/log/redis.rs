@@ -5,112 +5,57 @@
 //! every wait, never ours. Its helpers for subscribing again stop for ever at the first lag, so the subscription is a loop
 //! of ours ([`subscription`]).
 
+mod address;
 mod advice;
+mod config;
+mod connection;
 mod decode;
+mod eviction;
 mod subscription;
+mod tls;
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Once,
-    time::Duration,
-};
+use std::{fmt, sync::Once};
 
 use bytes::Bytes;
 use fred::{
-    clients::{Client, SubscriberClient},
-    error::{Error, ErrorKind},
+    error::Error,
     interfaces::{ClientLike, PubsubInterface},
-    rustls::{
-        ClientConfig, RootCertStore,
-        pki_types::{CertificateDer, pem::PemObject},
-    },
-    types::{
-        Builder, Key, MultipleKeys, RespVersion, Value,
-        config::{Config, ReconnectError, ReconnectPolicy, TcpConfig, TlsConfig, TlsConnector, UnresponsiveConfig},
-        scripts::Script,
-    },
+    types::{Key, MultipleKeys, Value, scripts::Script},
 };
 use futures_util::{
     FutureExt, StreamExt,
     future::{BoxFuture, join},
     stream::{self, BoxStream},
 };
-use hubbub_protocol::DEDUPE_WINDOW;
-use subscription::Subscription;
-use tokio::time::{sleep, timeout};
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-use tracing::{debug, error, warn};
+use hubbub_lifecycle::{Throttle, metric::REDIS_LOG_GONE};
+use hubbub_protocol::{DEDUPE_WINDOW, Seq};
+use metrics::counter;
+use parking_lot::Mutex;
+use tracing::{debug, warn};
 
+pub use self::{
+    config::{RedisConfig, RedisError, TlsFiles},
+    connection::{Renewal, Renewer},
+};
+use self::{connection::Connection, subscription::Subscription};
 use crate::backend::{
     AppendOutcome, Backend, BackendError, CENSUS_LEASE, Event, Fence, Report, Snapshot, Submission, SyncRequest,
     VersionedCount,
 };
 
-/// Longest wait for a reply. The caller tries again after it.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest wait for a connection, and for its first commands.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// A connection on which a reply is due for this long is closed.
-const UNRESPONSIVE: Duration = Duration::from_secs(3);
-/// Payloads that may wait for the subscriber before it lags.
-const CHANNEL: usize = 8192;
-/// Longest wait of a call for a connection.
-const CONNECTED_TIMEOUT: Duration = Duration::from_secs(1);
-/// Pause before a client that has stopped is started again.
-const RESTART: Duration = Duration::from_secs(1);
-
-/// Which Redis has the log.
-#[derive(Clone)]
-pub struct RedisConfig {
-    /// `redis://`, `rediss://`, `redis-sentinel://` or `redis-cluster://`, with user and password if required.
-    pub url: String,
-    /// Separates this system from others on the same server. Keys and channel begin with it, in braces.
-    pub prefix: String,
-    /// PEM file of the authority that signed the server's certificate. Default: the authorities of the operating system.
-    pub ca: Option<PathBuf>,
-}
-
-impl fmt::Debug for RedisConfig {
-    /// Without the URL, which may hold a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, prefix, ca } = self;
-        f.debug_struct("RedisConfig").field("prefix", prefix).field("ca", ca).finish_non_exhaustive()
-    }
-}
-
-/// Why this configuration can never lead to a connection.
-#[derive(Debug, thiserror::Error)]
-pub enum RedisError {
-    /// The URL is malformed. It is not shown, since it may hold a password.
-    #[error("the Redis URL is not valid: {0}")]
-    Url(String),
-    /// The URL has another scheme.
-    #[error("a Redis URL must begin with redis://, rediss://, redis-cluster://, redis-sentinel:// or valkey://")]
-    Scheme,
-    /// The certificate authorities of the operating system cannot be loaded.
-    #[error("cannot use the certificate authorities of this system (SSL_CERT_FILE, if it is set): {0}")]
-    System(String),
-    /// The file of the certificate authority cannot be loaded.
-    #[error("cannot use the certificate authority {path}: {reason}")]
-    Authority {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        reason: String,
-    },
-}
+/// The warning that the log is gone.
+static GONE: Throttle = Throttle::new();
 
 /// The log in Redis.
 pub struct Redis {
     names: Names,
-    scripts: Scripts,
-    commands: Client,
-    subscriber: SubscriberClient,
-    _connected: [AbortOnDropHandle<()>; 2],
-    clustered: bool,
+    /// For a single server, and for a cluster.
+    scripts: [Scripts; 2],
+    connection: Connection,
     /// Warns once when the server does not name its process.
     anonymous: Once,
+    /// The epoch of the last sync, and the server process that it belongs to.
+    epoch: Mutex<Option<(Seq, String)>>,
 }
 
 struct Names {
@@ -173,40 +118,39 @@ impl Redis {
     ///
     /// [`RedisError`] if the configuration is wrong. A server out of reach is no error.
     pub fn connect(config: &RedisConfig) -> Result<Self, RedisError> {
-        let scheme = config.url.split_once("://").ok_or(RedisError::Scheme)?.0;
-        if !matches!(scheme.split('-').next(), Some("redis" | "rediss" | "valkey" | "valkeys")) {
-            return Err(RedisError::Scheme);
-        }
-        let invalid = |error: Error| match error.kind() {
-            ErrorKind::Tls => RedisError::System(error.details().to_owned()),
-            _ => RedisError::Url(error.details().to_owned()),
-        };
-        let mut server = Config::from_url(&config.url).map_err(invalid)?;
-        server.version = RespVersion::RESP3;
-        server.fail_fast = false;
-        if let Some(path) = &config.ca {
-            server.tls = Some(trust(path)?);
-        }
-        let clustered = server.server.is_clustered();
-        let builder = builder(server);
-        let commands = builder.build().map_err(invalid)?;
-        let subscriber = builder.build_subscriber_client().map_err(invalid)?;
+        let names = Names::new(&config.prefix);
         Ok(Self {
-            names: Names::new(&config.prefix),
-            scripts: Scripts::new(clustered),
-            _connected: [keep_connected(commands.clone()), keep_connected(subscriber.clone())],
-            commands,
-            subscriber,
-            clustered,
+            connection: Connection::open(config, &names.log)?,
+            names,
+            scripts: [false, true].map(Scripts::new),
             anonymous: Once::new(),
+            epoch: Mutex::default(),
         })
     }
 
-    /// Waits for the connection, but not long. A command without one would wait in fred's queue, and be sent after its
-    /// caller has given up.
-    async fn connected(&self) -> Result<(), BackendError> {
-        let connected = timeout(CONNECTED_TIMEOUT, self.commands.wait_for_connect()).await;
-        connected.map_err(|_| BackendError("not connected to Redis".to_owned()))?.map_err(BackendError::from)
+    /// Renews the connection when the operator says so. None: nothing of it can change while the process runs.
+    pub fn renewer(&self) -> Option<Renewer> {
+        self.connection.renewer()
+    }
+
+    fn scripts(&self, clustered: bool) -> &Scripts {
+        let [single, cluster] = &self.scripts;
+        if clustered { cluster } else { single }
+    }
+
+    /// Warns when an epoch has opened in a server process that had one already: the log was there, and is gone.
+    fn compare_epoch(&self, base: Seq, process: &str) {
+        let known = self.epoch.lock().replace((base, process.to_owned()));
+        if process == "-" || !known.is_some_and(|(before, same)| before != base && same == process) {
+            return;
+        }
+        counter!(REDIS_LOG_GONE).increment(1);
+        if let Some(held_back) = GONE.pass() {
+            warn!(
+                held_back,
+                "Redis lost the log and has not restarted: it was evicted (set maxmemory-policy to noeviction) or deleted"
+            );
+        }
     }
 }
 
@@ -218,7 +162,7 @@ impl Backend for Redis {
         batch: &'a [Submission],
     ) -> BoxFuture<'a, Result<AppendOutcome, BackendError>> {
         async move {
-            self.connected().await?;
+            let clients = self.connection.connected().await?;
             let Names { log, meta, dedupe, channel, .. } = &self.names;
             let mut keys: Vec<Key> = vec![log.into(), meta.into()];
             for Submission { key, .. } in batch {
@@ -238,7 +182,8 @@ impl Backend for Redis {
                 arguments.push(Value::Bytes(submission.record.clone()));
             }
             let keys = MultipleKeys::from(keys);
-            let places: Vec<Value> = self.scripts.append.evalsha_with_reload(&self.commands, keys, arguments).await?;
+            let append = &self.scripts(clients.clustered).append;
+            let places: Vec<Value> = append.evalsha_with_reload(&clients.commands, keys, arguments).await?;
             decode::append_outcome(&places, batch.len())
         }
         .boxed()
@@ -246,7 +191,7 @@ impl Backend for Redis {
 
     fn sync(&self, request: SyncRequest) -> BoxFuture<'_, Result<Snapshot, BackendError>> {
         async move {
-            self.connected().await?;
+            let clients = self.connection.connected().await?;
             let Names { log, meta, channel, .. } = &self.names;
             let arguments: Vec<String> = vec![
                 channel.clone(),
@@ -255,27 +200,31 @@ impl Backend for Redis {
                 request.limit.to_string(),
             ];
             let keys = vec![log.as_str(), meta.as_str()];
-            let reply: Value = self.scripts.sync.evalsha_with_reload(&self.commands, keys, arguments).await?;
-            if decode::is_anonymous(&reply) {
+            let sync = &self.scripts(clients.clustered).sync;
+            let reply: Value = sync.evalsha_with_reload(&clients.commands, keys, arguments).await?;
+            let process = decode::process(&reply);
+            if process == "-" {
                 self.anonymous.call_once(|| {
                     warn!(
                         "Redis denies INFO (allow it with +info) or hides its run_id: messages lost in a restart may be noticed late"
                     );
                 });
             }
-            decode::snapshot(reply)
+            let snapshot = decode::snapshot(reply)?;
+            self.compare_epoch(snapshot.base, &process);
+            Ok(snapshot)
         }
         .boxed()
     }
 
     fn announce(&self, payload: Bytes) -> BoxFuture<'_, Result<(), BackendError>> {
         async move {
-            self.connected().await?;
+            let clients = self.connection.connected().await?;
             let channel = self.names.channel.as_str();
-            let subscribers: Result<u64, _> = if self.clustered {
-                self.commands.spublish(channel, payload).await
+            let subscribers: Result<u64, _> = if clients.clustered {
+                clients.commands.spublish(channel, payload).await
             } else {
-                self.commands.publish(channel, payload).await
+                clients.commands.publish(channel, payload).await
             };
             subscribers.map(|_| ()).map_err(BackendError::from)
         }
@@ -284,7 +233,7 @@ impl Backend for Redis {
 
     fn report<'a>(&'a self, report: &'a Report) -> BoxFuture<'a, Result<VersionedCount, BackendError>> {
         async move {
-            self.connected().await?;
+            let clients = self.connection.connected().await?;
             let Names { instances, census, channel, .. } = &self.names;
             let arguments: Vec<String> = vec![
                 channel.clone(),
@@ -294,21 +243,24 @@ impl Backend for Redis {
                 CENSUS_LEASE.as_millis().to_string(),
             ];
             let keys = vec![instances.as_str(), census.as_str()];
-            let reply: Vec<u64> = self.scripts.census.evalsha_with_reload(&self.commands, keys, arguments).await?;
+            let script = &self.scripts(clients.clustered).census;
+            let reply: Vec<u64> = script.evalsha_with_reload(&clients.commands, keys, arguments).await?;
             decode::versioned_count(&reply)
         }
         .boxed()
     }
 
     fn events(&self) -> BoxStream<'static, Event> {
-        let subscription = Subscription::new(self.subscriber.clone(), self.names.channel.clone(), self.clustered);
+        let subscription = Subscription::new(self.connection.follow(), self.names.channel.clone());
         stream::unfold(subscription, async |mut subscription| Some((subscription.next().await, subscription))).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
+            self.connection.settle();
+            let clients = self.connection.clients();
             // nothing is called after this, so a failure does no harm
-            let (commands, subscriber) = join(self.commands.quit(), self.subscriber.quit()).await;
+            let (commands, subscriber) = join(clients.commands.quit(), clients.subscriber.quit()).await;
             if let Err(error) = commands.and(subscriber) {
                 debug!(%error, "could not close the connection to Redis in order");
             }
@@ -327,67 +279,4 @@ impl fmt::Debug for Redis {
 fn key_before_rooms(key: &str) -> String {
     let parts = key.split_once(':').zip(key.rsplit_once(':'));
     parts.map(|((sender, _), (_, id))| format!("{sender}:{id}")).unwrap_or_default()
-}
-
-/// Keeps a client connected until it quits or the handle is dropped.
-///
-/// fred reconnects for ever, but stops for good at what it takes for an error of the configuration, such as an unexpected
-/// reply of a Sentinel or of a cluster's node. Without this loop every call would fail from then on.
-fn keep_connected(client: impl ClientLike + 'static) -> AbortOnDropHandle<()> {
-    AbortOnDropHandle::new(TaskTracker::new().spawn(async move {
-        loop {
-            match AbortOnDropHandle::new(client.connect()).await {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => warn!(%error, "the Redis client has stopped: starting it again"),
-                Err(error) => error!(%error, "the Redis client has failed: starting it again"),
-            }
-            sleep(RESTART).await;
-        }
-    }))
-}
-
-fn builder(server: Config) -> Builder {
-    let mut builder = Builder::from_config(server);
-    builder
-        .with_connection_config(|connection| {
-            connection.connection_timeout = CONNECT_TIMEOUT;
-            connection.internal_command_timeout = CONNECT_TIMEOUT;
-            // fred stops the whole client when a command runs out of attempts during an ASK: redirections must run out first
-            connection.max_command_attempts = 10;
-            connection.max_redirections = 2;
-            connection.max_command_buffer_len = 1024;
-            connection.unresponsive =
-                UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE), interval: Duration::from_secs(1) };
-            connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
-            connection.reconnect_on_auth_error = true;
-            connection.reconnect_errors = vec![
-                ReconnectError::ClusterDown,
-                ReconnectError::Loading,
-                ReconnectError::ReadOnly,
-                ReconnectError::MasterDown,
-            ];
-        })
-        .with_performance_config(|performance| {
-            performance.default_command_timeout = COMMAND_TIMEOUT;
-            performance.broadcast_channel_capacity = CHANNEL;
-        })
-        // for ever, with pauses from 50 ms to 1 s
-        .set_policy(ReconnectPolicy::new_exponential(0, 50, 1000, 2));
-    builder
-}
-
-/// TLS that trusts one authority only.
-fn trust(path: &Path) -> Result<TlsConfig, RedisError> {
-    let wrong = |reason: String| RedisError::Authority { path: path.to_owned(), reason };
-    let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong("it contains no certificate".to_owned()));
-    }
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    Ok(TlsConnector::from(config).into())
 }

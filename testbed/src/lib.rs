@@ -28,7 +28,7 @@ mod wait;
 pub use client::{Observer, TestClient};
 pub use process::{program, room, scratch, signal, unique};
 pub use proxy::{Flow, Proxy};
-pub use redis::{Cluster, Redis, Sentinel};
+pub use redis::{Certificate, Cluster, Redis, Sentinel};
 pub use server::{Server, command};
 pub use transcript::{Transcript, assert_complete, chatter, gather};
 pub use wait::{PATIENCE, eventually, within};

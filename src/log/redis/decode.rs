@@ -52,10 +52,10 @@ fn marker(text: &str) -> Option<Marker> {
     Some(Marker { base, cut, low })
 }
 
-/// Whether sync.lua could not find out which process the server is.
-pub(super) fn is_anonymous(reply: &Value) -> bool {
-    let Value::Array(parts) = reply else { return false };
-    parts.last().and_then(Value::as_str).is_some_and(|process| process == "-")
+/// The server process, as sync.lua tells it; "-" if it could not find out.
+pub(super) fn process(reply: &Value) -> String {
+    let Value::Array(parts) = reply else { return String::new() };
+    parts.last().and_then(Value::as_string).unwrap_or_default()
 }
 
 /// An entry as XRANGE returns it: its id, then its fields and values in turn.

@@ -1,20 +1,22 @@
 //! The subscription to the channel. It is repeated after every reconnect and after a silence, and confirmed by a ping.
 
-use std::{future::pending, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use fred::{
-    clients::SubscriberClient,
     error::Error,
     interfaces::{ClientLike, EventInterface, PubsubInterface},
     types::{Message, Value, config::Server},
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
-    sync::broadcast::{Receiver, error::RecvError},
+    sync::{
+        broadcast::{Receiver, error::RecvError},
+        watch,
+    },
     time::{Instant, Interval, MissedTickBehavior, interval},
 };
 
-use super::advice::explain;
+use super::{advice::with, connection::Clients};
 use crate::backend::Event;
 
 /// How often the connection is pinged. One that only receives would never notice that it is dead.
@@ -24,9 +26,9 @@ const PING_INTERVAL: Duration = Duration::from_millis(500);
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) struct Subscription {
-    client: SubscriberClient,
+    current: watch::Receiver<Arc<Clients>>,
+    clients: Arc<Clients>,
     channel: String,
-    sharded: bool,
     messages: Receiver<Message>,
     reconnects: Receiver<Server>,
     errors: Receiver<(Error, Option<Server>)>,
@@ -39,16 +41,17 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    pub(super) fn new(client: SubscriberClient, channel: String, sharded: bool) -> Self {
+    pub(super) fn new(mut current: watch::Receiver<Arc<Clients>>, channel: String) -> Self {
+        let clients = Arc::clone(&current.borrow_and_update());
         let mut tick = interval(PING_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            messages: client.message_rx(),
-            reconnects: client.reconnect_rx(),
-            errors: client.error_rx(),
-            client,
+            messages: clients.subscriber.message_rx(),
+            reconnects: clients.subscriber.reconnect_rx(),
+            errors: clients.subscriber.error_rx(),
+            current,
+            clients,
             channel,
-            sharded,
             confirmed: false,
             received_at: Instant::now(),
             pinging: None,
@@ -62,11 +65,9 @@ impl Subscription {
             let event = tokio::select! {
                 // an error comes before the reconnect that follows it
                 biased;
+                Ok(()) = self.current.changed() => self.switch(),
                 error = self.errors.recv() => self.failed(error).await,
-                server = self.reconnects.recv() => match server {
-                    Ok(_) | Err(RecvError::Lagged(_)) => self.subscribe().await,
-                    Err(RecvError::Closed) => pending().await,
-                },
+                server = self.reconnects.recv() => self.reconnected(&server).await,
                 () = ended(&mut self.pinging) => {
                     self.pinging = None;
                     None
@@ -80,9 +81,23 @@ impl Subscription {
         }
     }
 
+    /// Goes on with the clients of now. What the former subscription has not delivered comes with the sync after the next
+    /// one.
+    fn switch(&mut self) -> Option<Event> {
+        *self = Self::new(self.current.clone(), std::mem::take(&mut self.channel));
+        None
+    }
+
+    async fn reconnected(&mut self, server: &Result<Server, RecvError>) -> Option<Event> {
+        match server {
+            Ok(_) | Err(RecvError::Lagged(_)) => self.subscribe().await,
+            Err(RecvError::Closed) => pending().await,
+        }
+    }
+
     async fn failed(&mut self, error: Result<(Error, Option<Server>), RecvError>) -> Option<Event> {
         let reason = match error {
-            Ok((error, _)) => explain(&error),
+            Ok((error, server)) => with(self.clients.advise(&error, server.as_ref()), &error),
             Err(RecvError::Lagged(_)) => "many errors".to_owned(),
             Err(RecvError::Closed) => pending().await,
         };
@@ -112,15 +127,16 @@ impl Subscription {
         }
         // confirmed, but silent: each instance publishes a probe a second, so the server has lost the subscription.
         // Connected, but not confirmed: the last attempt to subscribe failed
-        if self.confirmed || self.client.is_connected() { self.subscribe().await } else { None }
+        if self.confirmed || self.clients.subscriber.is_connected() { self.subscribe().await } else { None }
     }
 
     /// fred's SUBSCRIBE returns when it is written. The reply to a PING after it confirms it.
     async fn subscribe(&mut self) -> Option<Event> {
-        let subscribed = if self.sharded {
-            self.client.ssubscribe(self.channel.as_str()).await
+        let Clients { subscriber, clustered, .. } = &*self.clients;
+        let subscribed = if *clustered {
+            subscriber.ssubscribe(self.channel.as_str()).await
         } else {
-            self.client.subscribe(self.channel.as_str()).await
+            subscriber.subscribe(self.channel.as_str()).await
         };
         self.received_at = Instant::now();
         self.confirmed = subscribed.is_ok() && self.ping().await.is_ok();
@@ -129,7 +145,7 @@ impl Subscription {
 
     /// The channel is its text: in a cluster that routes it to the node that has the subscription.
     fn ping(&self) -> BoxFuture<'static, Result<Value, Error>> {
-        let (client, channel) = (self.client.clone(), self.channel.clone());
+        let (client, channel) = (self.clients.subscriber.clone(), self.channel.clone());
         async move { client.ping(Some(channel)).await }.boxed()
     }
 }

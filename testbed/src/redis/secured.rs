@@ -1,13 +1,26 @@
-//! A Redis with TLS only and with users of its own.
+//! A Redis with TLS only, with users and certificates of its own.
 
 use std::{fs, path::PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 
 use super::Redis;
 
 /// The user that the tests give their own commands as.
 const ADMIN: [&str; 2] = ["admin", "admins-password"];
+
+/// What the certificate of a server is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// For 127.0.0.1, signed by the [`authority`](Redis::authority).
+    Signed,
+    /// The same, but of the past.
+    Expired,
+    /// The same, but for another host.
+    Elsewhere,
+    /// As `openssl req -x509` makes it: its own authority, and without the address that clients use.
+    SelfSigned,
+}
 
 impl Redis {
     /// Keeps an append-only file. Its certificate, for 127.0.0.1, is of an [`authority`](Self::authority) of its own; its
@@ -16,20 +29,21 @@ impl Redis {
         let [name, password] = ADMIN;
         let admin = format!("user {name} on >{password} ~* &* +@all");
         Self::prepared(|redis| {
-            redis.certify();
-            let file = |name: &str| redis.directory.join(name).display().to_string();
-            redis.access =
-                ["--tls", "--cacert", &file("ca.pem"), "--no-auth-warning", "--user", name, "--pass", password]
-                    .map(str::to_owned)
-                    .into();
-            let tls = ["port 0", "tls-auth-clients no", "appendonly yes"].map(str::to_owned);
-            let port = format!("tls-port {}", redis.port);
-            let files =
-                [("tls-cert-file", "server.pem"), ("tls-key-file", "server.key"), ("tls-ca-cert-file", "ca.pem")]
-                    .map(|(setting, name)| format!("{setting} {}", file(name)));
-            let users = users.iter().map(|&line| line.to_owned());
-            redis.settings = tls.into_iter().chain([port]).chain(files).chain(users).chain([admin.clone()]).collect();
-            redis.url = format!("rediss://127.0.0.1:{}", redis.port);
+            redis.encrypt(Certificate::Signed);
+            redis.access.extend(["--no-auth-warning", "--user", name, "--pass", password].map(str::to_owned));
+            let more =
+                ["tls-auth-clients no", "appendonly yes"].into_iter().chain(users.iter().copied()).chain([&*admin]);
+            redis.settings.extend(more.map(str::to_owned));
+        })
+        .await
+    }
+
+    /// With this certificate. `tls-auth-clients` has its default: clients need a certificate of the authority, such as
+    /// the [`client_certificate`](Self::client_certificate). More settings win over that.
+    pub async fn certified(certificate: Certificate, settings: &[&str]) -> Self {
+        Self::prepared(|redis| {
+            redis.encrypt(certificate);
+            redis.settings.extend(settings.iter().map(|&line| line.to_owned()));
         })
         .await
     }
@@ -44,15 +58,57 @@ impl Redis {
         self.directory.join("ca.pem")
     }
 
-    fn certify(&self) {
+    /// Its own certificate, in PEM.
+    pub fn certificate(&self) -> PathBuf {
+        self.directory.join("server.pem")
+    }
+
+    /// A certificate that it accepts of clients, and the key, in PEM.
+    pub fn client_certificate(&self) -> [PathBuf; 2] {
+        ["client.pem", "client.key"].map(|name| self.directory.join(name))
+    }
+
+    /// Prepares TLS instead of the plain port.
+    fn encrypt(&mut self, certificate: Certificate) {
+        self.certify(certificate);
+        let file = |name: &str| self.directory.join(name).display().to_string();
+        // what it proves is no matter to its own commands
+        self.access = ["--tls", "--insecure", "--cert", &file("client.pem"), "--key", &file("client.key")]
+            .map(str::to_owned)
+            .into();
+        let files = [("tls-cert-file", "server.pem"), ("tls-key-file", "server.key"), ("tls-ca-cert-file", "ca.pem")]
+            .map(|(setting, name)| format!("{setting} {}", file(name)));
+        self.settings = [&["port 0".to_owned(), format!("tls-port {}", self.port)], &files[..]].concat();
+        self.url = format!("rediss://127.0.0.1:{}", self.port);
+    }
+
+    fn certify(&self, certificate: Certificate) {
+        let write = |name: &str, text: &str| fs::write(self.directory.join(name), text).unwrap();
         let mut authority = CertificateParams::default();
         authority.distinguished_name.push(DnType::CommonName, "the tests' authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+        write("ca.pem", &authority.pem());
+
+        let host = if certificate == Certificate::Elsewhere { "redis.example" } else { "127.0.0.1" };
         let key = KeyPair::generate().unwrap();
-        let server = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
-        fs::write(self.authority(), authority.pem()).unwrap();
-        fs::write(self.directory.join("server.pem"), server.pem()).unwrap();
-        fs::write(self.directory.join("server.key"), key.serialize_pem()).unwrap();
+        let mut server = CertificateParams::new([host.to_owned()]).unwrap();
+        if certificate == Certificate::Expired {
+            (server.not_before, server.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        }
+        let server = if certificate == Certificate::SelfSigned {
+            server = CertificateParams::new(["redis.example".to_owned()]).unwrap();
+            server.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            server.self_signed(&key)
+        } else {
+            server.signed_by(&key, &authority)
+        };
+        write("server.pem", &server.unwrap().pem());
+        write("server.key", &key.serialize_pem());
+
+        let key = KeyPair::generate().unwrap();
+        let client = CertificateParams::new(["client".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+        write("client.pem", &client.pem());
+        write("client.key", &key.serialize_pem());
     }
 }
