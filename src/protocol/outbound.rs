@@ -274,7 +274,8 @@ pub enum ErrorCode {
     HelloRequired,
     /// A second `hello` on the same connection.
     HelloRepeated,
-    /// The name is not 1 to 64 characters, or has control or text direction override characters.
+    /// The name is not 1 to 64 characters, nothing of it can be seen, or it has control or text direction override
+    /// characters.
     InvalidName,
     /// The session is not 16 bytes in base64url.
     InvalidSession,
@@ -282,9 +283,11 @@ pub enum ErrorCode {
     InvalidRoom,
     /// The message id is not 1 to 64 characters of `A-Za-z0-9_-`.
     InvalidId,
+    /// The body has an escape that is half a character, such as `\ud83d` without its other half.
+    InvalidBody,
     /// The body is larger than `body_bytes`.
     BodyTooLarge,
-    /// The body is missing or blank.
+    /// The body is missing, or nothing of it can be seen.
     EmptyBody,
     /// The connection is not in the room it publishes to. Join it first.
     NotJoined,
@@ -300,7 +303,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::BadFrame,
         Self::UnknownType,
         Self::HelloRequired,
@@ -309,6 +312,7 @@ impl ErrorCode {
         Self::InvalidSession,
         Self::InvalidRoom,
         Self::InvalidId,
+        Self::InvalidBody,
         Self::BodyTooLarge,
         Self::EmptyBody,
         Self::NotJoined,
@@ -329,6 +333,7 @@ impl ErrorCode {
             Self::InvalidSession => "invalid_session",
             Self::InvalidRoom => "invalid_room",
             Self::InvalidId => "invalid_id",
+            Self::InvalidBody => "invalid_body",
             Self::BodyTooLarge => "body_too_large",
             Self::EmptyBody => "empty_body",
             Self::NotJoined => "not_joined",

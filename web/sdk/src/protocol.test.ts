@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { CLOSES, closeText, isReconnectable, nameFault, roomFault } from './protocol.ts'
+import { readFileSync } from 'node:fs'
+import { CLOSES, bodyFault, closeText, isReconnectable, nameFault, roomFault } from './protocol.ts'
 import { randomId } from './random.ts'
 
 test.each(['a', '0', 'lobby', 'a.b_c-d', 'x'.repeat(64)])('%s is a room', (room) => {
@@ -16,6 +17,13 @@ test.each(['Ann', ' Ann ', 'ليلى', '😀'.repeat(64)])('%s is a name', (name
 
 test.each(['', '  ', 'a\u0000b', 'a\u202eb', 'x'.repeat(65)])('“%s” is no name', (name) => {
   expect(nameFault(name)).toBeDefined()
+})
+
+test('a name or a body of which nothing can be seen is refused, as the server does', () => {
+  const file = new URL('../../../tests/text/visibility.json', import.meta.url)
+  const { visible, invisible }: Record<'visible' | 'invisible', string[]> = JSON.parse(readFileSync(file, 'utf8'))
+  for (const text of visible) expect(bodyFault(text), JSON.stringify(text)).toBeUndefined()
+  for (const text of invisible) expect([bodyFault(text)?.code, nameFault(text)], JSON.stringify(text)).toEqual(['empty_body', 'Enter a name.'])
 })
 
 test('an id is 22 characters of base64url and never the same', () => {
