@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use hubbub_edge::node::Phase;
+use hubbub_edge::node::{Phase, Sender};
 use hubbub_protocol::{ErrorCode, Publish, Refusal, RoomId, Seq, User, UserName};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time::timeout};
@@ -81,7 +81,8 @@ pub(super) async fn publish(
     let name: UserName = draft.name.parse()?;
     let publish = Publish::parse(&draft.id, &room, draft.body)?;
     let (sender, acked) = oneshot::channel();
-    app.node.publish(User { id, name }, publish, move |ack| {
+    let from = Sender { user: User { id, name }, address: None };
+    app.node.publish(from, publish, move |ack| {
         // The request may have reached its deadline.
         let _closed = sender.send(ack);
     })?;

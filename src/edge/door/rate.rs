@@ -1,11 +1,15 @@
-//! The rate limit of one client: a token bucket.
+//! Rate limits: token buckets, one for each key.
 
-use std::time::{Duration, Instant};
+use std::{
+    hash::Hash,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
-/// How long a client may keep sending too fast, despite errors, before it is closed.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// A pause of this length between two refusals restarts [`PATIENCE`].
-const RESPITE: Duration = Duration::from_secs(2);
+use dashmap::DashMap;
+
+/// Number of keys below which [`Buckets`] does not look for full buckets.
+const KEPT_BUCKETS: usize = 1024;
 
 /// A rate limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,47 +22,68 @@ pub struct Rate {
 
 /// A token bucket: one frame takes one token.
 #[derive(Debug)]
-pub(super) struct TokenBucket {
+pub(crate) struct TokenBucket {
     rate: Rate,
     tokens: f64,
     refilled_at: Instant,
-    refusals: Option<Refusals>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Refusals {
-    first: Instant,
-    last: Instant,
-}
-
-/// A frame exceeds the rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooFast {
-    /// Time until the next token.
-    pub(super) wait: Duration,
-    /// The client has sent too fast for [`PATIENCE`], despite errors.
-    pub(super) should_close: bool,
 }
 
 impl TokenBucket {
-    pub(super) const fn new(rate: Rate, now: Instant) -> Self {
-        Self { rate, tokens: rate.burst, refilled_at: now, refusals: None }
+    pub(crate) const fn new(rate: Rate, now: Instant) -> Self {
+        Self { rate, tokens: rate.burst, refilled_at: now }
     }
 
-    /// Takes one token out of the bucket.
-    pub(super) fn take(&mut self, now: Instant) -> Result<(), TooFast> {
-        let elapsed = now.saturating_duration_since(self.refilled_at).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * self.rate.per_second).min(self.rate.burst);
-        self.refilled_at = now;
+    /// Takes one token out of the bucket. If there is none: the time until the next one.
+    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        self.refill(now);
         if self.tokens >= 1.0 {
             self.tokens -= 1.0;
             return Ok(());
         }
-        let before = self.refusals.filter(|refusals| now.saturating_duration_since(refusals.last) < RESPITE);
-        let first = before.map_or(now, |refusals| refusals.first);
-        self.refusals = Some(Refusals { first, last: now });
-        let wait = Duration::try_from_secs_f64((1.0 - self.tokens) / self.rate.per_second).unwrap_or(Duration::MAX);
-        Err(TooFast { wait, should_close: now.saturating_duration_since(first) >= PATIENCE })
+        Err(Duration::try_from_secs_f64((1.0 - self.tokens) / self.rate.per_second).unwrap_or(Duration::MAX))
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.refilled_at).as_secs_f64();
+        self.tokens = (self.tokens + elapsed * self.rate.per_second).min(self.rate.burst);
+        self.refilled_at = self.refilled_at.max(now);
+    }
+
+    fn is_full(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.tokens >= self.rate.burst
+    }
+}
+
+/// A token bucket for each key. A full bucket is as good as none: full ones are dropped each time the number of buckets
+/// has doubled, so the memory is bounded by the number of keys that have sent lately.
+#[derive(Debug)]
+pub(super) struct Buckets<K: Eq + Hash> {
+    rate: Rate,
+    buckets: DashMap<K, TokenBucket>,
+    sweep_above: AtomicUsize,
+}
+
+impl<K: Clone + Eq + Hash> Buckets<K> {
+    pub(super) fn new(rate: Rate) -> Self {
+        Self { rate, buckets: DashMap::new(), sweep_above: AtomicUsize::new(KEPT_BUCKETS) }
+    }
+
+    /// Takes one token of this key. If there is none: the time until the next one.
+    pub(super) fn take(&self, key: &K, now: Instant) -> Result<(), Duration> {
+        if let Some(mut bucket) = self.buckets.get_mut(key) {
+            return bucket.take(now);
+        }
+        let taken = self.buckets.entry(key.clone()).or_insert_with(|| TokenBucket::new(self.rate, now)).take(now);
+        self.drop_full(now);
+        taken
+    }
+
+    fn drop_full(&self, now: Instant) {
+        if self.buckets.len() > self.sweep_above.load(Ordering::Relaxed) {
+            self.buckets.retain(|_, bucket| !bucket.is_full(now));
+            self.sweep_above.store((self.buckets.len() * 2).max(KEPT_BUCKETS), Ordering::Relaxed);
+        }
     }
 }
 
@@ -74,19 +99,33 @@ mod tests {
         let mut bucket = TokenBucket::new(RATE, start);
         assert_eq!(bucket.take(start), Ok(()));
         assert_eq!(bucket.take(start), Ok(()));
-        let refused = bucket.take(start).unwrap_err();
-        assert_eq!((refused.wait.as_millis(), refused.should_close), (100, false));
-        assert_eq!(bucket.take(start + refused.wait), Ok(()));
+        let wait = bucket.take(start).unwrap_err();
+        assert_eq!(wait.as_millis(), 100);
+        assert_eq!(bucket.take(start + wait), Ok(()));
     }
 
     #[test]
-    fn a_client_that_never_pauses_is_closed_after_ten_seconds_and_one_that_pauses_is_not() {
-        let start = Instant::now();
-        let is_closed = |per_second: f64, pause: Duration| {
-            let mut bucket = TokenBucket::new(Rate { per_second, burst: 1.0 }, start);
-            (0..200).any(|n| bucket.take(start + pause * n).is_err_and(|refused| refused.should_close))
-        };
-        assert!(is_closed(1.0, Duration::from_millis(100)));
-        assert!(!is_closed(0.1, Duration::from_secs(3)));
+    fn each_key_has_its_own_bucket() {
+        let (buckets, start) = (Buckets::new(RATE), Instant::now());
+        assert!(buckets.take(&"a", start).is_ok() && buckets.take(&"a", start).is_ok());
+        assert!(buckets.take(&"a", start).is_err());
+        assert!(buckets.take(&"b", start).is_ok());
+    }
+
+    #[test]
+    fn full_buckets_vanish_and_empty_ones_stay() {
+        let (buckets, start) = (Buckets::new(RATE), Instant::now());
+        let keys = u64::try_from(KEPT_BUCKETS * 20).unwrap();
+        for key in 0..keys {
+            // one new key each millisecond: a bucket is full again after 100 ms
+            assert!(buckets.take(&key, start + Duration::from_millis(key)).is_ok());
+            assert!(buckets.buckets.len() <= KEPT_BUCKETS + 1, "{} buckets", buckets.buckets.len());
+        }
+        let end = start + Duration::from_millis(keys);
+        while buckets.take(&0, end).is_ok() {}
+        for key in 1..keys {
+            let _taken = buckets.take(&key, end);
+        }
+        assert!(buckets.take(&0, end).is_err(), "the empty bucket was dropped");
     }
 }

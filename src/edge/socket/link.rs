@@ -122,6 +122,11 @@ impl<T: Transport> Link<T> {
         self.buffer.lock().blocked_for()
     }
 
+    /// Number of frames that were written or queued, with those that are not sent yet.
+    pub fn frames_out(&self) -> u64 {
+        self.buffer.lock().frames()
+    }
+
     /// How long nothing was received from the peer.
     pub fn silent_for(&self) -> Duration {
         Duration::from_millis(uptime_millis().saturating_sub(self.received_at.load(Ordering::Relaxed)))
