@@ -1,7 +1,9 @@
 //! One client's conversation, from `hello` to the close. Its task reads the socket, answers, catches up and closes.
 //! While the connection is live, the fan-out's worker writes the messages.
 
+mod ending;
 mod frames;
+mod pace;
 mod patience;
 #[cfg(test)]
 mod tests;
@@ -25,13 +27,12 @@ use hubbub_protocol::{
 };
 use metrics::Counter;
 use tokio::time::timeout;
-use tracing::debug;
 
 pub(crate) use self::frames::notice as notice_frame;
-use self::patience::Patience;
+use self::pace::{CONTROL_RATE, Pace};
 use crate::{
     connection::Connection,
-    door::{Door, Rate, Stay, TokenBucket, TooFast},
+    door::{Door, Stay, TokenBucket},
     node::{Admission, Node, Sender},
     person::Person,
     socket::{Ending, Inbound, Socket},
@@ -41,9 +42,6 @@ use crate::{
 const MAX_MALFORMED: u32 = 3;
 /// Timeout of each of the two steps of closing: sending queued frames, and sending the last frame.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
-/// Rate limit for everything but publishes: `join`, `leave`, `typing` and `ping`, the ping and pong frames of WebSocket,
-/// and frames that are refused.
-const CONTROL_RATE: Rate = Rate { per_second: 20.0, burst: 100.0 };
 
 static FRAMES_IN: LazyLock<Counter> = LazyLock::new(|| metrics::counter!(metric::FRAMES_IN));
 
@@ -53,41 +51,9 @@ pub async fn run(mut socket: Socket, node: Node, door: Door, address: IpAddr) {
     // a panic ends only this connection, with 1011
     let conversation = AssertUnwindSafe(converse(&mut socket, &node, &door, address, &mut who)).catch_unwind().await;
     let ending = conversation.unwrap_or_else(|_| close(&socket, CloseReason::Internal));
-    count_close(ending);
-    let who: Option<(ConnectionId, UserId)> = who;
-    debug!(
-        connection = who.as_ref().map(|(id, _)| id.number()),
-        user.id = who.as_ref().map(|(_, person)| person.as_str()),
-        net.address = %address,
-        seconds = began.elapsed().as_secs_f64(),
-        frames_in = socket.frames_in(),
-        frames_out = socket.link().frames_out(),
-        reason = reason(ending),
-        "a connection ended"
-    );
+    ending::count(ending);
+    ending::explain(ending, &socket, who, address, began.elapsed());
     socket.finish().await;
-}
-
-/// Counts closes by code and reason. A peer may send any code: codes sent by the peer are counted by thousands, to bound
-/// the labels.
-fn count_close(ending: Ending) {
-    let code = match ending {
-        Ending::Ours(reason) => reason.code().to_string(),
-        Ending::Theirs(Some(code @ 1000..=1015)) => code.to_string(),
-        Ending::Theirs(Some(code)) => format!("{}xxx", code / 1000),
-        Ending::Theirs(None) => "1005".to_owned(),
-        Ending::Lost => "1006".to_owned(),
-    };
-    metrics::counter!(metric::CLOSES, "code" => code, "reason" => reason(ending)).increment(1);
-}
-
-/// Why a connection ended, for metrics and logs.
-const fn reason(ending: Ending) -> &'static str {
-    match ending {
-        Ending::Ours(reason) => reason.name(),
-        Ending::Theirs(_) => "closed_by_client",
-        Ending::Lost => "lost",
-    }
 }
 
 /// `who` is set as soon as the client is admitted.
@@ -142,14 +108,9 @@ async fn receive_hello(socket: &mut Socket, node: &Node) -> Result<(Person, Hell
 struct Conversation<'a> {
     socket: &'a mut Socket,
     node: &'a Node,
-    door: &'a Door,
-    address: IpAddr,
     person: Person,
     connection: Arc<Connection>,
-    publish_patience: Patience,
-    /// For [`CONTROL_RATE`].
-    control_limit: TokenBucket,
-    control_patience: Patience,
+    pace: Pace<'a>,
     malformed: Malformed,
     _stay: Stay,
 }
@@ -193,13 +154,9 @@ impl<'a> Conversation<'a> {
             _stay: door.settle(place, address, &person.user.id, &connection),
             socket,
             node,
-            door,
-            address,
             person,
             connection,
-            publish_patience: Patience::default(),
-            control_limit: TokenBucket::new(CONTROL_RATE, Instant::now()),
-            control_patience: Patience::default(),
+            pace: Pace::new(door, address, Instant::now()),
             malformed: Malformed::default(),
         };
         node.fanout().attach(&conversation.connection).await;
@@ -244,8 +201,8 @@ impl<'a> Conversation<'a> {
                 self.malformed = Malformed::default();
                 self.on_frame(frame).await
             }
-            Decoded::Control => self.take_control(),
-            Decoded::Malformed(refusal) => match self.take_control() {
+            Decoded::Control => self.pace.take_control(),
+            Decoded::Malformed(refusal) => match self.pace.take_control() {
                 Ok(ControlFlow::Continue(())) => Err(refusal),
                 too_fast => too_fast.map_err(|limited| limited.about(refusal.id.as_deref())),
             },
@@ -263,7 +220,7 @@ impl<'a> Conversation<'a> {
 
     async fn on_frame(&mut self, frame: ClientFrame) -> Result<ControlFlow<CloseReason>, Refusal> {
         if !matches!(frame, ClientFrame::Publish(_)) {
-            let flow = self.take_control()?;
+            let flow = self.pace.take_control()?;
             if flow.is_break() {
                 return Ok(flow);
             }
@@ -309,38 +266,10 @@ impl<'a> Conversation<'a> {
         Ok(())
     }
 
-    /// Takes one frame from [`CONTROL_RATE`].
-    fn take_control(&mut self) -> Result<ControlFlow<CloseReason>, Refusal> {
-        let now = Instant::now();
-        match self.control_limit.take(now) {
-            Ok(()) => self.control_patience.accept(),
-            Err(_) if self.control_patience.refuse(CONTROL_RATE, now) => {
-                return Ok(ControlFlow::Break(CloseReason::RateLimited));
-            }
-            Err(wait) => return Err(rate_limited(wait, "this connection sends too many frames")),
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// Takes one publish from what the person and the address may publish. A client that keeps to its own limit is not
-    /// closed for what others do at its address.
-    fn take_publish(&mut self) -> Result<ControlFlow<CloseReason>, Refusal> {
-        let now = Instant::now();
-        match self.door.take_publish(&self.person.user.id, self.address, now) {
-            Ok(()) => self.publish_patience.accept(),
-            Err(TooFast::Person(_)) if self.publish_patience.refuse(self.door.publish_rate(), now) => {
-                return Ok(ControlFlow::Break(CloseReason::RateLimited));
-            }
-            Err(TooFast::Person(wait)) => return Err(rate_limited(wait, "this session publishes too much")),
-            Err(TooFast::Address(wait)) => return Err(rate_limited(wait, "this address publishes too much")),
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
     fn on_publish(&mut self, publish: Publish) -> Result<ControlFlow<CloseReason>, Refusal> {
         let id = publish.id.clone();
         let about = |refusal: Refusal| refusal.about(Some(id.as_str()));
-        let flow = self.take_publish().map_err(about)?;
+        let flow = self.pace.take_publish(&self.person.user.id).map_err(about)?;
         if flow.is_break() {
             return Ok(flow);
         }
@@ -350,7 +279,7 @@ impl<'a> Conversation<'a> {
         // weak pointer: a queued publish must not keep an ended connection and its descriptor open while the log is
         // down
         let connection = Arc::downgrade(&self.connection);
-        let sender = Sender { user: self.person.user.clone(), address: Some(self.address) };
+        let sender = Sender { user: self.person.user.clone(), address: Some(self.pace.address()) };
         let queued = self.node.publish(sender, publish, move |ack| {
             if let Some(connection) = connection.upgrade() {
                 connection.answer(&frames::ack(ack));
@@ -414,12 +343,6 @@ fn decode(inbound: Inbound) -> Decoded {
         Inbound::Binary(_) => Decoded::Binary,
         Inbound::Control => Decoded::Control,
     }
-}
-
-/// The refusal of a frame that comes this much too early.
-fn rate_limited(wait: Duration, cause: &str) -> Refusal {
-    let refusal = Refusal::new(ErrorCode::RateLimited, format!("{cause}: this frame was not processed"));
-    refusal.retry_after_ms(millis(wait).saturating_add(1))
 }
 
 fn refuse(socket: &Socket, refusal: Refusal) {

@@ -24,25 +24,31 @@ pub(super) struct Presence {
     address: IpAddr,
     /// None once it has made way for another connection.
     place: Mutex<Option<Place>>,
-    pinged_at: Mutex<Option<Instant>>,
+    ping: Mutex<Option<Ping>>,
+}
+
+/// A ping that was sent to find out whether a connection is a ghost.
+#[derive(Clone, Copy, Debug)]
+struct Ping {
+    at: Instant,
+    /// When the peer had been heard last, before the ping.
+    heard_at: Duration,
 }
 
 impl Presence {
     /// Pings the peer, unless a ping is younger than [`GHOST_SILENCE`]: many newcomers cost no more pings than one.
     fn ping(&self, now: Instant) {
-        let mut pinged_at = self.pinged_at.lock();
-        if pinged_at.is_none_or(|at| now.saturating_duration_since(at) >= GHOST_SILENCE) {
-            *pinged_at = Some(now);
-            self.connection.link().reply(&Frame::ping());
+        let (mut ping, link) = (self.ping.lock(), self.connection.link());
+        if ping.is_none_or(|ping| now.saturating_duration_since(ping.at) >= GHOST_SILENCE) {
+            *ping = Some(Ping { at: now, heard_at: link.heard_at() });
+            link.reply(&Frame::ping());
         }
     }
 
     /// Whether nothing came from the peer since the ping. A connection that is not read cannot answer.
     fn is_ghost(&self) -> bool {
-        let waited = self.pinged_at.lock().map(|at| at.elapsed()).filter(|waited| *waited >= GHOST_SILENCE);
-        // a link counts silence in whole milliseconds
-        let is_silent = |waited| self.connection.link().silent_for() > waited + Duration::from_millis(1);
-        waited.is_some_and(is_silent) && self.connection.is_reading()
+        let ping = self.ping.lock().filter(|ping| ping.at.elapsed() >= GHOST_SILENCE);
+        ping.is_some_and(|ping| ping.heard_at == self.connection.link().heard_at()) && self.connection.is_reading()
     }
 
     /// Closes the connection and gives its place back, although its socket still lingers for a moment.
@@ -59,7 +65,7 @@ pub(super) struct Presences(DashMap<UserId, Vec<Arc<Presence>>>);
 impl Presences {
     pub(super) fn insert(&self, person: UserId, connection: &Arc<Connection>, address: IpAddr, place: Place) {
         let place = Mutex::new(Some(place));
-        let presence = Presence { connection: Arc::clone(connection), address, place, pinged_at: Mutex::default() };
+        let presence = Presence { connection: Arc::clone(connection), address, place, ping: Mutex::default() };
         self.0.entry(person).or_default().push(Arc::new(presence));
     }
 
@@ -79,10 +85,14 @@ impl Presences {
             return;
         }
         let now = Instant::now();
-        suspects.iter().for_each(|presence| presence.ping(now));
+        for presence in &suspects {
+            presence.ping(now);
+        }
         drop(suspects);
         sleep(GHOST_SILENCE).await;
-        self.of(person, address).iter().filter(|presence| presence.is_ghost()).for_each(|ghost| ghost.make_way());
+        for ghost in self.of(person, address).iter().filter(|presence| presence.is_ghost()) {
+            ghost.make_way();
+        }
     }
 
     fn of(&self, person: &UserId, address: Option<IpAddr>) -> Vec<Arc<Presence>> {

@@ -60,29 +60,29 @@ impl TokenBucket {
 #[derive(Debug)]
 pub(super) struct Buckets<K: Eq + Hash> {
     rate: Rate,
-    buckets: DashMap<K, TokenBucket>,
+    by_key: DashMap<K, TokenBucket>,
     sweep_above: AtomicUsize,
 }
 
 impl<K: Clone + Eq + Hash> Buckets<K> {
     pub(super) fn new(rate: Rate) -> Self {
-        Self { rate, buckets: DashMap::new(), sweep_above: AtomicUsize::new(KEPT_BUCKETS) }
+        Self { rate, by_key: DashMap::new(), sweep_above: AtomicUsize::new(KEPT_BUCKETS) }
     }
 
     /// Takes one token of this key. If there is none: the time until the next one.
     pub(super) fn take(&self, key: &K, now: Instant) -> Result<(), Duration> {
-        if let Some(mut bucket) = self.buckets.get_mut(key) {
+        if let Some(mut bucket) = self.by_key.get_mut(key) {
             return bucket.take(now);
         }
-        let taken = self.buckets.entry(key.clone()).or_insert_with(|| TokenBucket::new(self.rate, now)).take(now);
+        let taken = self.by_key.entry(key.clone()).or_insert_with(|| TokenBucket::new(self.rate, now)).take(now);
         self.drop_full(now);
         taken
     }
 
     fn drop_full(&self, now: Instant) {
-        if self.buckets.len() > self.sweep_above.load(Ordering::Relaxed) {
-            self.buckets.retain(|_, bucket| !bucket.is_full(now));
-            self.sweep_above.store((self.buckets.len() * 2).max(KEPT_BUCKETS), Ordering::Relaxed);
+        if self.by_key.len() > self.sweep_above.load(Ordering::Relaxed) {
+            self.by_key.retain(|_, bucket| !bucket.is_full(now));
+            self.sweep_above.store((self.by_key.len() * 2).max(KEPT_BUCKETS), Ordering::Relaxed);
         }
     }
 }
@@ -119,7 +119,7 @@ mod tests {
         for key in 0..keys {
             // one new key each millisecond: a bucket is full again after 100 ms
             assert!(buckets.take(&key, start + Duration::from_millis(key)).is_ok());
-            assert!(buckets.buckets.len() <= KEPT_BUCKETS + 1, "{} buckets", buckets.buckets.len());
+            assert!(buckets.by_key.len() <= KEPT_BUCKETS + 1, "{} buckets", buckets.by_key.len());
         }
         let end = start + Duration::from_millis(keys);
         while buckets.take(&0, end).is_ok() {}

@@ -100,7 +100,11 @@ impl Draft {
         }
         let escape = |c: char| match c {
             HALF => "\\ud83d".to_owned(),
-            c => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+            c => {
+                let units: Vec<String> =
+                    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
+                units.concat()
+            }
         };
         format!("\"{}\"", text.chars().map(escape).collect::<String>())
     }
