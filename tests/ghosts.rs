@@ -1,5 +1,4 @@
 //! Lines that die without FIN leave connections behind. Those of the same person make way for the next one.
-#![expect(clippy::unwrap_used, reason = "a step that fails should fail the test")]
 
 use std::time::Duration;
 
