@@ -151,6 +151,7 @@ mod tests {
             ["--listen", "nowhere"],
             ["--log-retention", "0"],
             ["--publish-rate", "-1"],
+            ["--publish-rate-address", "0"],
             ["--allowed-origins", "example.com"],
             ["--trusted-proxies", "x"],
             ["--prefix", "a b"],

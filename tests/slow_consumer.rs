@@ -29,6 +29,31 @@ async fn closes_4002(server: &Server) -> f64 {
     server.metric("hubbub_closes_total", "code=\"4002\"").await
 }
 
+#[tokio::test]
+async fn a_worker_that_falls_out_of_the_ring_says_what_becomes_of_its_connections() {
+    let server = Server::start(&[&ROOMY[..], &["--log-retention", "1"]].concat()).await;
+    let room = room();
+    let config = Config::new(vec![server.address().into()], "Bob".parse().unwrap(), vec![room.clone()]);
+    let bob = gather([config]).await.remove(0);
+    let (mut ann, _) = enter(server.address(), "Ann", &[&room]).await;
+    // batches that are longer than the ring, until a worker has missed one
+    eventually(PATIENCE, || async {
+        bob.act({
+            let room = room.clone();
+            move |client| (0..50).for_each(|_| drop(client.publish(&room, "x").unwrap()))
+        })
+        .await;
+        bob.account().closes.contains(&4002).then_some(())
+    })
+    .await;
+
+    let line =
+        server.logged("a fan-out worker was slower than the ring: its live connections are closed with 4002").await;
+    assert!((1..=2).contains(&line["connections"].as_u64().unwrap()), "{line}");
+    assert_eq!(closed(&mut ann).await.code, 4002);
+    eventually(PATIENCE, || async { (bob.account().is_live() && bob.account().lives > 1).then_some(()) }).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_stops_reading_is_closed_and_delays_no_other() {
     let server = Server::start(&[&ROOMY[..], &["--log-bytes", "4194304"]].concat()).await;

@@ -186,7 +186,7 @@ impl Core {
             self.link = Link::Ended;
             return;
         }
-        if matches!(code, 1011 | 4000 | 4003) {
+        if matches!(code, 1011 | 4000 | 4003 | 4004) {
             self.failed_attempts = self.failed_attempts.max(CAUTIOUS_ATTEMPTS);
         }
         self.wait(Duration::ZERO, now);

@@ -111,17 +111,22 @@ pub(crate) struct Config {
     #[arg(long, env = "HUBBUB_MAX_CONNECTIONS", help_heading = "Limits", value_name = "N", value_parser = positive)]
     pub(crate) max_connections: Option<usize>,
 
-    /// WebSocket connections of one IPv4 address or IPv6 /64; more are closed with code 4501.
+    /// WebSocket connections of one IPv4 address or IPv6 /64; more are closed with code 4004 and come back later.
     #[arg(long, env = "HUBBUB_MAX_PER_ADDRESS", help_heading = "Limits", default_value_t = 1000, value_name = "N", value_parser = positive)]
     pub(crate) max_per_address: usize,
 
-    /// Messages that one connection may publish per second, on average.
+    /// Messages that one session may publish per second, on average, over all its connections to this instance.
     #[arg(long, env = "HUBBUB_PUBLISH_RATE", help_heading = "Limits", default_value_t = 50.0, value_name = "N/S", value_parser = rate)]
     pub(crate) publish_rate: f64,
 
-    /// Messages that one connection may publish at once after a pause.
+    /// Messages that one session may publish at once after a pause.
     #[arg(long, env = "HUBBUB_PUBLISH_BURST", help_heading = "Limits", default_value_t = 100, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub(crate) publish_burst: u32,
+
+    /// Messages that all sessions of one IPv4 address or IPv6 /64 may publish per second together, on average. HTTP
+    /// publishes with the API key do not count.
+    #[arg(long, env = "HUBBUB_PUBLISH_RATE_ADDRESS", help_heading = "Limits", default_value_t = 500.0, value_name = "N/S", value_parser = rate)]
+    pub(crate) publish_rate_address: f64,
 
     /// On SIGTERM, first: how long to report "not ready" and serve on, so that load balancers notice.
     #[arg(long, env = "HUBBUB_DRAIN_DELAY", help_heading = "Stopping", default_value = "0s", value_name = "TIME", value_parser = duration)]

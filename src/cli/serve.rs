@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use hubbub_edge::{
-    conversation::Rate,
+    door::{Limits, Rate},
     drain::{DrainTimes, drain},
     node::Node,
     ports::Ports,
@@ -102,8 +102,7 @@ pub(crate) async fn run(config: &Config, settings: Settings) -> anyhow::Result<E
         allowed_origins: config.allowed_origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         max_connections,
-        max_per_address: config.max_per_address,
-        publish_rate: Rate { per_second: config.publish_rate, burst: f64::from(config.publish_burst) },
+        limits: limits(config),
     };
     let routes = hubbub_http::router(&node, &options, &shutdown);
     shutdown.spawn(listener::serve(public, descriptors.clients, routes, shutdown.clone()));
@@ -172,6 +171,16 @@ async fn stop(node: &Node, config: &Config, shutdown: &Shutdown) -> ExitCode {
             error!(connections = cut.0, "{cut}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let (burst, of_address) = (f64::from(config.publish_burst), config.publish_rate_address);
+    Limits {
+        connections_per_address: config.max_per_address,
+        publish_rate: Rate { per_second: config.publish_rate, burst },
+        // an address may publish at once what it may in a second, but no less than one person
+        publish_rate_of_address: Rate { per_second: of_address, burst: of_address.max(burst) },
     }
 }
 

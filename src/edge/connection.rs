@@ -165,14 +165,17 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Switches a live connection to catching up from `position`. Its conversation task continues there.
-    pub(crate) fn fall_behind(&self, position: Seq) {
+    /// Switches a live connection to catching up from `position`. Its conversation task continues there. Returns true
+    /// if it was live.
+    pub(crate) fn fall_behind(&self, position: Seq) -> bool {
         let mut delivery = self.delivery.lock();
-        if delivery.mode == Mode::Live {
+        let was_live = delivery.mode == Mode::Live;
+        if was_live {
             delivery.fall_behind(position);
             drop(delivery);
             self.link.wake();
         }
+        was_live
     }
 
     /// Makes a caught-up connection live. First writes the entries between its cursor and `position` under the same

@@ -1,14 +1,17 @@
 //! One client's conversation, from `hello` to the close. Its task reads the socket, answers, catches up and closes.
 //! While the connection is live, the fan-out's worker writes the messages.
 
+mod ending;
 mod frames;
-mod rate;
+mod pace;
+mod patience;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::BTreeSet,
     future::poll_fn,
+    net::IpAddr,
     ops::ControlFlow,
     panic::AssertUnwindSafe,
     sync::{Arc, LazyLock},
@@ -17,21 +20,20 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use hubbub_lifecycle::{Permit, clock::millis, metric};
+use hubbub_lifecycle::{clock::millis, metric};
 use hubbub_protocol::{
-    ClientFrame, CloseReason, ErrorCode, Frame, HELLO_TIMEOUT, Hello, MAX_ROOMS, Publish, Refusal, RoomId, UserId,
+    ClientFrame, CloseReason, ConnectionId, ErrorCode, Frame, Hello, MAX_ROOMS, Publish, Refusal, RoomId, UserId,
     too_many_rooms,
 };
 use metrics::Counter;
 use tokio::time::timeout;
-use tracing::debug;
 
 pub(crate) use self::frames::notice as notice_frame;
-pub use self::rate::Rate;
-use self::rate::{TokenBucket, TooFast};
+use self::pace::{CONTROL_RATE, Pace};
 use crate::{
     connection::Connection,
-    node::{Admission, Node, Share},
+    door::{Door, Stay, TokenBucket},
+    node::{Admission, Node, Sender},
     person::Person,
     socket::{Ending, Inbound, Socket},
 };
@@ -40,44 +42,34 @@ use crate::{
 const MAX_MALFORMED: u32 = 3;
 /// Timeout of each of the two steps of closing: sending queued frames, and sending the last frame.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
-/// Rate limit for `join`, `leave` and `typing` together.
-const CONTROL_RATE: Rate = Rate { per_second: 20.0, burst: 100.0 };
 
 static FRAMES_IN: LazyLock<Counter> = LazyLock::new(|| metrics::counter!(metric::FRAMES_IN));
 
-/// Serves a client until its connection ends, and closes the connection. `rate` limits its publishes.
-pub async fn run(mut socket: Socket, node: Node, rate: Rate) {
+/// Serves a client at this address until its connection ends, and closes the connection.
+pub async fn run(mut socket: Socket, node: Node, door: Door, address: IpAddr) {
+    let (began, mut who) = (Instant::now(), None);
     // a panic ends only this connection, with 1011
-    let conversation = AssertUnwindSafe(converse(&mut socket, &node, rate)).catch_unwind().await;
+    let conversation = AssertUnwindSafe(converse(&mut socket, &node, &door, address, &mut who)).catch_unwind().await;
     let ending = conversation.unwrap_or_else(|_| close(&socket, CloseReason::Internal));
-    debug!(?ending, "a connection ended");
-    count_close(ending);
+    ending::count(ending);
+    ending::explain(ending, &socket, who, address, began.elapsed());
     socket.finish().await;
 }
 
-/// Closes a socket with this reason instead of serving it.
-pub async fn reject(socket: Socket, reason: CloseReason) {
-    count_close(close(&socket, reason));
-    socket.finish().await;
-}
-
-/// Counts closes by code. A peer may send any code: codes sent by the peer are counted by thousands, to bound the
-/// labels.
-fn count_close(ending: Ending) {
-    let code = match ending {
-        Ending::Ours(reason) => reason.code().to_string(),
-        Ending::Theirs(Some(code @ 1000..=1015)) => code.to_string(),
-        Ending::Theirs(Some(code)) => format!("{}xxx", code / 1000),
-        Ending::Theirs(None) => "1005".to_owned(),
-        Ending::Lost => "1006".to_owned(),
-    };
-    metrics::counter!(metric::CLOSES, "code" => code).increment(1);
-}
-
-async fn converse(socket: &mut Socket, node: &Node, rate: Rate) -> Ending {
+/// `who` is set as soon as the client is admitted.
+async fn converse(
+    socket: &mut Socket,
+    node: &Node,
+    door: &Door,
+    address: IpAddr,
+    who: &mut Option<(ConnectionId, UserId)>,
+) -> Ending {
     // boxed: an idle connection must not carry the state of its beginning
-    match Box::pin(Conversation::begin(socket, node, rate)).await {
-        Ok(mut conversation) => conversation.run().await,
+    match Box::pin(Conversation::begin(socket, node, door, address)).await {
+        Ok(mut conversation) => {
+            *who = Some((conversation.connection.id(), conversation.person.user.id.clone()));
+            conversation.run().await
+        }
         Err(ending) => ending,
     }
 }
@@ -85,8 +77,13 @@ async fn converse(socket: &mut Socket, node: &Node, rate: Rate) -> Ending {
 /// The first accepted hello, and its sender.
 async fn receive_hello(socket: &mut Socket, node: &Node) -> Result<(Person, Hello), Ending> {
     let mut malformed = Malformed::default();
+    let mut limit = TokenBucket::new(CONTROL_RATE, Instant::now());
     loop {
-        let refusal = match decode(socket.next().await?) {
+        let inbound = socket.next().await?;
+        if limit.take(Instant::now()).is_err() {
+            return Err(close(socket, CloseReason::RateLimited));
+        }
+        let refusal = match decode(inbound) {
             Decoded::Frame(ClientFrame::Hello(hello)) => {
                 let person = Person::guest(hello.name.clone(), hello.session);
                 match hello.rooms.iter().try_for_each(|room| node.ports().gate.may_enter(&person, room)) {
@@ -113,11 +110,9 @@ struct Conversation<'a> {
     node: &'a Node,
     person: Person,
     connection: Arc<Connection>,
-    publish_limit: TokenBucket,
-    /// Limit for `join`, `leave` and `typing`.
-    control_limit: TokenBucket,
+    pace: Pace<'a>,
     malformed: Malformed,
-    _permit: Permit<UserId>,
+    _stay: Stay,
 }
 
 impl Drop for Conversation<'_> {
@@ -135,15 +130,18 @@ enum Event {
 
 impl<'a> Conversation<'a> {
     /// Waits for `hello`, admits the client, sends `welcome` (and `reset`), and registers the connection.
-    async fn begin(socket: &'a mut Socket, node: &'a Node, rate: Rate) -> Result<Self, Ending> {
+    async fn begin(socket: &'a mut Socket, node: &'a Node, door: &'a Door, address: IpAddr) -> Result<Self, Ending> {
+        let entry = door.enter(address).map_err(|reason| close(socket, reason))?;
+        let (deadline, late) = entry.deadline();
         let received = tokio::select! {
             biased;
             () = node.closed() => return Err(close(socket, CloseReason::Drain)),
-            received = timeout(HELLO_TIMEOUT, receive_hello(socket, node)) => received,
+            received = timeout(deadline, receive_hello(socket, node)) => received,
         };
-        let (person, hello) = received.unwrap_or_else(|_| Err(close(socket, CloseReason::HelloTimeout)))?;
+        let (person, hello) = received.unwrap_or_else(|_| Err(close(socket, late)))?;
+        let place = door.admit(entry, address, &person.user.id).await.map_err(|reason| close(socket, reason))?;
         let admission = node.admit(&person, hello.resume.map(|resume| resume.seq)).await;
-        let Admission { seq, reset, rooms, permit } = admission.map_err(|reason| close(socket, reason))?;
+        let Admission { seq, reset, rooms } = admission.map_err(|reason| close(socket, reason))?;
         let id = node.fanout().next_id();
         let resumed = hello.resume.is_some() && reset.is_none();
         socket.reply(&frames::welcome(node, id, &person, seq, resumed));
@@ -151,17 +149,15 @@ impl<'a> Conversation<'a> {
             socket.reply(&frames::reset(seq, reason));
         }
         let rooms: BTreeSet<RoomId> = hello.rooms.into_iter().chain(rooms).collect();
-        let connection = Connection::new(id, Arc::clone(socket.link()), rooms, seq);
-        let now = Instant::now();
+        let connection = Arc::new(Connection::new(id, Arc::clone(socket.link()), rooms, seq));
         let conversation = Self {
+            _stay: door.settle(place, address, &person.user.id, &connection),
             socket,
             node,
             person,
-            connection: Arc::new(connection),
-            publish_limit: TokenBucket::new(rate, now),
-            control_limit: TokenBucket::new(CONTROL_RATE, now),
+            connection,
+            pace: Pace::new(door, address, Instant::now()),
             malformed: Malformed::default(),
-            _permit: permit,
         };
         node.fanout().attach(&conversation.connection).await;
         Ok(conversation)
@@ -205,8 +201,11 @@ impl<'a> Conversation<'a> {
                 self.malformed = Malformed::default();
                 self.on_frame(frame).await
             }
-            Decoded::Control => return ControlFlow::Continue(()),
-            Decoded::Malformed(refusal) => Err(refusal),
+            Decoded::Control => self.pace.take_control(),
+            Decoded::Malformed(refusal) => match self.pace.take_control() {
+                Ok(ControlFlow::Continue(())) => Err(refusal),
+                too_fast => too_fast.map_err(|limited| limited.about(refusal.id.as_deref())),
+            },
             Decoded::Binary => return ControlFlow::Break(CloseReason::BinaryFrame),
         };
         match outcome {
@@ -220,10 +219,11 @@ impl<'a> Conversation<'a> {
     }
 
     async fn on_frame(&mut self, frame: ClientFrame) -> Result<ControlFlow<CloseReason>, Refusal> {
-        if matches!(frame, ClientFrame::Join { .. } | ClientFrame::Leave { .. } | ClientFrame::Typing { .. })
-            && let Err(too_fast) = self.control_limit.take(Instant::now())
-        {
-            return throttle(too_fast);
+        if !matches!(frame, ClientFrame::Publish(_)) {
+            let flow = self.pace.take_control()?;
+            if flow.is_break() {
+                return Ok(flow);
+            }
         }
         match frame {
             ClientFrame::Hello(_) => return Err(Refusal::new(ErrorCode::HelloRepeated, "hello was sent already")),
@@ -269,8 +269,9 @@ impl<'a> Conversation<'a> {
     fn on_publish(&mut self, publish: Publish) -> Result<ControlFlow<CloseReason>, Refusal> {
         let id = publish.id.clone();
         let about = |refusal: Refusal| refusal.about(Some(id.as_str()));
-        if let Err(too_fast) = self.publish_limit.take(Instant::now()) {
-            return throttle(too_fast).map_err(about);
+        let flow = self.pace.take_publish(&self.person.user.id).map_err(about)?;
+        if flow.is_break() {
+            return Ok(flow);
         }
         self.require_joined(&publish.room).map_err(about)?;
         self.node.ports().gate.may_publish(&self.person, &publish.room).map_err(about)?;
@@ -278,9 +279,8 @@ impl<'a> Conversation<'a> {
         // weak pointer: a queued publish must not keep an ended connection and its descriptor open while the log is
         // down
         let connection = Arc::downgrade(&self.connection);
-        let user = self.person.user.clone();
-        let share = Share::of(&user.id);
-        let queued = self.node.publish(user, publish, share, move |decided| {
+        let sender = Sender { user: self.person.user.clone(), address: Some(self.pace.address()) };
+        let queued = self.node.publish(sender, publish, move |decided| {
             if let Some(connection) = connection.upgrade() {
                 connection.answer(&decided.map_or_else(refusal_frame, frames::ack));
             }
@@ -342,16 +342,6 @@ fn decode(inbound: Inbound) -> Decoded {
         Inbound::Binary(_) => Decoded::Binary,
         Inbound::Control => Decoded::Control,
     }
-}
-
-/// The refusal for a client that sends too fast, or its close if it did so for too long.
-fn throttle(too_fast: TooFast) -> Result<ControlFlow<CloseReason>, Refusal> {
-    if too_fast.should_close {
-        return Ok(ControlFlow::Break(CloseReason::RateLimited));
-    }
-    let refusal =
-        Refusal::new(ErrorCode::RateLimited, "too many frames in too short a time: this frame was not processed");
-    Err(refusal.retry_after_ms(millis(too_fast.wait).saturating_add(1)))
 }
 
 fn refuse(socket: &Socket, refusal: Refusal) {

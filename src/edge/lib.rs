@@ -9,10 +9,12 @@
 //!
 //! One client is four types. [`socket::Socket`] reads. [`socket::Link`] writes. [`connection::Connection`] stores its
 //! room memberships (seats) and its cursor. [`conversation`] is the task that decodes the client's frames and answers
-//! them. The [`ports`] are interfaces that check permissions and list a person's rooms.
+//! them. The [`ports`] are interfaces that check permissions and list a person's rooms. The [`door`] counts connections and
+//! publishes by address and by person.
 
 pub mod connection;
 pub mod conversation;
+pub mod door;
 pub mod drain;
 pub mod fanout;
 pub mod node;

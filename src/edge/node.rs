@@ -7,20 +7,19 @@ mod announcements;
 mod typing;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use hubbub_lifecycle::{Permit, Quota, Shutdown, clock::unix_millis, metric};
-pub use hubbub_log::Share;
+use hubbub_lifecycle::{Shutdown, clock::unix_millis, metric};
 use hubbub_log::{
-    Announcement, Overloaded, Placement, Relay,
+    Announcement, Overloaded, Placement, Relay, Share,
     census::Census,
     ring::{CursorCheck, History, Ring},
 };
 use hubbub_protocol::{
-    Ack, CloseReason, Count, ErrorCode, MAX_CONNECTIONS_PER_SESSION, MessageId, Publish, Record, Refusal, RelayState,
-    ResetReason, RoomId, Seq, User, UserId,
+    Ack, CloseReason, Count, ErrorCode, Publish, Record, Refusal, RelayState, ResetReason, RoomId, Seq, User,
 };
 use metrics::Histogram;
 use parking_lot::Mutex;
@@ -56,7 +55,6 @@ struct Instance {
     fanout: Fanout,
     ports: Ports,
     phase: watch::Sender<Phase>,
-    connections_per_person: Quota<UserId>,
     typing: Mutex<Typing>,
     publish_latency: Histogram,
 }
@@ -86,7 +84,23 @@ pub enum Readiness {
     Deaf,
 }
 
-/// A permit for one connection, and the cursor where its service starts.
+/// The sender of a publish.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// The user that the message is from.
+    pub user: User,
+    /// The address of the client, as limits count it. None for a back end with the API key, which has no limits.
+    pub address: Option<IpAddr>,
+}
+
+impl Sender {
+    /// Whose share of the publish queue its messages take: all clients of one address have one together.
+    fn share(&self) -> Share {
+        self.address.map_or_else(|| Share::of(&self.user.id), |address| Share::of(&address))
+    }
+}
+
+/// The cursor where the service of a connection starts, and its rooms.
 #[derive(Debug)]
 pub struct Admission {
     /// The cursor: the connection gets everything above it.
@@ -95,8 +109,6 @@ pub struct Admission {
     pub reset: Option<ResetReason>,
     /// The rooms that the directory lists.
     pub rooms: Vec<RoomId>,
-    /// Counts towards the person's connections. Keep it as long as the connection.
-    pub permit: Permit<UserId>,
 }
 
 impl Node {
@@ -117,7 +129,6 @@ impl Node {
             relay,
             ports,
             phase: watch::Sender::new(Phase::Serving),
-            connections_per_person: Quota::new(MAX_CONNECTIONS_PER_SESSION),
             typing: Mutex::default(),
             publish_latency: metrics::histogram!(metric::PUBLISH_LATENCY),
         };
@@ -149,11 +160,9 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// `TooManyConnections` if the person has too many connections to this instance already. `TryAgainLater` if its
-    /// rooms cannot be read, or its cursor is above the newest seq here and the log cannot be reached.
+    /// `TryAgainLater` if its rooms cannot be read, or its cursor is above the newest seq here and the log cannot be
+    /// reached.
     pub async fn admit(&self, person: &Person, cursor: Option<Seq>) -> Result<Admission, CloseReason> {
-        let permit =
-            self.instance.connections_per_person.take(person.user.id.clone()).ok_or(CloseReason::TooManyConnections)?;
         let rooms = timeout(DIRECTORY_DEADLINE, self.instance.ports.directory.rooms(person));
         let rooms = rooms.await.ok().and_then(Result::ok).ok_or(CloseReason::TryAgainLater)?;
         let reset = match cursor {
@@ -161,7 +170,7 @@ impl Node {
             None => None,
         };
         let seq = cursor.filter(|_| reset.is_none()).unwrap_or_else(|| self.seq());
-        Ok(Admission { seq, reset, rooms, permit })
+        Ok(Admission { seq, reset, rooms })
     }
 
     /// Why a cursor cannot be used. None if it can.
@@ -195,14 +204,14 @@ impl Node {
     /// `overloaded` if the publish queue, or the sender's share of it, is full.
     pub fn publish(
         &self,
-        from: User,
+        sender: Sender,
         publish: Publish,
-        share: Share,
         done: impl FnOnce(Result<Ack, Refusal>) + Send + 'static,
     ) -> Result<(), Refusal> {
         let Publish { id, room, body } = publish;
         let (instance, started, accepted_at) = (Arc::clone(&self.instance), Instant::now(), unix_millis());
-        let record = Record { room, id: id.clone(), from, body, at: accepted_at };
+        let share = sender.share();
+        let record = Record { room, id: id.clone(), from: sender.user, body, at: accepted_at };
         let queued = self.instance.relay.publish(record, share, move |placed| {
             instance.publish_latency.record(started.elapsed().as_secs_f64());
             let (seq, duplicate) = match placed {

@@ -58,6 +58,7 @@ pub enum Inbound {
 pub struct Socket {
     codec: WebSocketContext,
     link: Arc<Link>,
+    frames_in: u64,
 }
 
 impl Socket {
@@ -68,12 +69,17 @@ impl Socket {
         let socket = SockRef::from(&stream);
         // on failure the socket works with the system's default size
         let _refused = socket.set_send_buffer_size(SEND_BUFFER);
-        Self { codec: codec(read_ahead, max_message), link: Arc::new(Link::new(stream)) }
+        Self { codec: codec(read_ahead, max_message), link: Arc::new(Link::new(stream)), frames_in: 0 }
     }
 
     /// The write side, which the fan-out worker shares.
     pub fn link(&self) -> &Arc<Link> {
         &self.link
+    }
+
+    /// Number of messages received, with pings and pongs.
+    pub const fn frames_in(&self) -> u64 {
+        self.frames_in
     }
 
     /// The next message. Meanwhile flushes the write buffer. Cancel safe.
@@ -154,6 +160,7 @@ impl Socket {
             let ending = match read(&mut self.codec, &mut Wire(&self.link)) {
                 Some(Ok(message)) => {
                     budget.made_progress();
+                    self.frames_in += 1;
                     return Poll::Ready(Ok(message));
                 }
                 Some(Err(ending)) => ending,

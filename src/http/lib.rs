@@ -10,11 +10,7 @@ mod rooms;
 mod status;
 pub mod upgrade;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -24,12 +20,12 @@ use axum::{
     routing::get,
 };
 use hubbub_edge::{
-    conversation::{self, Rate},
+    conversation,
+    door::{Door, Limits},
     node::{Node, Phase, Readiness},
-    socket::Socket,
 };
-use hubbub_lifecycle::{Quota, RotatingSecret, Shutdown, metric};
-use hubbub_protocol::{CloseReason, MAX_FRAME_BYTES};
+use hubbub_lifecycle::{RotatingSecret, Shutdown, metric};
+use hubbub_protocol::MAX_FRAME_BYTES;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tower::util::MapResponseLayer;
@@ -76,10 +72,8 @@ pub struct Options {
     pub trusted_proxies: Vec<IpNet>,
     /// Upper bound for the WebSockets of this instance.
     pub max_connections: usize,
-    /// Upper bound for the WebSockets of one IPv4 address or IPv6 /64.
-    pub max_per_address: usize,
-    /// Rate limit for the publishes of one connection.
-    pub publish_rate: Rate,
+    /// Limits for the WebSockets of one person, and of one IPv4 address or IPv6 /64.
+    pub limits: Limits,
 }
 
 /// The shared state of the public routes.
@@ -90,8 +84,7 @@ struct App {
     origins: AllowedOrigins,
     trusted_proxies: Arc<[IpNet]>,
     websockets: Arc<Semaphore>,
-    addresses: Quota<IpAddr>,
-    rate: Rate,
+    door: Door,
     shutdown: Shutdown,
 }
 
@@ -103,8 +96,7 @@ pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
         origins: AllowedOrigins::from_list(&options.allowed_origins),
         trusted_proxies: options.trusted_proxies.clone().into(),
         websockets: Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS))),
-        addresses: Quota::new(options.max_per_address),
-        rate: options.publish_rate,
+        door: Door::new(options.limits),
         shutdown: shutdown.clone(),
     };
     Router::new()
@@ -170,18 +162,10 @@ async fn accept(
     let response = upgrade.response();
     app.shutdown.clone().spawn_isolated(async move {
         let Some(socket) = upgrade.socket(MAX_FRAME_BYTES).await else { return };
-        run(app, socket, address).await;
+        conversation::run(socket, app.node, app.door, quota_key(address)).await;
         drop((websocket, slot));
     });
     Ok(response)
-}
-
-async fn run(app: App, socket: Socket, address: IpAddr) {
-    // checked after the upgrade, so that the client sees a close code: a browser hides the status of a refused upgrade
-    match app.addresses.take(quota_key(address)) {
-        Some(_permit) => conversation::run(socket, app.node, app.rate).await,
-        None => conversation::reject(socket, CloseReason::TooManyConnections).await,
-    }
 }
 
 /// CORS: pages of the listed origins may read the responses of the HTTP API. `*` lists all origins.

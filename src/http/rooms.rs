@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use hubbub_edge::node::{Phase, Share};
+use hubbub_edge::node::{Phase, Sender};
 use hubbub_protocol::{ErrorCode, Publish, Refusal, RoomId, Seq, User, UserName};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time::timeout};
@@ -81,8 +81,8 @@ pub(super) async fn publish(
     let name: UserName = draft.name.parse()?;
     let publish = Publish::parse(&draft.id, &room, draft.body)?;
     let (sender, decided) = oneshot::channel();
-    let share = Share::of(&id);
-    app.node.publish(User { id, name }, publish, share, move |outcome| {
+    let from = Sender { user: User { id, name }, address: None };
+    app.node.publish(from, publish, move |outcome| {
         // The request may have reached its deadline.
         let _closed = sender.send(outcome);
     })?;

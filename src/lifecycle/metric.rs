@@ -33,7 +33,8 @@ metrics! {
     counter FRAMES_OUT = "hubbub_frames_out_total", Count;
     /// Bytes of the log's frames written to clients. Replies are not counted.
     counter BYTES_OUT = "hubbub_bytes_out_total", Bytes;
-    /// Connections closed, by close code (label `code`), whichever side closed first.
+    /// Connections closed, by close code (label `code`) and its name (label `reason`), whichever side closed first. Without
+    /// a code of the server the reason is `closed_by_client` or `lost`.
     counter CLOSES = "hubbub_closes_total", Count;
     /// Frames refused with an error frame, by error code (label `code`).
     counter REFUSALS = "hubbub_refusals_total", Count;

@@ -27,17 +27,19 @@ pub enum CloseReason {
     HeartbeatLost,
     /// 4002: the client reads slower than messages come, or not at all. Reconnect and resume.
     SlowConsumer,
-    /// 4003: the client went on for 10 seconds after `rate_limited` errors. Reconnect with backoff.
+    /// 4003: for 10 seconds more frames of the client were refused as `rate_limited` than accepted. Reconnect with backoff.
     RateLimited,
+    /// 4004: too many connections from this address. Reconnect with backoff.
+    AddressFull,
     /// 4500: three frames in a row were refused as `bad_frame` or `unknown_type`. Do not reconnect.
     BadFrame,
-    /// 4501: too many connections from this address or with this session. Do not reconnect.
+    /// 4501: too many connections with this session, and all of them are alive. Do not reconnect.
     TooManyConnections,
 }
 
 impl CloseReason {
     /// Every reason, in the order of the codes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ProtocolError,
         Self::BinaryFrame,
         Self::InvalidUtf8,
@@ -49,6 +51,7 @@ impl CloseReason {
         Self::HeartbeatLost,
         Self::SlowConsumer,
         Self::RateLimited,
+        Self::AddressFull,
         Self::BadFrame,
         Self::TooManyConnections,
     ];
@@ -67,6 +70,7 @@ impl CloseReason {
             Self::HeartbeatLost => (4001, "heartbeat_lost"),
             Self::SlowConsumer => (4002, "slow_consumer"),
             Self::RateLimited => (4003, "rate_limited"),
+            Self::AddressFull => (4004, "address_full"),
             Self::BadFrame => (4500, "bad_frame"),
             Self::TooManyConnections => (4501, "too_many_connections"),
         }

@@ -33,7 +33,7 @@ impl Frame {
     ///
     /// The types of this crate always serialise. A value that does not gives an empty object.
     pub fn json(value: &impl Serialize) -> Self {
-        Self::text(&serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned()))
+        Self(encode(FIN_TEXT, &[&serde_json::to_vec(value).unwrap_or_else(|_| b"{}".to_vec())]))
     }
 
     /// A `message` frame made from the JSON of its record, which is not parsed.

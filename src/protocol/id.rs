@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::limits::MAX_NAME_CHARS;
+use super::{limits::MAX_NAME_CHARS, text::is_visible};
 
 /// Which rule for ids and names a text breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +18,10 @@ pub enum InvalidId {
     #[error("a message id is 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'")]
     Message,
     /// Not a name.
-    #[error("a name is 1 to {MAX_NAME_CHARS} characters without control or text direction override characters")]
+    #[error(
+        "a name is 1 to {MAX_NAME_CHARS} characters, some of them visible, without control or text direction override \
+         characters"
+    )]
     Name,
     /// Not the secret of a guest.
     #[error("a session is 128 bits in base64url: 22 characters")]
@@ -106,13 +109,14 @@ text_id! {
 }
 
 text_id! {
-    /// The name of a person: 1 to 64 characters after trimming, without control and text direction override characters.
+    /// The name of a person: 1 to 64 characters after trimming, at least one of them visible, without control and text
+    /// direction override characters.
     ///
     /// The overrides and isolates (U+202A–E, U+2066–9) would let a name reorder the text around it.
     UserName, InvalidId::Name, |text| {
         let name = text.trim();
         let forbidden = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        (!name.is_empty() && name.chars().count() <= MAX_NAME_CHARS && !name.chars().any(forbidden)).then_some(name)
+        (is_visible(name) && name.chars().count() <= MAX_NAME_CHARS && !name.chars().any(forbidden)).then_some(name)
     }
 }
 
@@ -257,7 +261,7 @@ mod tests {
     fn a_name_is_trimmed_and_counted_in_characters() {
         assert_eq!("  Ann ".parse::<UserName>().unwrap().as_str(), "Ann");
         assert!("é".repeat(64).parse::<UserName>().is_ok());
-        for bad in ["", "   ", "a\nb", "a\u{202e}b", "a\u{2066}b", &"é".repeat(65)] {
+        for bad in ["", "   ", "\u{200b}", "\u{3164}", "a\nb", "a\u{202e}b", "a\u{2066}b", &"é".repeat(65)] {
             assert_eq!(bad.parse::<UserName>(), Err(InvalidId::Name), "{bad:?}");
         }
     }

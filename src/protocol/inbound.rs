@@ -7,7 +7,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorCode, GuestSecret, MAX_BODY_BYTES, MAX_ROOMS, MessageId, Refusal, RoomId, Seq, UserName};
+use super::{
+    ErrorCode, GuestSecret, MAX_BODY_BYTES, MAX_ROOMS, MessageId, Refusal, RoomId, Seq, UserName,
+    text::{Text, is_visible},
+};
 
 /// A frame from client to server. Its `type` is the `snake_case` name of the variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -77,7 +80,7 @@ pub struct Publish {
     pub id: MessageId,
     /// The room to publish it to.
     pub room: RoomId,
-    /// The text: not blank, and at most `body_bytes` bytes of UTF-8.
+    /// The text: something of it is visible, and it has at most `body_bytes` bytes of UTF-8.
     pub body: String,
 }
 
@@ -89,13 +92,13 @@ const MAX_QUOTE_CHARS: usize = 120;
 struct Fields<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
-    name: Option<String>,
-    session: Option<String>,
-    rooms: Option<Vec<String>>,
+    name: Option<Text>,
+    session: Option<Text>,
+    rooms: Option<Vec<Text>>,
     resume: Option<Resume>,
-    id: Option<String>,
-    room: Option<String>,
-    body: Option<String>,
+    id: Option<Text>,
+    room: Option<Text>,
+    body: Option<Text>,
     n: Option<u64>,
 }
 
@@ -127,19 +130,26 @@ impl ClientFrame {
     }
 }
 
+/// The text of a field. Empty, which no name, id or room is, if the field is left out or has half a character.
+fn or_empty(text: Option<&Text>) -> &str {
+    text.and_then(|text| text.0.as_deref()).unwrap_or_default()
+}
+
 impl Fields<'_> {
     fn room(&self) -> Result<RoomId, Refusal> {
-        Ok(self.room.as_deref().unwrap_or_default().parse()?)
+        Ok(or_empty(self.room.as_ref()).parse()?)
     }
 }
 
 impl Hello {
     fn from_fields(fields: &Fields<'_>) -> Result<Self, Refusal> {
-        let name = fields.name.as_deref().unwrap_or_default().parse::<UserName>()?;
-        let session = fields.session.as_deref().map(str::parse::<GuestSecret>).transpose()?;
+        let name = or_empty(fields.name.as_ref()).parse::<UserName>()?;
+        let session = fields.session.as_ref().map(|text| or_empty(Some(text)).parse::<GuestSecret>()).transpose()?;
         let mut rooms = match &fields.rooms {
             None => vec![RoomId::lobby()],
-            Some(names) => names.iter().map(|name| Ok(name.parse()?)).collect::<Result<Vec<_>, Refusal>>()?,
+            Some(names) => {
+                names.iter().map(|name| Ok(or_empty(Some(name)).parse()?)).collect::<Result<Vec<_>, Refusal>>()?
+            }
         };
         rooms.sort_unstable();
         rooms.dedup();
@@ -158,8 +168,8 @@ impl Publish {
     /// The refusal for the first part that is invalid, without an `id`.
     pub fn parse(id: &str, room: &str, body: impl Into<String>) -> Result<Self, Refusal> {
         let (id, room, body) = (id.parse()?, room.parse()?, body.into());
-        if body.trim().is_empty() {
-            return Err(Refusal::new(ErrorCode::EmptyBody, "a message needs a body with some text"));
+        if !is_visible(&body) {
+            return Err(Refusal::new(ErrorCode::EmptyBody, "a message needs a body of which something can be seen"));
         }
         if body.len() > MAX_BODY_BYTES {
             let detail = format!("a body of {} bytes is over the limit of {MAX_BODY_BYTES}", body.len());
@@ -170,14 +180,24 @@ impl Publish {
 
     fn from_fields(fields: Fields<'_>) -> Result<Self, Refusal> {
         let Fields { id, room, body, .. } = fields;
-        Self::parse(id.as_deref().unwrap_or_default(), room.as_deref().unwrap_or_default(), body.unwrap_or_default())
-            .map_err(|refusal| refusal.about(id.as_deref()))
+        let (room, half) = (or_empty(room.as_ref()), matches!(body, Some(Text(None))));
+        let body = body.and_then(|text| text.0).unwrap_or_default();
+        let parsed = match Self::parse(or_empty(id.as_ref()), room, body) {
+            Err(refusal) if half && refusal.code == ErrorCode::EmptyBody => Err(half_a_character()),
+            parsed => parsed,
+        };
+        parsed.map_err(|refusal| refusal.about(id.as_ref().and_then(|text| text.0.as_deref())))
     }
 }
 
 fn bad_frame(error: &serde_json::Error) -> Refusal {
     let error: String = error.to_string().chars().take(MAX_QUOTE_CHARS).collect();
     Refusal::new(ErrorCode::BadFrame, format!("not a frame of this protocol: {error}"))
+}
+
+fn half_a_character() -> Refusal {
+    let detail = "the body has an escape that is half a character, such as \\ud83d without its other half";
+    Refusal::new(ErrorCode::InvalidBody, detail)
 }
 
 /// The refusal of more rooms than a connection may be in.
@@ -231,7 +251,8 @@ mod tests {
     #[test]
     fn each_kind_of_bad_input_has_its_code() {
         use ErrorCode::{
-            BadFrame, BodyTooLarge, EmptyBody, InvalidId, InvalidName, InvalidRoom, InvalidSession, UnknownType,
+            BadFrame, BodyTooLarge, EmptyBody, InvalidBody, InvalidId, InvalidName, InvalidRoom, InvalidSession,
+            UnknownType,
         };
         let long = format!(r#"{{"type":"publish","id":"m","room":"a","body":"{}"}}"#, "x".repeat(MAX_BODY_BYTES + 1));
         for (text, expected) in [
@@ -251,6 +272,15 @@ mod tests {
             (r#"{"type":"publish","id":"m","room":"A","body":"x"}"#, InvalidRoom),
             (r#"{"type":"publish","id":"m","room":"a"}"#, EmptyBody),
             (r#"{"type":"publish","id":"m","room":"a","body":" \n"}"#, EmptyBody),
+            (r#"{"type":"publish","id":"m","room":"a","body":"\u200b\u3164"}"#, EmptyBody),
+            (r#"{"type":"publish","id":"m","room":"a","body":"\ude00"}"#, InvalidBody),
+            (r#"{"type":"publish","id":"m","room":"A","body":"\ude00"}"#, InvalidRoom),
+            (r#"{"type":"publish","id":"\ud83d","room":"a","body":"x"}"#, InvalidId),
+            (r#"{"type":"hello","name":"\u2800"}"#, InvalidName),
+            (r#"{"type":"hello","name":"a\ud83d"}"#, InvalidName),
+            (r#"{"type":"hello","name":"a","session":"\ud83d"}"#, InvalidSession),
+            (r#"{"type":"hello","name":"a","rooms":["\ud83d"]}"#, InvalidRoom),
+            (r#"{"type":"join","room":"a\ud83d"}"#, InvalidRoom),
             (&long, BodyTooLarge),
         ] {
             assert_eq!(code(text), expected, "{text:.80}");
@@ -265,7 +295,10 @@ mod tests {
 
     #[test]
     fn a_refused_publish_names_its_id() {
-        let refusal = ClientFrame::decode(r#"{"type":"publish","id":"m9","room":"a","body":""}"#).unwrap_err();
-        assert_eq!(refusal.id.as_deref(), Some("m9"));
+        for (body, code) in [("", ErrorCode::EmptyBody), (r"hi \ud83d", ErrorCode::InvalidBody)] {
+            let text = format!(r#"{{"type":"publish","id":"m9","room":"a","body":"{body}"}}"#);
+            let refusal = ClientFrame::decode(&text).unwrap_err();
+            assert_eq!((refusal.id.as_deref(), refusal.code), (Some("m9"), code));
+        }
     }
 }

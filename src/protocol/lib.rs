@@ -9,6 +9,7 @@ mod id;
 mod inbound;
 mod limits;
 mod outbound;
+mod text;
 #[cfg(test)]
 mod typescript;
 

@@ -274,7 +274,8 @@ pub enum ErrorCode {
     HelloRequired,
     /// A second `hello` on the same connection.
     HelloRepeated,
-    /// The name is not 1 to 64 characters, or has control or text direction override characters.
+    /// The name is not 1 to 64 characters, nothing of it can be seen, or it has control or text direction override
+    /// characters.
     InvalidName,
     /// The session is not 16 bytes in base64url.
     InvalidSession,
@@ -284,9 +285,11 @@ pub enum ErrorCode {
     InvalidId,
     /// The sender has said something else in this room under this id. It was not said again: use another id.
     IdReused,
+    /// The body has an escape that is half a character, such as `\ud83d` without its other half.
+    InvalidBody,
     /// The body is larger than `body_bytes`.
     BodyTooLarge,
-    /// The body is missing or blank.
+    /// The body is missing, or nothing of it can be seen.
     EmptyBody,
     /// The connection is not in the room it publishes to. Join it first.
     NotJoined,
@@ -312,6 +315,7 @@ impl ErrorCode {
         Self::InvalidRoom,
         Self::InvalidId,
         Self::IdReused,
+        Self::InvalidBody,
         Self::BodyTooLarge,
         Self::EmptyBody,
         Self::NotJoined,
@@ -333,6 +337,7 @@ impl ErrorCode {
             Self::InvalidRoom => "invalid_room",
             Self::InvalidId => "invalid_id",
             Self::IdReused => "id_reused",
+            Self::InvalidBody => "invalid_body",
             Self::BodyTooLarge => "body_too_large",
             Self::EmptyBody => "empty_body",
             Self::NotJoined => "not_joined",

@@ -22,10 +22,19 @@ use tokio_tungstenite::{
 };
 
 use super::*;
-use crate::ports::{Directory, Gate, Ports, Unavailable};
+use crate::{
+    door::{Limits, Rate},
+    ports::{Directory, Gate, Ports, Unavailable},
+};
 
 const DEADLINE: Duration = Duration::from_secs(30);
-const RATE: Rate = Rate { per_second: 1000.0, burst: 1000.0 };
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// No limit gets in the way.
+fn roomy() -> Door {
+    let rate = Rate { per_second: 1000.0, burst: 1000.0 };
+    Door::new(Limits { connections_per_address: 1000, publish_rate: rate, publish_rate_of_address: rate })
+}
 
 /// Refuses joins in the room `enter`, publishes in `publish` and typing in `type`. Panics at a publish in `broken`.
 #[derive(Debug)]
@@ -68,6 +77,7 @@ struct Instance {
     node: Node,
     shutdown: Shutdown,
     listener: TcpListener,
+    door: Door,
 }
 
 impl Instance {
@@ -78,7 +88,7 @@ impl Instance {
         let ports = Ports { gate: Arc::new(StrictGate), directory: Arc::new(Assigned) };
         let node = crate::start("test", ring, relay, ports, &shutdown);
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
-        Self { node, shutdown, listener }
+        Self { node, shutdown, listener, door: roomy() }
     }
 
     /// A client that has sent nothing yet.
@@ -86,7 +96,7 @@ impl Instance {
         let address = self.listener.local_addr().unwrap();
         let (client, server) = tokio::join!(TcpStream::connect(address), self.listener.accept());
         let socket = Socket::new(server.unwrap().0, &Bytes::new(), MAX_FRAME_BYTES);
-        self.shutdown.spawn(run(socket, self.node.clone(), RATE));
+        self.shutdown.spawn(run(socket, self.node.clone(), self.door.clone(), LOCALHOST));
         Client(WebSocketStream::from_raw_socket(client.unwrap(), Role::Client, None).await)
     }
 
@@ -226,6 +236,6 @@ async fn the_task_of_an_idle_connection_is_small() {
     let address = instance.listener.local_addr().unwrap();
     let (_client, server) = tokio::join!(TcpStream::connect(address), instance.listener.accept());
     let socket = Socket::new(server.unwrap().0, &Bytes::new(), MAX_FRAME_BYTES);
-    let bytes = size_of_val(&run(socket, instance.node.clone(), RATE));
+    let bytes = size_of_val(&run(socket, instance.node.clone(), instance.door.clone(), LOCALHOST));
     assert!(bytes <= 2048, "{bytes} bytes: box the state of rare steps");
 }

@@ -56,14 +56,14 @@ pub struct Link<T = TcpStream> {
     stream: T,
     buffer: Mutex<WriteBuffer>,
     task: AtomicWaker,
-    /// When bytes were received last, in milliseconds of [`uptime_millis`].
+    /// When bytes were received last, in microseconds of [`uptime_micros`].
     received_at: AtomicU64,
 }
 
 impl<T: Transport> Link<T> {
     /// A connection over this transport. [`silent_for`](Self::silent_for) counts from now.
     pub fn new(stream: T) -> Self {
-        let received_at = AtomicU64::new(uptime_millis());
+        let received_at = AtomicU64::new(uptime_micros());
         Self { stream, buffer: Mutex::default(), task: AtomicWaker::new(), received_at }
     }
 
@@ -122,9 +122,19 @@ impl<T: Transport> Link<T> {
         self.buffer.lock().blocked_for()
     }
 
+    /// Number of frames that were written or queued, with those that are not sent yet.
+    pub fn frames_out(&self) -> u64 {
+        self.buffer.lock().frames()
+    }
+
     /// How long nothing was received from the peer.
     pub fn silent_for(&self) -> Duration {
-        Duration::from_millis(uptime_millis().saturating_sub(self.received_at.load(Ordering::Relaxed)))
+        Duration::from_micros(uptime_micros().saturating_sub(self.received_at.load(Ordering::Relaxed)))
+    }
+
+    /// When bytes were received last, counted from some moment of this process.
+    pub fn heard_at(&self) -> Duration {
+        Duration::from_micros(self.received_at.load(Ordering::Relaxed))
     }
 
     /// Wakes the conversation task, which checks its state again.
@@ -185,7 +195,7 @@ impl Link {
             Err(io::ErrorKind::WouldBlock.into())
         });
         let length = all.map_or(read, Ok)?;
-        self.received_at.store(uptime_millis(), Ordering::Relaxed);
+        self.received_at.store(uptime_micros(), Ordering::Relaxed);
         Ok(length)
     }
 
@@ -224,8 +234,8 @@ impl Link {
     }
 }
 
-/// Milliseconds since the process first asked.
-fn uptime_millis() -> u64 {
+/// Microseconds since the process first asked.
+fn uptime_micros() -> u64 {
     static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(START.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

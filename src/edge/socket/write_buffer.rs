@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use hubbub_lifecycle::metric;
 use hubbub_protocol::{CloseReason, Frame};
 
 /// Waiting replies above which a socket is no longer read, in bytes.
@@ -45,9 +46,16 @@ pub(super) struct WriteBuffer {
     ending: Option<Ending>,
     /// Since when the kernel has taken no bytes although some wait.
     blocked_since: Option<Instant>,
+    /// Frames that were written or queued.
+    frames: u64,
 }
 
 impl WriteBuffer {
+    /// Number of frames that were written or queued.
+    pub(super) const fn frames(&self) -> u64 {
+        self.frames
+    }
+
     pub(super) const fn ending(&self) -> Option<Ending> {
         self.ending
     }
@@ -71,6 +79,7 @@ impl WriteBuffer {
     pub(super) fn queue(&mut self, bytes: &[u8]) {
         if self.ending.is_none() {
             self.replies.extend_from_slice(bytes);
+            self.frames += 1;
         }
     }
 
@@ -120,7 +129,7 @@ impl WriteBuffer {
         match kernel(bytes) {
             Ok(written) => {
                 self.blocked_since = None;
-                if written == bytes.len() { Sent::All } else { self.cut(bytes, ends, written) }
+                if written == bytes.len() { self.sent_all(ends) } else { self.cut(bytes, ends, written) }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.cut(bytes, ends, 0),
             Err(_) => self.lose(),
@@ -163,14 +172,21 @@ impl WriteBuffer {
         Ok(true)
     }
 
+    fn sent_all(&mut self, ends: &[usize]) -> Sent {
+        self.frames += metric::count(ends.len());
+        Sent::All
+    }
+
     /// Keeps the rest of the frame that `written` cuts, and drops the frames behind it.
     fn cut(&mut self, bytes: &[u8], ends: &[usize], written: usize) -> Sent {
         let whole = ends.partition_point(|end| *end <= written);
         let start = whole.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or(0);
         self.blocked();
+        self.frames += metric::count(whole);
         if written == start {
             return Sent::Cut(whole);
         }
+        self.frames += 1;
         let end = ends.get(whole).copied().unwrap_or(bytes.len());
         self.torn = Bytes::copy_from_slice(bytes.get(written..end).unwrap_or_default());
         Sent::Cut(whole + 1)

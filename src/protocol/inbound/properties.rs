@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use super::ClientFrame;
 use crate::{ErrorCode, MAX_BODY_BYTES, MAX_ROOMS};
 
+/// Written as half an emoji.
+const HALF: char = '\u{10ffff}';
+
 const TYPES: [&str; 6] = ["hello", "publish", "join", "leave", "typing", "ping"];
 
 /// What stands in a frame for one of the fields that the decoder knows.
@@ -24,6 +27,8 @@ enum Field {
     Valid(Value),
     /// Of the right type, with the code of the refusal.
     Refused(Value, ErrorCode),
+    /// A text with an escape that is half a character, with the code of the refusal.
+    Torn(Value, ErrorCode),
 }
 
 impl Field {
@@ -31,7 +36,9 @@ impl Field {
         match self {
             Self::Absent => None,
             Self::Null => Some(Value::Null),
-            Self::Misshapen(value) | Self::Valid(value) | Self::Refused(value, _) => Some(value.clone()),
+            Self::Misshapen(value) | Self::Valid(value) | Self::Refused(value, _) | Self::Torn(value, _) => {
+                Some(value.clone())
+            }
         }
     }
 
@@ -40,7 +47,7 @@ impl Field {
         match self {
             Self::Absent | Self::Null => missing,
             Self::Valid(value) => Ok(value.clone()),
-            Self::Refused(_, code) => Err(*code),
+            Self::Refused(_, code) | Self::Torn(_, code) => Err(*code),
             Self::Misshapen(_) => Err(ErrorCode::BadFrame),
         }
     }
@@ -89,10 +96,17 @@ impl Draft {
 
     fn string(&self, text: &str) -> String {
         if !self.is_escaped {
-            return Value::from(text).to_string();
+            return Value::from(text).to_string().replace(HALF, "\\ud83d");
         }
-        let units: Vec<String> = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
-        format!("\"{}\"", units.concat())
+        let escape = |c: char| match c {
+            HALF => "\\ud83d".to_owned(),
+            c => {
+                let units: Vec<String> =
+                    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
+                units.concat()
+            }
+        };
+        format!("\"{}\"", text.chars().map(escape).collect::<String>())
     }
 
     fn field(&self, name: &str) -> &Field {
@@ -115,7 +129,8 @@ impl Draft {
             "ping" => Ok(json!({"type": "ping", "n": self.field("n").check(Ok(Value::Null)).unwrap()})),
             _ => Err(ErrorCode::UnknownType),
         };
-        let id = self.field("id").value().and_then(|id| id.as_str().map(|id| id.chars().take(64).collect()));
+        let id = self.field("id").value().and_then(|id| id.as_str().map(str::to_owned));
+        let id = id.filter(|id| !id.contains(HALF)).map(|id| id.chars().take(64).collect());
         let mut frame = frame.map_err(|code| (code, id.filter(|_| kind == "publish")))?;
         frame.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         Ok(frame)
@@ -161,6 +176,12 @@ fn field(
     .boxed()
 }
 
+/// The field, or sometimes a text in it that is half an emoji at its end.
+fn or_torn(field: BoxedStrategy<Field>, code: ErrorCode) -> BoxedStrategy<Field> {
+    let torn = "[a-z]{0,4}".prop_map(move |text| Field::Torn(format!("{text}{HALF}").into(), code));
+    prop_oneof![30 => field, 1 => torn].boxed()
+}
+
 fn texts(pattern: &'static str) -> impl Strategy<Value = Value> {
     pattern.prop_map(Value::from)
 }
@@ -189,31 +210,31 @@ fn no_room() -> impl Strategy<Value = Value> {
 fn id() -> BoxedStrategy<Field> {
     let long = texts("[A-Za-z0-9_-]{65,140}|é{60,70}");
     let bad = prop_oneof![texts("|[a-z]{0,4}[. é/😀\u{0}][a-z]{0,4}"), long];
-    field(texts("[A-Za-z0-9_-]{1,64}"), refused(bad, ErrorCode::InvalidId), no_text())
+    or_torn(field(texts("[A-Za-z0-9_-]{1,64}"), refused(bad, ErrorCode::InvalidId), no_text()), ErrorCode::InvalidId)
 }
 
 fn name() -> BoxedStrategy<Field> {
     let control = "[a-z]{1,3}[\u{0}-\u{1f}\u{7f}\u{202a}-\u{202e}\u{2066}-\u{2069}][a-z]{1,3}";
-    let bad = prop_oneof![texts("[ \n\u{a0}]{0,5}"), texts("[aé😀]{65,80}"), texts(control)];
+    let bad =
+        prop_oneof![texts("[ \n\u{a0}\u{200b}\u{2800}\u{3164}\u{fe0f}]{0,5}"), texts("[aé😀]{65,80}"), texts(control)];
     let good = prop_oneof![texts(" {0,3}[a-zé😀\"\\\\][a-zé😀 ]{0,62}[a-z] {0,3}"), texts("[aé😀]{64}")];
-    field(good, refused(bad, ErrorCode::InvalidName), no_text())
+    or_torn(field(good, refused(bad, ErrorCode::InvalidName), no_text()), ErrorCode::InvalidName)
 }
 
 fn session() -> BoxedStrategy<Field> {
     let good = any::<[u8; 16]>().prop_map(|bytes| Value::from(URL_SAFE_NO_PAD.encode(bytes)));
     let bad = texts("|A{21}|A{23}|A{21}B|A{21}[!=+/ ]|A{22}==");
-    field(good, refused(bad, ErrorCode::InvalidSession), no_text())
+    or_torn(field(good, refused(bad, ErrorCode::InvalidSession), no_text()), ErrorCode::InvalidSession)
 }
 
 fn body() -> BoxedStrategy<Field> {
     let longest = Just(Value::from("x".repeat(MAX_BODY_BYTES)));
-    let good = prop_oneof![9 => texts("[ \n]{0,3}[a-zé😀\"\\\\\u{0}][a-zé😀 ]{0,40}"), 1 => longest];
-    let blank =
-        prop_oneof![9 => texts("[ \t\n\u{85}\u{a0}\u{2003}]{0,9}"), 1 => Just(" ".repeat(MAX_BODY_BYTES + 1).into())];
+    let good = prop_oneof![9 => texts("[ \n]{0,3}[a-zé😀\"\\\\][a-zé😀\u{0} ]{0,40}"), 1 => longest];
+    let blank = prop_oneof![9 => texts("[ \t\n\u{85}\u{a0}\u{2003}\u{200d}\u{3164}\u{2800}\u{fe0f}\u{e0020}]{0,9}"), 1 => Just(" ".repeat(MAX_BODY_BYTES + 1).into())];
     let long = ["x".repeat(MAX_BODY_BYTES + 1), "é".repeat(MAX_BODY_BYTES / 2 + 1)].map(Value::from);
     let long = prop::sample::select(long.to_vec());
     let bad = prop_oneof![refused(blank, ErrorCode::EmptyBody), refused(long, ErrorCode::BodyTooLarge)];
-    field(good, bad, no_text())
+    or_torn(field(good, bad, no_text()), ErrorCode::InvalidBody)
 }
 
 fn rooms() -> BoxedStrategy<Field> {
@@ -255,6 +276,7 @@ fn kind() -> impl Strategy<Value = Field> {
 fn drafts() -> impl Strategy<Value = Draft> {
     let names = ["body", "id", "n", "name", "resume", "room", "rooms", "session"];
     let room = field(room(), refused(no_room(), ErrorCode::InvalidRoom), no_text());
+    let room = or_torn(room, ErrorCode::InvalidRoom);
     let fields = (body(), id(), number(), name(), resume(), room, rooms(), session());
     let fields =
         fields.prop_map(move |(a, b, c, d, e, f, g, h)| names.into_iter().zip([a, b, c, d, e, f, g, h]).collect());
@@ -319,6 +341,7 @@ fn the_drafts_reach_every_frame_and_every_code_of_the_decoder() {
         "invalid_session",
         "invalid_room",
         "invalid_id",
+        "invalid_body",
         "body_too_large",
         "empty_body",
         "too_many_rooms",

@@ -6,7 +6,8 @@ export type RoomId = string;
 /** The id that a client gives its message: `[A-Za-z0-9_-]{1,64}`. Together with the sender it is the idempotency key. */
 export type MessageId = string;
 
-/** The name of a person: 1 to 64 characters after trimming, without control and text direction override characters.
+/** The name of a person: 1 to 64 characters after trimming, at least one of them visible, without control and text
+ * direction override characters.
  *
  * The overrides and isolates (U+202A–E, U+2066–9) would let a name reorder the text around it. */
 export type UserName = string;
@@ -63,7 +64,7 @@ export type RelayState = "live" | "degraded";
 export type ResetReason = "too_old" | "unknown_cursor" | "hole";
 
 /** Why a frame of a client, or an HTTP request, was refused. */
-export type ErrorCode = "bad_frame" | "unknown_type" | "hello_required" | "hello_repeated" | "invalid_name" | "invalid_session" | "invalid_room" | "invalid_id" | "id_reused" | "body_too_large" | "empty_body" | "not_joined" | "too_many_rooms" | "rate_limited" | "overloaded" | "draining";
+export type ErrorCode = "bad_frame" | "unknown_type" | "hello_required" | "hello_repeated" | "invalid_name" | "invalid_session" | "invalid_room" | "invalid_id" | "id_reused" | "invalid_body" | "body_too_large" | "empty_body" | "not_joined" | "too_many_rooms" | "rate_limited" | "overloaded" | "draining";
 
 /** The refusal of a frame. Over HTTP a problem document carries the same codes. */
 export type Refusal = {
@@ -205,7 +206,7 @@ export type Publish = {
   id: MessageId,
   /** The room to publish it to. */
   room: RoomId,
-  /** The text: not blank, and at most `body_bytes` bytes of UTF-8. */
+  /** The text: something of it is visible, and it has at most `body_bytes` bytes of UTF-8. */
   body: string,
 };
 
@@ -245,6 +246,7 @@ export const CLOSES = [
   { code: 4001, name: 'heartbeat_lost', isReconnectable: true },
   { code: 4002, name: 'slow_consumer', isReconnectable: true },
   { code: 4003, name: 'rate_limited', isReconnectable: true },
+  { code: 4004, name: 'address_full', isReconnectable: true },
   { code: 4500, name: 'bad_frame', isReconnectable: false },
   { code: 4501, name: 'too_many_connections', isReconnectable: false },
 ] as const

@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { CLOSES, closeText, isReconnectable, nameFault, roomFault } from './protocol.ts'
+import { CLOSES, bodyFault, closeText, isReconnectable, nameFault, roomFault } from './protocol.ts'
 import { randomId } from './random.ts'
 
 test.each(['a', '0', 'lobby', 'a.b_c-d', 'x'.repeat(64)])('%s is a room', (room) => {
@@ -16,6 +19,18 @@ test.each(['Ann', ' Ann ', 'ليلى', '😀'.repeat(64)])('%s is a name', (name
 
 test.each(['', '  ', 'a\u0000b', 'a\u202eb', 'x'.repeat(65)])('“%s” is no name', (name) => {
   expect(nameFault(name)).toBeDefined()
+})
+
+// the server has the same cases
+const CASES = join(dirname(fileURLToPath(import.meta.url)), '../../../tests/text/visibility.json')
+const cases: Record<'visible' | 'invisible', string[]> = JSON.parse(readFileSync(CASES, 'utf8'))
+
+test.each(cases.visible)('something of %j can be seen', (text) => {
+  expect(bodyFault(text)).toBeUndefined()
+})
+
+test.each(cases.invisible)('nothing of %j can be seen', (text) => {
+  expect([bodyFault(text)?.code, nameFault(text)]).toEqual(['empty_body', 'Enter a name.'])
 })
 
 test('an id is 22 characters of base64url and never the same', () => {

@@ -30,10 +30,13 @@ export function roomFault(room: string): string | undefined {
   return undefined
 }
 
+/** A text of which nothing can be seen: blanks, control characters, and what Unicode displays as nothing. */
+const INVISIBLE = /^[\p{White_Space}\p{Cc}\p{Default_Ignorable_Code_Point}\u2800\u{1d159}]*$/u
+
 /** What is wrong with a person's name. It is taken trimmed. */
 export function nameFault(name: string): string | undefined {
   const trimmed = name.trim()
-  if (trimmed === '') return 'Enter a name.'
+  if (INVISIBLE.test(trimmed)) return 'Enter a name.'
   if ([...trimmed].length > LIMITS.name_chars) return `A name has at most ${LIMITS.name_chars} characters.`
   if (/[\p{Cc}\u202a-\u202e\u2066-\u2069]/u.test(trimmed)) return 'This name has characters that cannot be shown.'
   return undefined
@@ -41,7 +44,7 @@ export function nameFault(name: string): string | undefined {
 
 /** What is wrong with what one wants to say, with the code that the server has for it. */
 export function bodyFault(body: string, { body_bytes }: Limits = LIMITS): Pick<Refusal, 'code' | 'detail'> | undefined {
-  if (/^\p{White_Space}*$/u.test(body)) return { code: 'empty_body', detail: 'A message needs some text.' }
+  if (INVISIBLE.test(body)) return { code: 'empty_body', detail: 'A message needs some text.' }
   const bytes = new TextEncoder().encode(body).length
   if (bytes <= body_bytes) return undefined
   return { code: 'body_too_large', detail: `A message has at most ${body_bytes} bytes. This one has ${bytes}.` }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use hubbub_lifecycle::clock::unix_micros;
+use hubbub_lifecycle::{Throttle, clock::unix_micros};
 use hubbub_log::ring::{Audience, Entry};
 use tracing::warn;
 
@@ -18,6 +18,8 @@ use crate::{connection::WriteBatch, socket::Transport};
 
 /// Upper bound for the entries of one pass.
 const ENTRIES_PER_READ: usize = 1024;
+
+static SKIPPED: Throttle = Throttle::new();
 
 /// The messages of one room, from consecutive entries of the log.
 type RoomBatch<'a> = (RoomKey, Vec<&'a Arc<Entry>>);
@@ -131,16 +133,20 @@ impl<T: Transport> Worker<T> {
 
     /// The ring has evicted entries that this worker had not read. Its live connections have missed them: their
     /// conversation tasks notice it and close them. A client whose cursor is still in a ring resumes, others get
-    /// `reset`.
+    /// `reset`. Connections that catch up read the ring by themselves and go on.
     fn skip(&mut self) {
         let position = self.position();
-        warn!(
-            position,
-            "a fan-out worker was slower than the ring: its live connections are closed with 4002 (slow_consumer), and their \
-             clients resume or get a reset"
-        );
-        for (_, connection) in self.roster.iter() {
-            connection.fall_behind(position);
+        let live = self.roster.iter().filter(|(_, connection)| connection.fall_behind(position)).count();
+        if live > 0
+            && let Some(held_back) = SKIPPED.pass()
+        {
+            warn!(
+                position,
+                connections = live,
+                held_back,
+                "a fan-out worker was slower than the ring: its live connections are closed with 4002 (slow_consumer), and \
+                 their clients resume or get a reset. A longer ring (--log-retention, --log-bytes) gives it more time"
+            );
         }
         self.position.store(self.ring.last(), Ordering::Release);
     }

@@ -1,0 +1,73 @@
+//! How fast a client may send: publishes and other frames.
+
+use std::{
+    net::IpAddr,
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+use hubbub_lifecycle::clock::millis;
+use hubbub_protocol::{CloseReason, ErrorCode, Refusal, UserId};
+
+use super::patience::Patience;
+use crate::door::{Door, Rate, TokenBucket, TooFast};
+
+/// Rate limit for everything but publishes: `join`, `leave`, `typing` and `ping`, the ping and pong frames of WebSocket,
+/// and frames that are refused.
+pub(super) const CONTROL_RATE: Rate = Rate { per_second: 20.0, burst: 100.0 };
+
+/// The limits of one connection. Its publishes also count for its person and its address.
+pub(super) struct Pace<'a> {
+    door: &'a Door,
+    address: IpAddr,
+    publish_patience: Patience,
+    /// For [`CONTROL_RATE`].
+    control_limit: TokenBucket,
+    control_patience: Patience,
+}
+
+impl<'a> Pace<'a> {
+    pub(super) fn new(door: &'a Door, address: IpAddr, now: Instant) -> Self {
+        let (publish_patience, control_patience) = (Patience::default(), Patience::default());
+        Self { door, address, publish_patience, control_limit: TokenBucket::new(CONTROL_RATE, now), control_patience }
+    }
+
+    /// The client's address, as limits count it.
+    pub(super) const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Takes one frame from [`CONTROL_RATE`].
+    pub(super) fn take_control(&mut self) -> Result<ControlFlow<CloseReason>, Refusal> {
+        let now = Instant::now();
+        match self.control_limit.take(now) {
+            Ok(()) => self.control_patience.accept(),
+            Err(_) if self.control_patience.refuse(CONTROL_RATE, now) => {
+                return Ok(ControlFlow::Break(CloseReason::RateLimited));
+            }
+            Err(wait) => return Err(rate_limited(wait, "this connection sends too many frames")),
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Takes one publish from what the person and the address may publish. A client that keeps to its own limit is not
+    /// closed for what others do at its address.
+    pub(super) fn take_publish(&mut self, person: &UserId) -> Result<ControlFlow<CloseReason>, Refusal> {
+        let now = Instant::now();
+        match self.door.take_publish(person, self.address, now) {
+            Ok(()) => self.publish_patience.accept(),
+            Err(TooFast::Person(_)) if self.publish_patience.refuse(self.door.publish_rate(), now) => {
+                return Ok(ControlFlow::Break(CloseReason::RateLimited));
+            }
+            Err(TooFast::Person(wait)) => return Err(rate_limited(wait, "this session publishes too much")),
+            Err(TooFast::Address(wait)) => return Err(rate_limited(wait, "this address publishes too much")),
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// The refusal of a frame that comes this much too early.
+fn rate_limited(wait: Duration, cause: &str) -> Refusal {
+    let refusal = Refusal::new(ErrorCode::RateLimited, format!("{cause}: this frame was not processed"));
+    refusal.retry_after_ms(millis(wait).saturating_add(1))
+}
