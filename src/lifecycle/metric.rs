@@ -37,6 +37,8 @@ metrics! {
     counter CLOSES = "hubbub_closes_total", Count;
     /// Frames refused with an error frame, by error code (label `code`).
     counter REFUSALS = "hubbub_refusals_total", Count;
+    /// Connections and HTTP requests refused, by reason (label `reason`).
+    counter HTTP_REFUSALS = "hubbub_http_refusals_total", Count;
     /// Time from accepting a publish to its ack.
     histogram PUBLISH_LATENCY = "hubbub_publish_latency_seconds", Seconds;
     /// Time from accepting a message, on any instance, to the end of its fan-out on this one.
