@@ -1,5 +1,4 @@
 //! What is served where: a path that is none is 404, whatever it looks like.
-#![expect(clippy::unwrap_used, reason = "a step that fails should fail the test")]
 
 use hubbub_testbed::{Server, http};
 use hyper::Request;

@@ -52,7 +52,9 @@ async fn crowd(server: &Server, sent: &[u8], answered: bool) -> Vec<TcpStream> {
         let mut stream = connect_from(ATTACKER, server, None).await;
         stream.write_all(sent).await.unwrap();
         if answered {
+            let asked = Instant::now();
             assert!(head(&mut stream).await.starts_with("HTTP/1.1 200"));
+            assert!(asked.elapsed() < Duration::from_secs(5), "{:?} for number {}", asked.elapsed(), crowd.len());
         }
         crowd.push(stream);
     }

@@ -54,7 +54,7 @@ pub(crate) struct Config {
     trusted_proxies: Vec<Option<IpNet>>,
 
     /// Web origins whose pages may connect (<https://chat.example.com>, <https://*.example.com> for one label,
-    /// capacitor://localhost for an app), separated by commas; `*` allows all. Pages from the host they connect to always
+    /// <capacitor://localhost> for an app), separated by commas; `*` allows all. Pages from the host they connect to always
     /// may [default: only those].
     #[arg(long, env = "HUBBUB_ALLOWED_ORIGINS", help_heading = "Network", value_delimiter = ',', value_name = "LIST", value_parser = item::<OriginPattern>)]
     allowed_origins: Vec<Option<OriginPattern>>,

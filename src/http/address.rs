@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use axum::http::HeaderMap;
+use hubbub_lifecycle::Throttle;
 use ipnet::IpNet;
+use tracing::warn;
 
 use super::forwarded::{self, is_in};
 
@@ -26,7 +28,14 @@ pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet
     }
     let chains = forwarded::chains(headers);
     let clients = chains.iter().filter(|chain| !chain.is_empty()).map(|chain| client_of(peer, chain, trusted));
-    clients.reduce(|one, other| if one == other { one } else { peer }).unwrap_or(peer)
+    let agreed = |one: IpAddr, other: IpAddr| {
+        if one == other {
+            return one;
+        }
+        warn_of_contradiction(peer, one, other);
+        peer
+    };
+    clients.reduce(agreed).unwrap_or(peer)
 }
 
 fn client_of(peer: IpAddr, chain: &[Option<IpAddr>], trusted: &[IpNet]) -> IpAddr {
@@ -39,6 +48,16 @@ fn client_of(peer: IpAddr, chain: &[Option<IpAddr>], trusted: &[IpNet]) -> IpAdd
         }
     }
     client
+}
+
+fn warn_of_contradiction(proxy: IpAddr, by_x: IpAddr, by_rfc: IpAddr) {
+    static CONTRADICTION: Throttle = Throttle::new();
+    if let Some(held_back) = CONTRADICTION.pass() {
+        warn!(
+            net.peer = %proxy, x_forwarded_for = %by_x, forwarded = %by_rfc, held_back,
+            "X-Forwarded-For and Forwarded name different clients, so neither counts: let the proxy set one and remove the other"
+        );
+    }
 }
 
 #[cfg(test)]

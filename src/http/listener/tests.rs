@@ -246,7 +246,7 @@ impl Blocking {
         tokio::task::spawn_blocking(task).await.unwrap()
     }
 
-    async fn send(&self, bytes: &'static [u8]) {
+    fn send(&self, bytes: &'static [u8]) {
         self.0.try_clone().unwrap().write_all(bytes).unwrap();
     }
 
@@ -266,16 +266,16 @@ impl Blocking {
 async fn a_connection_may_wait_for_its_next_request_but_not_within_one() {
     let (address, _shutdown) = start(Bounds::of(10), hello());
     let client = Blocking::connect(address).await;
-    client.send(REQUEST).await;
+    client.send(REQUEST);
     assert!(client.read().await.contains("hello"));
     tokio::time::advance(Duration::from_secs(70)).await;
-    client.send(REQUEST).await;
+    client.send(REQUEST);
     assert!(client.read().await.contains("hello"), "load balancers keep connections for 60 s");
     tokio::time::advance(Duration::from_secs(76)).await;
     assert_eq!(client.read().await, "");
 
     let slow = Blocking::connect(address).await;
-    slow.send(b"GET / HT").await;
+    slow.send(b"GET / HT");
     // The clock moves by itself while nothing happens.
     let started = tokio::time::Instant::now();
     let answer = loop {
@@ -297,7 +297,7 @@ const LARGE: usize = 32 * 1024 * 1024;
 async fn a_client_that_does_not_read_its_answer_is_cut() {
     let (address, _shutdown) = start(Bounds::of(10), Router::new().route("/", get(async || "x".repeat(LARGE))));
     let client = Blocking::connect(address).await;
-    client.send(REQUEST).await;
+    client.send(REQUEST);
     // Nothing moves but the clock.
     sleep(Duration::from_mins(2)).await;
     let mut stream = client.0.try_clone().unwrap();
