@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use axum::{Router, extract::State, response::Response, routing::get};
 use clap::Parser;
 use hubbub_edge::socket::{Inbound, Socket};
-use hubbub_http::{listener, upgrade::Upgrade};
+use hubbub_http::{
+    listener::{self, Bounds},
+    upgrade::Upgrade,
+};
 use hubbub_lifecycle::Shutdown;
 use hubbub_protocol::Frame;
 use tokio::net::TcpListener;
@@ -37,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
     let router = Router::new().route("/ws", get(accept)).with_state(app);
     let listener = TcpListener::bind(options.listen).await?;
     tokio::select! {
-        () = listener::serve(listener, 16, router, shutdown) => Ok(()),
+        () = listener::serve(listener, Bounds::of(16), router, shutdown) => Ok(()),
         interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
     }
 }

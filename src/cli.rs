@@ -10,10 +10,13 @@ mod serve;
 mod signals;
 mod telemetry;
 
-use std::process::ExitCode;
+use std::{ffi::OsStr, process::ExitCode};
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{
+    CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::{self, Resettable},
+};
 use hubbub_log::RedisError;
 use tokio::runtime::Runtime;
 
@@ -49,12 +52,23 @@ enum Command {
 
 /// Parses the arguments and runs the command.
 pub(crate) fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = ignore_empty_variables(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.command {
         Some(Command::Health(health)) => check_health(&health),
         Some(Command::Serve(config)) => serve(&config),
         None => serve(&cli.serve),
     }
+}
+
+/// An environment variable without a value is as one that is not set.
+fn ignore_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty =
+        |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.as_encoded_bytes().trim_ascii().is_empty());
+    let command = command.mut_args(|arg| {
+        if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::<builder::OsStr>::Reset) } else { arg }
+    });
+    command.mut_subcommands(ignore_empty_variables)
 }
 
 fn check_health(health: &Health) -> ExitCode {
@@ -89,8 +103,6 @@ fn report(error: &anyhow::Error, code: u8) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use clap::CommandFactory;
 
     use super::{config::AdminListen, *};
 
@@ -130,9 +142,11 @@ mod tests {
             "--drain-window",
             "500ms",
             "--trusted-proxies",
-            "10.0.0.0/8,127.0.0.1",
+            " 10.0.0.0/8, 127.0.0.1,",
             "--allowed-origins",
-            "https://A.example,http://b.example:81",
+            "https://A.example, http://b.example:81",
+            "--public-host",
+            "a.example,,*.b.example",
             "--admin-listen",
             "off",
         ])
@@ -140,8 +154,10 @@ mod tests {
         .serve;
         assert_eq!(config.log_bytes.as_u64(), 1 << 20);
         assert_eq!(config.drain_window, Duration::from_millis(500));
-        assert_eq!(config.trusted_proxies.len(), 2);
-        assert_eq!(config.allowed_origins, ["https://a.example", "http://b.example:81"]);
+        assert_eq!(config.trusted_proxies().len(), 2);
+        assert_eq!(config.allowed_origins().len(), 2);
+        assert_eq!(config.public_hosts().len(), 2);
+        assert_eq!(config.keep_alive, Duration::from_secs(75));
         assert_eq!(config.admin_listen, Some(AdminListen::Off));
     }
 
@@ -153,6 +169,9 @@ mod tests {
             ["--publish-rate", "-1"],
             ["--publish-rate-address", "0"],
             ["--allowed-origins", "example.com"],
+            ["--allowed-origins", "https://h/path"],
+            ["--public-host", "https://h"],
+            ["--max-header-bytes", "1KiB"],
             ["--trusted-proxies", "x"],
             ["--prefix", "a b"],
             ["--drain-timeout", "5"],

@@ -373,7 +373,7 @@ async fn only_pages_of_the_same_host_may_connect() {
         ("null", 403),
         ("http://127.0.0.1:1", 403),
         (&format!("{same}.evil.example"), 403),
-        ("", 403),
+        ("", 101),
     ] {
         assert_eq!(upgrade_status(server.address(), &[("Origin", origin)]).await, status, "{origin:?}");
     }

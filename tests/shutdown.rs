@@ -11,7 +11,8 @@ use hubbub_testbed::{
     gather, http, room, signal, within,
 };
 use tokio::{
-    net::TcpListener,
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
     time::{Instant, timeout},
 };
 
@@ -62,6 +63,23 @@ async fn an_instance_without_clients_ends_at_once() {
     server.terminate().await;
     assert_eq!(server.ended().await.code(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn the_last_requests_get_their_time() {
+    let mut server = Server::start(&["--api-key", "key"]).await;
+    let mut unfinished = within(TcpStream::connect(server.address())).await.unwrap();
+    let head = "POST /v1/rooms/lobby/messages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer key\r\n\
+        Content-Type: application/json\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n";
+    unfinished.write_all(head.as_bytes()).await.unwrap();
+    // The server waits for the body.
+    assert_eq!(within(unfinished.read_u8()).await.unwrap(), b'H');
+    let asked = Instant::now();
+    server.terminate().await;
+    assert_eq!(server.ended().await.code(), Some(0));
+    assert!(asked.elapsed() >= Duration::from_secs(2), "{:?}", asked.elapsed());
+    let unfinished_task = |line: &String| line.contains("did not end in time");
+    assert!(!server.log().iter().any(unfinished_task), "{:#?}", server.log());
 }
 
 #[tokio::test]

@@ -6,7 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use axum::{Router, response::Response, routing::get};
 use futures_util::{SinkExt, StreamExt};
 use hubbub_edge::socket::Inbound;
-use hubbub_http::{listener, upgrade::Upgrade};
+use hubbub_http::{
+    listener::{self, Bounds},
+    upgrade::Upgrade,
+};
 use hubbub_lifecycle::Shutdown;
 use hubbub_protocol::Frame;
 use tokio::net::TcpStream;
@@ -46,7 +49,12 @@ async fn echo(shutdown: &Shutdown) -> WebSocketStream<TcpStream> {
         });
         response
     };
-    shutdown.spawn(listener::serve(listener, 16, Router::new().route("/ws", get(accept)), shutdown.clone()));
+    shutdown.spawn(listener::serve(
+        listener,
+        Bounds::of(16),
+        Router::new().route("/ws", get(accept)),
+        shutdown.clone(),
+    ));
     let stream = TcpStream::connect(address).await.unwrap();
     client_async("ws://localhost/ws", stream).await.unwrap().0
 }

@@ -17,7 +17,10 @@ use axum::{
     routing::get,
 };
 use hubbub_edge::socket::{Ending, Inbound, Socket};
-use hubbub_http::{listener, upgrade::Upgrade};
+use hubbub_http::{
+    listener::{self, Bounds},
+    upgrade::Upgrade,
+};
 use hubbub_lifecycle::Shutdown;
 use hubbub_protocol::{
     Ack, ClientFrame, CloseReason, ConnectionId, DEDUPE_WINDOW, ErrorCode, Frame, GuestSecret, HEARTBEAT_INTERVAL,
@@ -62,12 +65,12 @@ async fn main() -> anyhow::Result<()> {
         .with_state(app);
     let public = listener::bind(flags.listen)?;
     let address = public.local_addr()?;
-    shutdown.spawn(listener::serve(public, CONNECTIONS, routes.clone(), shutdown.clone()));
+    shutdown.spawn(listener::serve(public, Bounds::of(CONNECTIONS), routes.clone(), shutdown.clone()));
     let mut admin_address = None;
     if let Some(address) = flags.admin_listen {
         let admin = listener::bind(address)?;
         admin_address = Some(tracing::field::display(admin.local_addr()?));
-        shutdown.spawn(listener::serve(admin, CONNECTIONS, routes, shutdown.clone()));
+        shutdown.spawn(listener::serve(admin, Bounds::of(CONNECTIONS), routes, shutdown.clone()));
     }
     info!(listen.address = %address, admin.address = admin_address, "listening");
     tokio::select! {

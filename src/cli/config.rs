@@ -14,11 +14,17 @@ use std::{
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum, value_parser};
+use hubbub_http::{host::HostPattern, listener::Bounds, origin::OriginPattern};
 use hubbub_lifecycle::{Secret, SecretSource};
 use ipnet::IpNet;
 
 /// Upper bound of every duration.
 const MAX_DURATION: Duration = Duration::from_hours(24);
+/// Connections that one address may have open beside its WebSockets.
+const HTTP_PER_ADDRESS: usize = 256;
+/// Bounds of `--max-header-bytes`.
+const MIN_HEADER_BYTES: usize = 4 * 1024;
+const MAX_HEADER_BYTES: usize = 1024 * 1024;
 
 /// Options of `hubbub serve`.
 #[derive(Clone, Debug, Args)]
@@ -41,15 +47,27 @@ pub(crate) struct Config {
     #[arg(long, env = "HUBBUB_INSTANCE", help_heading = "Network", value_name = "NAME", value_parser = instance)]
     pub(crate) instance: Option<String>,
 
-    /// Proxies whose X-Forwarded-For header is trusted: addresses or networks (10.0.0.0/8), separated by commas
-    /// [default: none].
+    /// Proxies whose X-Forwarded-For or Forwarded header is trusted: addresses or networks (10.0.0.0/8), separated by
+    /// commas [default: none].
     #[arg(long, env = "HUBBUB_TRUSTED_PROXIES", help_heading = "Network", value_delimiter = ',', value_name = "LIST", value_parser = network)]
-    pub(crate) trusted_proxies: Vec<IpNet>,
+    trusted_proxies: Vec<Option<IpNet>>,
 
-    /// Web origins whose pages may connect (<https://chat.example.com>), separated by commas; `*` allows all. Pages
-    /// from the host they connect to always may [default: only those].
-    #[arg(long, env = "HUBBUB_ALLOWED_ORIGINS", help_heading = "Network", value_delimiter = ',', value_name = "LIST", value_parser = origin)]
-    pub(crate) allowed_origins: Vec<String>,
+    /// Web origins whose pages may connect (<https://chat.example.com>, <https://*.example.com> for one label,
+    /// <capacitor://localhost> for an app), separated by commas; `*` allows all. Pages from the host they connect to always
+    /// may [default: only those].
+    #[arg(long, env = "HUBBUB_ALLOWED_ORIGINS", help_heading = "Network", value_delimiter = ',', value_name = "LIST", value_parser = item::<OriginPattern>)]
+    allowed_origins: Vec<Option<OriginPattern>>,
+
+    /// Hosts under which clients reach this server (chat.example.com, *.example.com), separated by commas; `*` allows
+    /// all. Requests for other hosts are answered with 421, except addresses and localhost [default: the hosts of
+    /// --allowed-origins].
+    #[arg(long, env = "HUBBUB_PUBLIC_HOST", help_heading = "Network", value_delimiter = ',', value_name = "LIST", value_parser = item::<HostPattern>)]
+    public_host: Vec<Option<HostPattern>>,
+
+    /// How long an HTTP connection may wait for its next request. Longer than the same setting of a load balancer in
+    /// front.
+    #[arg(long, env = "HUBBUB_KEEP_ALIVE", help_heading = "Network", default_value = "75s", value_name = "TIME", value_parser = duration)]
+    pub(crate) keep_alive: Duration,
 
     /// Key with which a back end may publish over HTTP, as a bearer token [default: none, HTTP publish is disabled].
     #[arg(long, env = "HUBBUB_API_KEY", help_heading = "Network", hide_env_values = true, value_name = "KEY")]
@@ -111,7 +129,12 @@ pub(crate) struct Config {
     #[arg(long, env = "HUBBUB_MAX_CONNECTIONS", help_heading = "Limits", value_name = "N", value_parser = positive)]
     pub(crate) max_connections: Option<usize>,
 
-    /// WebSocket connections of one IPv4 address or IPv6 /64; more are closed with code 4004 and come back later.
+    /// Upper bound in bytes for the headers of a request; more are answered with 431.
+    #[arg(long, env = "HUBBUB_MAX_HEADER_BYTES", help_heading = "Limits", default_value = "32KiB", value_name = "BYTES", value_parser = header_bytes)]
+    pub(crate) max_header_bytes: ByteSize,
+
+    /// WebSocket connections of one IPv4 address or IPv6 /64; more are closed with code 4004 and come back later. Such an
+    /// address may have 256 connections more than that open, for HTTP; further ones are refused with 429.
     #[arg(long, env = "HUBBUB_MAX_PER_ADDRESS", help_heading = "Limits", default_value_t = 1000, value_name = "N", value_parser = positive)]
     pub(crate) max_per_address: usize,
 
@@ -178,6 +201,32 @@ impl Config {
         source(self.api_key.as_ref(), self.api_key_file.as_ref())
     }
 
+    /// Proxies whose headers are trusted.
+    pub(crate) fn trusted_proxies(&self) -> Vec<IpNet> {
+        self.trusted_proxies.iter().flatten().copied().collect()
+    }
+
+    /// Origins whose pages may connect.
+    pub(crate) fn allowed_origins(&self) -> Vec<OriginPattern> {
+        self.allowed_origins.iter().flatten().cloned().collect()
+    }
+
+    /// Hosts under which clients reach this server.
+    pub(crate) fn public_hosts(&self) -> Vec<HostPattern> {
+        self.public_host.iter().flatten().cloned().collect()
+    }
+
+    /// The bounds of the public listener, which has room for so many connections.
+    pub(crate) fn bounds(&self, connections: usize) -> Bounds {
+        Bounds {
+            connections,
+            per_address: self.max_per_address.saturating_add(HTTP_PER_ADDRESS),
+            trusted_proxies: self.trusted_proxies(),
+            keep_alive: self.keep_alive,
+            max_header_bytes: usize::try_from(self.max_header_bytes.as_u64()).unwrap_or(MAX_HEADER_BYTES),
+        }
+    }
+
     /// The name of this instance. Unless it is set, every call makes up a new one.
     pub(crate) fn instance_name(&self) -> String {
         self.instance.clone().unwrap_or_else(|| {
@@ -232,6 +281,16 @@ fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
 }
 
+fn header_bytes(text: &str) -> Result<ByteSize, String> {
+    let bytes = text.parse::<ByteSize>()?;
+    let allowed = MIN_HEADER_BYTES..=MAX_HEADER_BYTES;
+    if usize::try_from(bytes.as_u64()).is_ok_and(|bytes| allowed.contains(&bytes)) {
+        Ok(bytes)
+    } else {
+        Err("expected 4KiB to 1MiB".to_owned())
+    }
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
     number.ok_or_else(|| "expected a number above 0".to_owned())
@@ -242,16 +301,13 @@ fn duration(text: &str) -> Result<Duration, String> {
     if parsed <= MAX_DURATION { Ok(parsed) } else { Err("expected at most a day".to_owned()) }
 }
 
-fn network(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse().or_else(|_| address()).map_err(|_| "expected an address or a network such as 10.0.0.0/8".to_owned())
+/// An item of a list. None: there is nothing between two commas.
+fn item<T: FromStr>(text: &str) -> Result<Option<T>, T::Err> {
+    let text = text.trim();
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
-fn origin(text: &str) -> Result<String, String> {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    if text == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains('/')) {
-        Ok(text.to_ascii_lowercase())
-    } else {
-        Err("expected an origin such as https://chat.example.com, without a path, or *".to_owned())
-    }
+fn network(text: &str) -> Result<Option<IpNet>, String> {
+    let address = item::<IpAddr>(text).map(|address| address.map(IpNet::from));
+    address.or_else(|_| item(text)).map_err(|_| "expected an address or a network such as 10.0.0.0/8".to_owned())
 }

@@ -35,8 +35,8 @@ use super::{
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9091);
 /// Upper bound for the connections to the admin listener.
 const ADMIN_CONNECTIONS: usize = 64;
-/// How long the tasks may take to end after the last connection is closed.
-const TASK_DEADLINE: Duration = Duration::from_secs(1);
+/// How long the tasks may take to end after the last connection is closed: longer than the last HTTP requests may.
+const TASK_DEADLINE: Duration = listener::LAST_REQUESTS_DEADLINE.saturating_add(Duration::from_secs(1));
 
 /// The settings that need more than parsing. They are checked before anything starts.
 #[derive(Debug)]
@@ -99,17 +99,19 @@ pub(crate) async fn run(config: &Config, settings: Settings) -> anyhow::Result<E
     let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
     let options = hubbub_http::Options {
         api_key: settings.api_key,
-        allowed_origins: config.allowed_origins.clone(),
-        trusted_proxies: config.trusted_proxies.clone(),
+        allowed_origins: config.allowed_origins(),
+        public_hosts: config.public_hosts(),
+        trusted_proxies: config.trusted_proxies(),
         max_connections,
         limits: limits(config),
     };
     let routes = hubbub_http::router(&node, &options, &shutdown);
-    shutdown.spawn(listener::serve(public, descriptors.clients, routes, shutdown.clone()));
+    let bounds = config.bounds(descriptors.clients);
+    shutdown.spawn(listener::serve(public, bounds, routes, shutdown.clone()));
     if let Some(admin) = admin {
         let metrics = metrics.clone();
         let routes = hubbub_http::admin_router(&node, move || metrics.render());
-        shutdown.spawn(listener::serve(admin, ADMIN_CONNECTIONS, routes, shutdown.clone()));
+        shutdown.spawn(listener::serve(admin, Bounds::of(ADMIN_CONNECTIONS), routes, shutdown.clone()));
     }
     shutdown.spawn_until_shutdown(telemetry::maintain(metrics));
     info!(

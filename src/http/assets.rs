@@ -11,15 +11,13 @@ use super::problem::Problem;
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
-/// Serves a file of the app. A path whose last part has no dot is a route of the app, and gets its page.
+/// Serves a file of the app. `/` is its page: the routes of the app are in the fragment, which no server sees.
 pub(super) async fn app(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if method != Method::GET && method != Method::HEAD {
         return Problem::method_not_allowed().into_response();
     }
-    let path = uri.path();
-    let is_route = !path.rsplit('/').next().unwrap_or_default().contains('.') && !path.starts_with("/v1/");
-    let asset = hubbub_web::asset(path).or_else(|| if is_route { hubbub_web::asset("index.html") } else { None });
-    asset.map_or_else(
+    let file = if uri.path() == "/" { "index.html" } else { uri.path() };
+    hubbub_web::asset(file).map_or_else(
         || Problem::new(StatusCode::NOT_FOUND, "nothing is served at this path").into_response(),
         |asset| respond(asset, &headers),
     )
@@ -73,13 +71,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_route_of_the_app_gets_its_page_and_a_missing_file_does_not() {
+    async fn only_the_files_of_the_app_are_served() {
         let status =
             async |path: &'static str| app(Method::GET, Uri::from_static(path), HeaderMap::new()).await.status();
         assert_eq!(status("/").await, StatusCode::OK);
-        assert_eq!(status("/rooms/lobby").await, StatusCode::OK);
-        assert_eq!(status("/assets/none.js").await, StatusCode::NOT_FOUND);
-        assert_eq!(status("/v1/nothing").await, StatusCode::NOT_FOUND);
+        assert_eq!(status("/index.html").await, StatusCode::OK);
+        for path in ["/rooms/lobby", "/assets/none.js", "/v1/nothing", "/healthz", "/ws/", "//", "//index.html"] {
+            assert_eq!(status(path).await, StatusCode::NOT_FOUND, "{path}");
+        }
     }
 
     #[tokio::test]

@@ -3,8 +3,11 @@
 mod access;
 mod address;
 mod assets;
+mod forwarded;
+pub mod host;
 pub mod listener;
-mod origin;
+pub mod origin;
+mod page;
 pub mod problem;
 mod rooms;
 mod status;
@@ -16,6 +19,7 @@ use axum::{
     Extension, Router,
     extract::{ConnectInfo, DefaultBodyLimit, State},
     http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header},
+    middleware::from_fn_with_state,
     response::Response,
     routing::get,
 };
@@ -41,8 +45,10 @@ use tracing::{Level, debug_span};
 use self::{
     access::{Access, ApiKey},
     address::{client_address, quota_key},
+    host::{HostPattern, PublicHosts},
     listener::Slot,
-    origin::AllowedOrigins,
+    origin::{AllowedOrigins, OriginPattern},
+    page::Desk,
     problem::Problem,
     upgrade::Upgrade,
 };
@@ -66,9 +72,12 @@ const PERMISSIONS_POLICY: &str = "camera=(), display-capture=(), geolocation=(),
 pub struct Options {
     /// Key with which a back end may publish over HTTP. None: HTTP publish is disabled.
     pub api_key: Option<RotatingSecret>,
-    /// Origins, in lower case, whose pages may connect, besides those of the same host. `*` allows all.
-    pub allowed_origins: Vec<String>,
-    /// Proxies whose `X-Forwarded-For` header is trusted.
+    /// Origins whose pages may connect, besides those of the same host.
+    pub allowed_origins: Vec<OriginPattern>,
+    /// Hosts under which clients reach this server, besides addresses and `localhost`. Empty: those of
+    /// `allowed_origins`.
+    pub public_hosts: Vec<HostPattern>,
+    /// Proxies whose headers `X-Forwarded-…` and `Forwarded` are trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// Upper bound for the WebSockets of this instance.
     pub max_connections: usize,
@@ -85,6 +94,7 @@ struct App {
     trusted_proxies: Arc<[IpNet]>,
     websockets: Arc<Semaphore>,
     door: Door,
+    desk: Desk,
     shutdown: Shutdown,
 }
 
@@ -93,11 +103,16 @@ pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
     let app = App {
         node: node.clone(),
         access: Arc::new(ApiKey(options.api_key.clone())),
-        origins: AllowedOrigins::from_list(&options.allowed_origins),
+        origins: AllowedOrigins::new(&options.allowed_origins),
         trusted_proxies: options.trusted_proxies.clone().into(),
         websockets: Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS))),
         door: Door::new(options.limits),
+        desk: Desk::new(),
         shutdown: shutdown.clone(),
+    };
+    let hosts = match options.public_hosts.as_slice() {
+        [] => PublicHosts::new(options.allowed_origins.iter().filter_map(OriginPattern::host)),
+        listed => PublicHosts::new(listed.to_vec()),
     };
     Router::new()
         .route("/ws", get(accept))
@@ -107,8 +122,9 @@ pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
         .route("/health/ready", get(status::ready))
         .fallback(assets::app)
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(cors(app.origins.clone()))
         .with_state(app)
-        .layer(cors(&options.allowed_origins))
+        .layer(from_fn_with_state(hosts, host::refuse_other_hosts))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_DEADLINE))
         .layer(MapResponseLayer::new(Problem::as_problem))
@@ -144,9 +160,7 @@ async fn accept(
     headers: HeaderMap,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
-    if !app.origins.allows(&headers) {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "this origin is not allowed: see --allowed-origins"));
-    }
+    app.origins.check(&headers, peer.ip(), &app.trusted_proxies)?;
     if app.node.phase() == Phase::Closed {
         return Err(Problem::draining());
     }
@@ -168,14 +182,9 @@ async fn accept(
     Ok(response)
 }
 
-/// CORS: pages of the listed origins may read the responses of the HTTP API. `*` lists all origins.
-fn cors(origins: &[String]) -> CorsLayer {
-    let listed = if origins.iter().any(|origin| origin == "*") {
-        AllowOrigin::any()
-    } else {
-        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
-    };
-    CorsLayer::new().allow_origin(listed)
+/// CORS: pages of the listed origins may read the responses of the HTTP API.
+fn cors(origins: AllowedOrigins) -> CorsLayer {
+    CorsLayer::new().allow_origin(AllowOrigin::predicate(move |origin, _| origins.lists(origin)))
 }
 
 fn default_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {

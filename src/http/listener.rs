@@ -1,34 +1,57 @@
 //! Accepts connections and serves HTTP/1.1 on them, with deadlines and bounds that `axum::serve` does not have.
+//!
+//! A connection that waits for a request costs a task and its socket, nothing else. With the first byte of a request it
+//! takes a turn: only then hyper gets it, with its buffers, until the answer is written. The turns are few and no peer
+//! may have more than a part of them, so one peer cannot keep the others waiting, whatever it sends.
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+mod exchange;
+mod parking;
+mod peers;
+mod wire;
 
-use axum::{Router, body::Body, extract::ConnectInfo};
-use hubbub_lifecycle::Shutdown;
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, http::StatusCode};
+use hubbub_lifecycle::{Shutdown, Throttle, metric};
+use ipnet::IpNet;
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{Instant, sleep, timeout},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
 };
-use tower::ServiceExt;
 use tracing::{debug, warn};
 
-/// Timeout for receiving the headers of a request, from the start of serving or from the end of the previous response.
-/// A connection that has waited longer than this to be served is closed without an answer: its client has probably
-/// given up.
+pub(crate) use self::wire::Wire;
+use self::{
+    exchange::Exchanger,
+    parking::Parking,
+    peers::{Peer, Peers},
+    wire::Progress,
+};
+use super::problem::Problem;
+
+/// Timeout for the headers of a request, from its first byte on, and for the first byte of a new connection. A request that
+/// has waited longer than this for its turn is not served: its client has probably given up.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
-/// Upper bound for the headers of a request, in bytes.
-const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// While every turn is taken: how long the headers of a request may take.
+const HEADER_GRACE: Duration = Duration::from_secs(2);
 /// How long requests in progress may take after shutdown has begun.
-const LAST_REQUESTS_DEADLINE: Duration = Duration::from_secs(2);
+pub const LAST_REQUESTS_DEADLINE: Duration = Duration::from_secs(2);
 /// Upper bound for connections that wait in the kernel to be accepted.
 const BACKLOG: u32 = 4096;
-/// Upper bound for accepted connections that wait to be served.
-const MAX_WAITING: usize = 8192;
-/// Upper bound for connections that are served HTTP at the same time.
-const MAX_SERVED: usize = 1024;
+/// Requests that are served at the same time.
+const TURNS: usize = 1024;
+/// Those of one peer.
+const TURNS_OF_PEER: usize = 256;
+/// The slots that one peer leaves to others, but at most a quarter of all.
+const SLOTS_FOR_OTHERS: usize = 1024;
+/// `Retry-After` of a refused connection, in milliseconds.
+const RETRY_MS: u64 = 5000;
+/// How often to look for room while every slot is taken.
+const ROOM_INTERVAL: Duration = Duration::from_secs(1);
+/// The kernel's send buffer, in bytes. By default it may grow to megabytes for each client that does not read.
+const SEND_BUFFER: usize = 64 * 1024;
 /// `TCP_USER_TIMEOUT`: how long sent data may stay unacknowledged, or the peer's receive window closed.
 #[cfg(target_os = "linux")]
 const TRANSPORT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,108 +71,246 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Counts one open connection towards the limit of [`serve`]. Every request carries it as an extension; a handler that
+/// The bounds of a listener.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Connections open at the same time. Upgraded ones count as long as their [`Slot`] is kept.
+    pub connections: usize,
+    /// Those of one IPv4 address or IPv6 /64.
+    pub per_address: usize,
+    /// Peers that `per_address` does not count for, because each stands for many clients.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long a connection may wait for another request.
+    pub keep_alive: Duration,
+    /// Upper bound for the headers of a request, in bytes.
+    pub max_header_bytes: usize,
+}
+
+impl Bounds {
+    /// So many connections from any address, and the defaults of `hubbub serve`.
+    pub fn of(connections: usize) -> Self {
+        Self {
+            connections,
+            per_address: connections,
+            trusted_proxies: Vec::new(),
+            keep_alive: Duration::from_secs(75),
+            max_header_bytes: 32 * 1024,
+        }
+    }
+}
+
+/// Counts one open connection towards the limits of [`serve`]. Every request carries it as an extension; a handler that
 /// upgrades must keep it as long as the socket.
 #[derive(Clone, Debug)]
-pub struct Slot(#[cfg_attr(not(test), expect(dead_code, reason = "it is held, not read"))] Arc<OwnedSemaphorePermit>);
+pub struct Slot(#[cfg_attr(not(test), expect(dead_code, reason = "it is held, not read"))] Arc<Held>);
 
-/// An accepted connection, and when it was accepted.
-struct Accepted {
-    stream: TcpStream,
-    peer: SocketAddr,
-    slot: Slot,
-    at: Instant,
+#[derive(Debug)]
+struct Held {
+    _slot: OwnedSemaphorePermit,
+    _connection: Option<OwnedSemaphorePermit>,
+    /// Keeps the counts of the peer.
+    _peer: Arc<Peer>,
 }
 
 /// Serves `router` until shutdown begins. Requests in progress then end in tasks of their own, and [`Shutdown::finish`]
 /// waits for those.
 ///
-/// At most `connections` are open at the same time, and upgraded ones count as long as their [`Slot`] is kept. Further
-/// connections wait in the kernel's accept queue. If that is full, the client's kernel tries again after a second, then
-/// after two. To keep it short, connections are accepted before there is room to serve them: they wait here, which
-/// costs no buffers, until one of the few that are served HTTP at the same time is done.
-pub async fn serve(listener: TcpListener, connections: usize, router: Router, shutdown: Shutdown) {
-    let slots = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
-    let (sender, queue) = mpsc::channel(MAX_WAITING);
-    let serving = async { tokio::join!(accept(listener, slots, sender), dispatch(queue, router, shutdown.clone())) };
+/// When every slot of the listener or of a peer is taken, the connection that has waited longest for a request makes way.
+/// If there is none, a peer with too many connections is refused with 429, and others wait in the kernel's accept queue.
+/// If that is full, the client's kernel tries again after a second, then after two.
+pub async fn serve(listener: TcpListener, bounds: Bounds, router: Router, shutdown: Shutdown) {
+    let gate = Arc::new(Gate::new(bounds, router, shutdown.clone()));
     tokio::select! {
         () = shutdown.started() => (),
-        _done = serving => (),
+        () = gate.accept(listener) => (),
     }
 }
 
-async fn accept(listener: TcpListener, slots: Arc<Semaphore>, sender: mpsc::Sender<Accepted>) {
-    while let Ok(entry) = sender.reserve().await {
-        // The semaphore is never closed.
-        let Ok(permit) = Arc::clone(&slots).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let slot = Slot(Arc::new(permit));
-                entry.send(Accepted { stream, peer, slot, at: Instant::now() });
-            }
-            Err(error) if concerns_one_peer(&error) => {
-                debug!(%error, "a client closed its connection before it was accepted");
-            }
-            Err(error) => {
-                warn!(%error, "cannot accept connections; trying again");
-                sleep(ACCEPT_PAUSE).await;
+/// One listener: who may connect, and whose turn it is.
+#[derive(Debug)]
+struct Gate {
+    slots: Arc<Semaphore>,
+    peers: Peers,
+    per_address: usize,
+    parking: Parking,
+    turns: Arc<Semaphore>,
+    exchanger: Exchanger,
+    keep_alive: Duration,
+    /// The answer to a peer with too many connections.
+    refusal: String,
+    shutdown: Shutdown,
+}
+
+impl Gate {
+    fn new(bounds: Bounds, router: Router, shutdown: Shutdown) -> Self {
+        let slots = bounds.connections.min(Semaphore::MAX_PERMITS);
+        let per_address = bounds.per_address.min(slots - SLOTS_FOR_OTHERS.min(slots / 4));
+        let detail = "this address has too many connections to this instance: see --max-per-address";
+        let refusal = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
+        Self {
+            slots: Arc::new(Semaphore::new(slots)),
+            peers: Peers::new(per_address, TURNS_OF_PEER, bounds.trusted_proxies),
+            per_address,
+            parking: Parking::default(),
+            turns: Arc::new(Semaphore::new(TURNS)),
+            exchanger: Exchanger::new(router, bounds.max_header_bytes, shutdown.clone()),
+            keep_alive: bounds.keep_alive,
+            refusal: refusal.retry_after_ms(RETRY_MS).closing_bytes(),
+            shutdown,
+        }
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        while let Some(slot) = self.free_slot().await {
+            match listener.accept().await {
+                Ok((stream, address)) => self.admit(stream, address, slot),
+                Err(error) if concerns_one_peer(&error) => {
+                    debug!(%error, "a client closed its connection before it was accepted");
+                }
+                Err(error) => {
+                    warn!(%error, "cannot accept connections; trying again");
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
-}
 
-/// Starts to serve each connection when there is room for it.
-async fn dispatch(mut queue: mpsc::Receiver<Accepted>, router: Router, shutdown: Shutdown) {
-    let turns = Arc::new(Semaphore::new(MAX_SERVED));
-    // The semaphore is never closed.
-    while let Ok(turn) = Arc::clone(&turns).acquire_owned().await {
-        let Some(accepted) = queue.recv().await else { return };
-        if accepted.at.elapsed() > HEADER_DEADLINE {
-            debug!(net.peer = %accepted.peer, "closing a connection that has waited too long to be served");
-            continue;
+    /// Waits for a free slot. Meanwhile connections that wait for a request make way.
+    async fn free_slot(&self) -> Option<OwnedSemaphorePermit> {
+        static FULL: Throttle = Throttle::new();
+        loop {
+            if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+                return Some(slot);
+            }
+            if self.parking.evict().is_some() {
+                continue;
+            }
+            if let Some(held_back) = FULL.pass() {
+                warn!(
+                    held_back,
+                    "every connection slot is taken: new clients wait. Raise the limit of open files (ulimit -n)"
+                );
+            }
+            if let Ok(slot) = timeout(ROOM_INTERVAL, Arc::clone(&self.slots).acquire_owned()).await {
+                // The semaphore is never closed.
+                return slot.ok();
+            }
         }
-        let connection = serve_connection(accepted, router.clone(), shutdown.clone());
-        shutdown.spawn_isolated(async move {
-            connection.await;
+    }
+
+    fn admit(self: &Arc<Self>, stream: TcpStream, address: SocketAddr, slot: OwnedSemaphorePermit) {
+        let peer = Arc::new(self.peers.get(address));
+        let slot = match peer.connect() {
+            Ok(connection) => {
+                Some(Slot(Arc::new(Held { _slot: slot, _connection: connection, _peer: Arc::clone(&peer) })))
+            }
+            Err(_) => self.parking.evict_from(peer.key()),
+        };
+        match slot {
+            Some(slot) => self.shutdown.spawn_isolated(Arc::clone(self).serve(stream, address, peer, slot)),
+            None => self.refuse(&stream, address),
+        }
+    }
+
+    fn refuse(&self, stream: &TcpStream, address: SocketAddr) {
+        static TOO_MANY: Throttle = Throttle::new();
+        metrics::counter!(metric::HTTP_REFUSALS, "reason" => "address").increment(1);
+        if let Some(held_back) = TOO_MANY.pass() {
+            let (address, limit) = (address.ip().to_canonical(), self.per_address);
+            warn!(
+                net.peer = %address, limit, held_back,
+                "refusing connections: this address has too many. See --max-per-address, and --trusted-proxies if it is a proxy"
+            );
+        }
+        // A courtesy: a new connection has room for it, and the client may not read it.
+        let _sent = stream.try_write(self.refusal.as_bytes());
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, address: SocketAddr, peer: Arc<Peer>, mut slot: Slot) {
+        set_options(&stream);
+        let (mut wire, mut patience) = (Wire::new(stream), HEADER_DEADLINE);
+        loop {
+            let mut place = self.parking.enter(peer.key(), slot);
+            let sent = tokio::select! {
+                sent = timeout(patience, wire.readable()) => sent.unwrap_or(false),
+                () = place.evicted() => false,
+                () = self.shutdown.started() => false,
+            };
+            let Some(parked) = place.leave().filter(|_| sent) else { return };
+            slot = parked;
+
+            let Some(turn) = self.turn(&peer, address).await else { return };
+            // Boxed: a connection that waits must not carry the state of a request.
+            let progress = wire.progress();
+            let exchange = Box::pin(self.exchanger.exchange(wire, address, slot.clone()));
+            let rest = tokio::select! {
+                rest = exchange => rest,
+                () = self.crowd(&progress) => {
+                    tell_of_crowd(address);
+                    None
+                }
+            };
+            let Some(rest) = rest else { return };
             drop(turn);
-        });
+            wire = rest;
+            patience = self.keep_alive;
+        }
+    }
+
+    /// Waits for a turn.
+    async fn turn(&self, peer: &Peer, address: SocketAddr) -> Option<Turn> {
+        let turn = async {
+            let share = peer.turn().await;
+            // The semaphore is never closed.
+            let turn = Arc::clone(&self.turns).acquire_owned().await.ok()?;
+            Some(Turn { _share: share, _turn: turn })
+        };
+        tokio::select! {
+            turn = timeout(HEADER_DEADLINE, turn) => turn.unwrap_or_else(|_| {
+                tell_of_crowd(address);
+                None
+            }),
+            () = self.shutdown.started() => None,
+        }
+    }
+
+    /// Completes when others wait for a turn and this request is still not there after a while.
+    async fn crowd(&self, progress: &Progress) {
+        loop {
+            sleep(HEADER_GRACE).await;
+            if progress.is_served() {
+                std::future::pending::<()>().await;
+            }
+            if self.turns.available_permits() == 0 {
+                return;
+            }
+        }
     }
 }
 
-async fn serve_connection(Accepted { stream, peer, slot, .. }: Accepted, router: Router, shutdown: Shutdown) {
-    set_options(&stream);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.extensions_mut().insert(slot.clone());
-        let router = router.clone();
-        async move {
-            Ok::<_, Infallible>(router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {}))
-        }
-    });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_DEADLINE)
-            .max_buf_size(MAX_HEADER_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades()
-    );
-    let outcome = tokio::select! {
-        outcome = connection.as_mut() => outcome,
-        () = shutdown.started() => {
-            connection.as_mut().graceful_shutdown();
-            timeout(LAST_REQUESTS_DEADLINE, connection).await.unwrap_or(Ok(()))
-        }
-    };
-    if let Err(error) = outcome {
-        debug!(%error, net.peer = %peer, "an HTTP connection failed");
+fn tell_of_crowd(address: SocketAddr) {
+    static CROWD: Throttle = Throttle::new();
+    metrics::counter!(metric::HTTP_REFUSALS, "reason" => "turn").increment(1);
+    if let Some(held_back) = CROWD.pass() {
+        warn!(
+            net.peer = %address, held_back,
+            "closing a connection whose request was not served: too many requests at a time"
+        );
     }
+}
+
+/// The right to be served, until it is dropped.
+#[derive(Debug)]
+struct Turn {
+    _share: Option<OwnedSemaphorePermit>,
+    _turn: OwnedSemaphorePermit,
 }
 
 /// Errors are ignored: without these options the connection works too, but adds latency and notices a dead peer late.
 fn set_options(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let _refused = socket.set_tcp_nodelay(true);
+    let _refused = socket.set_send_buffer_size(SEND_BUFFER);
     #[cfg(target_os = "linux")]
     let _refused = socket.set_tcp_user_timeout(Some(TRANSPORT_TIMEOUT));
 }
@@ -160,90 +321,4 @@ fn concerns_one_peer(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use axum::{Extension, routing::get};
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        sync::mpsc::error::TryRecvError,
-        task::yield_now,
-    };
-
-    use super::*;
-
-    #[tokio::test]
-    async fn connections_that_cannot_be_served_yet_do_not_fill_the_queue_of_the_kernel() {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let listener = socket.listen(8).unwrap();
-        let address = listener.local_addr().unwrap();
-        let (sender, queue) = mpsc::channel(100);
-        let shutdown = Shutdown::default();
-        shutdown.spawn_until_shutdown(accept(listener, Arc::new(Semaphore::new(100)), sender));
-        let mut clients = Vec::new();
-        while queue.len() < 100 {
-            let client = timeout(Duration::from_secs(30), TcpStream::connect(address)).await.unwrap();
-            clients.push(client.unwrap());
-        }
-        shutdown.start();
-    }
-
-    #[tokio::test]
-    async fn a_slot_is_free_again_when_neither_the_connection_nor_a_handler_keeps_it() {
-        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let address = listener.local_addr().unwrap();
-        let (keep, mut kept) = mpsc::channel(4);
-        let route = get(async move |Extension(slot): Extension<Slot>| keep.send(slot).await.unwrap());
-        let shutdown = Shutdown::default();
-        shutdown.spawn(serve(listener, 1, Router::new().route("/", route), shutdown.clone()));
-
-        let mut first = send_request(address).await;
-        expect_200(&mut first).await;
-        let mut second = send_request(address).await;
-        drop(first);
-        let slot = kept.recv().await.unwrap();
-        let held = async {
-            while Arc::strong_count(&slot.0) > 1 {
-                yield_now().await;
-            }
-        };
-        timeout(Duration::from_secs(30), held).await.unwrap();
-        assert_eq!(
-            kept.try_recv().unwrap_err(),
-            TryRecvError::Empty,
-            "the handler keeps the slot of a connection that is closed"
-        );
-        drop(slot);
-        expect_200(&mut second).await;
-        shutdown.finish(Duration::from_secs(30)).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_has_waited_too_long_to_be_served_gets_no_answer() {
-        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let mut client = send_request(listener.local_addr().unwrap()).await;
-        let (stream, peer) = listener.accept().await.unwrap();
-        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        let at = Instant::now().checked_sub(HEADER_DEADLINE + Duration::from_secs(1)).unwrap();
-        let (sender, queue) = mpsc::channel(1);
-        assert!(sender.send(Accepted { stream, peer, slot: Slot(Arc::new(permit)), at }).await.is_ok());
-        let shutdown = Shutdown::default();
-        shutdown.spawn_until_shutdown(dispatch(queue, Router::new(), shutdown.clone()));
-        let received = timeout(Duration::from_secs(30), client.read(&mut [0; 12])).await.unwrap();
-        assert_eq!(received.unwrap_or(0), 0, "the connection ends");
-        shutdown.start();
-    }
-
-    async fn send_request(address: SocketAddr) -> TcpStream {
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
-        client
-    }
-
-    async fn expect_200(client: &mut TcpStream) {
-        let mut status = [0; 12];
-        timeout(Duration::from_secs(30), client.read_exact(&mut status)).await.unwrap().unwrap();
-        assert_eq!(&status, b"HTTP/1.1 200");
-    }
-}
+mod tests;

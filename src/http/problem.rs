@@ -7,7 +7,7 @@ use axum::{
 use hubbub_protocol::{ErrorCode, InvalidId, Refusal};
 use serde::Serialize;
 
-const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const PROBLEM_JSON: &str = "application/problem+json";
 
 /// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,34 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The whole response as bytes of HTTP/1.1, for a connection that ends with it.
+    pub(crate) fn closing_bytes(&self) -> String {
+        let body = self.json();
+        let retry_after = self.retry_after_s().map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
+        format!(
+            "HTTP/1.1 {}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {}\r\n{retry_after}connection: close\r\n\r\n{body}",
+            self.status,
+            body.len()
+        )
+    }
+
+    fn json(&self) -> String {
+        let body = Body {
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code,
+            retry_after_ms: self.retry_after_ms,
+        };
+        serde_json::to_string(&body).unwrap_or_default()
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        self.retry_after_ms.map(|milliseconds| milliseconds.div_ceil(1000))
+    }
+}
+
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal.code {
@@ -86,18 +114,13 @@ impl From<InvalidId> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = Body {
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            code: self.code,
-            retry_after_ms: self.retry_after_ms,
-        };
-        let mut response = (self.status, serde_json::to_string(&body).unwrap_or_default()).into_response();
+        let mut response = (self.status, self.json()).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
-        if let Some(milliseconds) = self.retry_after_ms {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        // A cache must not keep a refusal, nor that a file is missing: another instance may have it.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after_s() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

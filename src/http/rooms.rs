@@ -1,13 +1,13 @@
 //! Rooms over HTTP: their history, and publishing from a back end.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     extract::{
-        FromRequest, Path, Query, Request, State,
+        ConnectInfo, FromRequest, Path, Query, Request, State,
         rejection::{JsonRejection, QueryRejection},
     },
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use hubbub_edge::node::{Phase, Sender};
@@ -15,7 +15,12 @@ use hubbub_protocol::{ErrorCode, Publish, Refusal, RoomId, Seq, User, UserName};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{App, problem::Problem};
+use super::{
+    App,
+    address::client_address,
+    page::{self, History},
+    problem::Problem,
+};
 
 /// Messages per page of history, unless the request sets a limit.
 const DEFAULT_PAGE: usize = 50;
@@ -36,6 +41,7 @@ pub(super) struct Page {
 pub(super) async fn history(
     State(app): State<App>,
     Path(room): Path<String>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Response, Problem> {
@@ -43,13 +49,10 @@ pub(super) async fn history(
     app.access.reader(&headers, &room)?;
     let Query(page) = page.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let limit = page.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
-    let history = app.node.history(&room, page.before, page.after, limit);
-    // The ring keeps every message as the JSON that clients get.
-    let messages: Vec<&str> =
-        history.entries.iter().filter_map(|entry| std::str::from_utf8(entry.frame.payload()).ok()).collect();
-    let next = history.next.map_or_else(|| "null".to_owned(), |next| next.to_string());
-    let body = format!(r#"{{"messages":[{}],"next":{next},"seq":{}}}"#, messages.join(","), history.seq);
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
+    let permit = app.desk.take(client_address(peer.ip(), &headers, &app.trusted_proxies))?;
+    let found = app.node.history(&room, page.before, page.after, limit);
+    let messages = found.entries.iter().map(|entry| (entry.seq, entry.frame.clone())).collect();
+    Ok(page::respond(History { messages, next: found.next, seq: found.seq }, permit))
 }
 
 #[derive(Debug, Deserialize)]

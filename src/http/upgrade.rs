@@ -11,12 +11,10 @@ use axum::{
 use hubbub_edge::socket::Socket;
 use hubbub_protocol::SUBPROTOCOL;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::debug;
 
-use super::problem::Problem;
+use super::{listener::Wire, problem::Problem};
 
 /// A valid opening handshake (RFC 6455, section 4.2.1). As an extractor it answers 426 to any other request.
 #[derive(Debug)]
@@ -71,7 +69,7 @@ impl Upgrade {
     /// `max_message` is the upper bound for the messages to accept, in bytes.
     pub async fn socket(self, max_message: usize) -> Option<Socket> {
         let upgraded = self.pending.await.inspect_err(|error| debug!(%error, "an upgrade failed")).ok()?;
-        let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+        let parts = upgraded.downcast::<Wire>().ok()?;
         Some(Socket::new(parts.io.into_inner(), &parts.read_buf, max_message))
     }
 }

@@ -49,6 +49,8 @@ metrics! {
     counter REDIS_EVICTED = "hubbub_redis_evicted_keys_total", Count;
     /// Times that the log was gone although Redis had not restarted: it was evicted or deleted.
     counter REDIS_LOG_GONE = "hubbub_redis_log_gone_total", Count;
+    /// Connections and HTTP requests refused, by reason (label `reason`).
+    counter HTTP_REFUSALS = "hubbub_http_refusals_total", Count;
     /// Time from accepting a publish to its ack.
     histogram PUBLISH_LATENCY = "hubbub_publish_latency_seconds", Seconds;
     /// Time from accepting a message, on any instance, to the end of its fan-out on this one.

@@ -56,13 +56,13 @@ pub async fn post(address: &str, path: &str, key: Option<&str>, body: &Value) ->
     send(address, request.body(body.to_string()).unwrap()).await
 }
 
-/// Sends any request.
+/// Sends any request. `Host` is the address, unless the request names another.
 pub async fn send(address: &str, request: Request<String>) -> Reply {
     within(async {
         let stream = TcpStream::connect(address).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         let (mut parts, body) = request.into_parts();
-        parts.headers.insert(header::HOST, address.parse().unwrap());
+        parts.headers.entry(header::HOST).or_insert_with(|| address.parse().unwrap());
         let exchange = async {
             let response = sender.send_request(Request::from_parts(parts, Full::new(Bytes::from(body)))).await.unwrap();
             let (parts, body) = response.into_parts();

@@ -1,0 +1,100 @@
+//! The shares of each peer: how many connections it may have open, and how many of them may be served at a time.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Weak},
+};
+
+use dashmap::{DashMap, mapref::entry::Entry};
+use ipnet::IpNet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+
+use crate::{address::quota_key, forwarded::is_in};
+
+type Shares = DashMap<IpAddr, Weak<Share>>;
+
+/// The peers with open connections.
+#[derive(Debug)]
+pub(super) struct Peers {
+    shares: Arc<Shares>,
+    connections: usize,
+    turns: usize,
+    proxies: Vec<IpNet>,
+}
+
+#[derive(Debug)]
+struct Share {
+    connections: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+}
+
+/// One peer: an IPv4 address or an IPv6 /64. Without a share, it is a trusted proxy: it stands for many clients.
+#[derive(Debug)]
+pub(super) struct Peer {
+    key: IpAddr,
+    share: Option<Arc<Share>>,
+    shares: Arc<Shares>,
+}
+
+impl Peers {
+    /// Each peer may have so many connections open, and be served on so many of them at a time. The bounds do not count
+    /// for `proxies`.
+    pub(super) fn new(connections: usize, turns: usize, proxies: Vec<IpNet>) -> Self {
+        Self { shares: Arc::default(), connections, turns, proxies }
+    }
+
+    /// The peer at this address.
+    pub(super) fn get(&self, address: SocketAddr) -> Peer {
+        let address = address.ip().to_canonical();
+        let key = quota_key(address);
+        let share = if is_in(address, &self.proxies) { None } else { Some(self.share(key)) };
+        Peer { key, share, shares: Arc::clone(&self.shares) }
+    }
+
+    fn share(&self, key: IpAddr) -> Arc<Share> {
+        let mut known = self.shares.entry(key).or_default();
+        if let Some(share) = known.upgrade() {
+            return share;
+        }
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        let share = Arc::new(Share { connections: semaphore(self.connections), turns: semaphore(self.turns) });
+        *known = Arc::downgrade(&share);
+        share
+    }
+}
+
+impl Peer {
+    /// What the peer is counted by.
+    pub(super) fn key(&self) -> IpAddr {
+        self.key
+    }
+
+    /// Counts one more connection. None: a trusted proxy needs no permit.
+    ///
+    /// # Errors
+    ///
+    /// There are too many.
+    pub(super) fn connect(&self) -> Result<Option<OwnedSemaphorePermit>, TryAcquireError> {
+        self.share.as_ref().map(|share| Arc::clone(&share.connections).try_acquire_owned()).transpose()
+    }
+
+    /// Waits for one of the turns of this peer. Cancel safe.
+    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let share = self.share.as_ref()?;
+        // The semaphore is never closed.
+        Arc::clone(&share.turns).acquire_owned().await.ok()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let Some(share) = self.share.take() else { return };
+        if let Entry::Occupied(known) = self.shares.entry(self.key) {
+            // Under the lock of the entry, so that the last one to leave sees that it is the last.
+            drop(share);
+            if known.get().strong_count() == 0 {
+                known.remove();
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A page of history as the body of an answer: bounded in bytes, and in how many are written at the same time.
+
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    vec,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use hubbub_lifecycle::{Permit, Quota, Throttle, metric};
+use hubbub_protocol::{ErrorCode, Frame, Refusal, Seq};
+use hyper::body::{Body as HttpBody, Frame as Piece, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::warn;
+
+use super::{address::quota_key, problem::Problem};
+
+/// Upper bound for the messages of a page, in bytes. One message always fits.
+const MAX_PAGE_BYTES: usize = 1024 * 1024;
+/// Pages that are written at the same time. Each keeps its messages in memory until it is written.
+const MAX_PAGES: usize = 64;
+/// Those of one address.
+const MAX_PAGES_OF_ADDRESS: usize = 16;
+/// Bytes of a page that are copied at a time.
+const CHUNK: usize = 64 * 1024;
+/// The pause before a refused client should ask again, in milliseconds.
+const RETRY_MS: u64 = 1000;
+
+/// Counts the pages that are written.
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
+    pages: Arc<Semaphore>,
+    addresses: Quota<IpAddr>,
+}
+
+/// The right to write a page.
+#[derive(Debug)]
+pub(super) struct PagePermit {
+    _page: OwnedSemaphorePermit,
+    _share: Permit<IpAddr>,
+}
+
+impl Desk {
+    pub(super) fn new() -> Self {
+        Self { pages: Arc::new(Semaphore::new(MAX_PAGES)), addresses: Quota::new(MAX_PAGES_OF_ADDRESS) }
+    }
+
+    /// Counts one more page for this address.
+    ///
+    /// # Errors
+    ///
+    /// 503: too many are written.
+    pub(super) fn take(&self, address: IpAddr) -> Result<PagePermit, Problem> {
+        static TOO_MANY: Throttle = Throttle::new();
+        if let Some(share) = self.addresses.take(quota_key(address))
+            && let Ok(page) = Arc::clone(&self.pages).try_acquire_owned()
+        {
+            return Ok(PagePermit { _page: page, _share: share });
+        }
+        metrics::counter!(metric::HTTP_REFUSALS, "reason" => "history").increment(1);
+        if let Some(held_back) = TOO_MANY.pass() {
+            warn!(net.client = %address, held_back, "refusing a page of history: too many are being written");
+        }
+        let detail = "too many pages of history are being written; ask again";
+        Err(Refusal::new(ErrorCode::Overloaded, detail).retry_after_ms(RETRY_MS).into())
+    }
+}
+
+/// A page of history: messages in ascending order.
+#[derive(Debug)]
+pub(super) struct History {
+    pub(super) messages: Vec<(Seq, Frame)>,
+    /// `before` of the next older page, if there is one.
+    pub(super) next: Option<Seq>,
+    /// How far the answering instance knows the log.
+    pub(super) seq: Seq,
+}
+
+impl History {
+    /// Drops the oldest messages beyond the bound in bytes. The next page begins with them.
+    fn within(mut self, bound: usize) -> Self {
+        let mut bytes = 0;
+        let newest = self.messages.iter().rev().take_while(|(_, frame)| {
+            bytes += frame.len();
+            bytes <= bound
+        });
+        let dropped = self.messages.len().saturating_sub(newest.count().max(1));
+        if dropped > 0 {
+            self.messages.drain(..dropped);
+            self.next = self.messages.first().map(|(seq, _)| *seq);
+        }
+        self
+    }
+}
+
+/// The answer with this page. The permit is kept until it is written.
+pub(super) fn respond(history: History, permit: PagePermit) -> Response {
+    let History { messages, next, seq } = history.within(MAX_PAGE_BYTES);
+    let next = next.map_or_else(|| "null".to_owned(), |next| next.to_string());
+    let body = Page::new(messages, format!(r#"],"next":{next},"seq":{seq}}}"#), permit);
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], Body::new(body)).into_response()
+}
+
+/// The body: made piece by piece as the client reads it.
+struct Page {
+    /// The ring keeps every message as the JSON that clients get.
+    messages: vec::IntoIter<(Seq, Frame)>,
+    /// What goes before the next message.
+    before: &'static str,
+    end: String,
+    rest: usize,
+    _permit: PagePermit,
+}
+
+const BEGIN: &str = r#"{"messages":["#;
+
+impl Page {
+    fn new(messages: Vec<(Seq, Frame)>, end: String, permit: PagePermit) -> Self {
+        let bytes: usize = messages.iter().map(|(_, frame)| frame.payload().len()).sum();
+        let rest = BEGIN.len() + bytes + messages.len().saturating_sub(1) + end.len();
+        Self { messages: messages.into_iter(), before: BEGIN, end, rest, _permit: permit }
+    }
+
+    fn chunk(&mut self) -> Vec<u8> {
+        let mut chunk = Vec::with_capacity(self.rest.min(CHUNK));
+        for (_, frame) in self.messages.by_ref() {
+            chunk.extend_from_slice(self.before.as_bytes());
+            chunk.extend_from_slice(frame.payload());
+            self.before = ",";
+            if chunk.len() >= CHUNK {
+                return chunk;
+            }
+        }
+        if self.before == BEGIN {
+            chunk.extend_from_slice(BEGIN.as_bytes());
+        }
+        chunk.extend_from_slice(self.end.as_bytes());
+        chunk
+    }
+}
+
+impl HttpBody for Page {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Piece<Bytes>, Infallible>>> {
+        if self.rest == 0 {
+            return Poll::Ready(None);
+        }
+        let chunk = self.chunk();
+        self.rest = self.rest.saturating_sub(chunk.len());
+        Poll::Ready(Some(Ok(Piece::data(chunk.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(u64::try_from(self.rest).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn history(bodies: &[String]) -> History {
+        let messages = (1..).zip(bodies.iter().map(|body| Frame::text(&format!("{body:?}")))).collect();
+        History { messages, next: None, seq: 9 }
+    }
+
+    async fn text(history: History) -> String {
+        let permit = Desk::new().take([127, 0, 0, 1].into()).unwrap();
+        let body = respond(history, permit).into_body();
+        let announced = body.size_hint().exact().unwrap();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        assert_eq!(u64::try_from(bytes.len()).unwrap(), announced);
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_page_is_json_whatever_its_length() {
+        assert_eq!(text(history(&[])).await, r#"{"messages":[],"next":null,"seq":9}"#);
+        let two = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(text(history(&two)).await, r#"{"messages":["a","b"],"next":null,"seq":9}"#);
+        let long = vec!["x".repeat(50_000); 5];
+        let page: serde_json::Value = serde_json::from_str(&text(history(&long)).await).unwrap();
+        assert_eq!(page["messages"].as_array().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn the_newest_messages_within_the_bound_are_kept_and_at_least_one() {
+        let five = history(&vec!["x".repeat(1000); 5]);
+        let kept = five.within(2500);
+        assert_eq!(kept.messages.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [4, 5]);
+        assert_eq!(kept.next, Some(4));
+        assert_eq!(kept.within(10).messages.len(), 1);
+        assert_eq!(history(&vec!["x".to_owned(); 5]).within(2500).next, None);
+    }
+
+    #[test]
+    fn an_address_that_reads_slowly_leaves_pages_to_others() {
+        let desk = Desk::new();
+        let held: Vec<_> = (0..MAX_PAGES_OF_ADDRESS).map(|_| desk.take([127, 0, 0, 1].into()).unwrap()).collect();
+        assert!(desk.take([127, 0, 0, 1].into()).is_err());
+        assert!(desk.take([127, 0, 0, 2].into()).is_ok());
+        drop(held);
+        assert!(desk.take([127, 0, 0, 1].into()).is_ok());
+    }
+}
