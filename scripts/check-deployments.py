@@ -64,7 +64,7 @@ check([name for name, service in services.items() if service.get("ports")] == ["
 haproxy = Path("deploy/haproxy.cfg").read_text()
 check(f"server-template hubbub 10 hubbub:{port} " in haproxy, "haproxy.cfg: not the server's port")
 check(hubbub["deploy"]["replicas"] <= 10, "haproxy.cfg: more replicas than server slots")
-check(f"option httpchk GET {ready}" in haproxy, f"haproxy.cfg: no check of {ready}")
+check(f"http-check send meth GET uri {ready} " in haproxy, f"haproxy.cfg: no check of {ready}")
 check_drain(
     "compose",
     hubbub["environment"],

@@ -247,3 +247,32 @@ async fn behind_haproxy_it_is_served_under_a_path() {
     let path = [HAPROXY.block("haproxy path"), "    use_backend"].concat();
     served_under_a_path(&HAPROXY, &HAPROXY.configuration().replacen("    use_backend", &path, 1)).await;
 }
+
+#[tokio::test]
+async fn behind_caddy_it_is_served_under_a_path() {
+    let (before, after) = CADDY.block("caddyfile path").split_once("reverse_proxy …").unwrap();
+    let inner = CADDY.configuration().replacen("    reverse_proxy", &format!("{before}reverse_proxy"), 1);
+    let whole = inner.trim_end().strip_suffix('}').unwrap();
+    served_under_a_path(&CADDY, &[whole, after, "}"].concat()).await;
+}
+
+/// The proxy starts with the lines for TLS in the place of the one that listens without.
+async fn takes_the_lines_for_tls(page: &Page, [plain, tls]: [&'static str; 2], block: &str, files: &str) {
+    let redis = Redis::start().await;
+    let server = page.instance(&redis, "127.0.0.11:0", &[]).await;
+    let lines = page.block(block).replace(files, "");
+    assert!(lines.contains(tls), "{lines}");
+    let page = Page { listens: tls, ..*page };
+    let configuration = page.configuration().replacen(plain, lines.trim(), 1);
+    page.proxy(&configuration, [server.address(); 2]).await;
+}
+
+#[tokio::test]
+async fn nginx_takes_the_lines_for_tls() {
+    takes_the_lines_for_tls(&NGINX, ["listen 80;", "listen 443"], "nginx tls", "/etc/nginx/").await;
+}
+
+#[tokio::test]
+async fn haproxy_takes_the_lines_for_tls() {
+    takes_the_lines_for_tls(&HAPROXY, ["bind :80", "bind :443"], "haproxy tls", "/etc/haproxy/").await;
+}

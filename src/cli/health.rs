@@ -31,7 +31,7 @@ const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 808
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Health {
     /// Address that the instance listens on [default: that of your running instance. If you run several: the one that
-    /// was started with the same HUBBUB_LISTEN].
+    /// was started with the same `HUBBUB_LISTEN`].
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
 }

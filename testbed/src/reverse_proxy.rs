@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf, process::Stdio};
 
+use rcgen::{CertificateParams, KeyPair};
 use tokio::{
     net::{TcpListener, TcpStream},
     process::{Child, Command},
@@ -58,9 +59,15 @@ impl ReverseProxy {
     }
 
     /// Starts it. The configuration makes it listen at `address`, and it accepts connections when this returns.
+    ///
+    /// In its directory are `key.pem`, and `cert.pem` with the certificate and the key.
     pub async fn start(product: Product, configuration: &str, address: String) -> Self {
         let directory = scratch("reverse-proxy");
         let write = |name: &str, text: &str| fs::write(directory.join(name), text).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+        write("key.pem", &key.serialize_pem());
+        write("cert.pem", &[certificate.pem(), key.serialize_pem()].concat());
         let mut command = match product {
             Product::Nginx => {
                 write("nginx.conf", NGINX);
@@ -86,7 +93,7 @@ impl ReverseProxy {
             .kill_on_drop(true)
             .spawn();
         let child = started.unwrap_or_else(|error| panic!("{command:?}, see `make setup`: {error}"));
-        let mut proxy = Self { child: child, address, directory };
+        let mut proxy = Self { child, address, directory };
         proxy.listens().await;
         proxy
     }
