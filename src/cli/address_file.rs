@@ -18,15 +18,14 @@ use tracing::info;
 const LISTEN: &str = "HUBBUB_LISTEN";
 /// Memory that everybody may write to, also in a container whose root is read-only.
 const SHARED_MEMORY: &str = "/dev/shm";
-/// Upper bound for the files that are read, and for the bytes of each.
+/// Upper bound for the files of a directory that are read, and for the bytes of each.
 const MAX_FILES: usize = 1024;
 const MAX_BYTES: u64 = 256;
 
 /// Where an instance listens, and what `HUBBUB_LISTEN` was when it started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Running {
-    pub(crate) address: SocketAddr,
-    pub(crate) variable: String,
+struct Running {
+    address: SocketAddr,
+    variable: String,
 }
 
 /// The file of this process. Dropping it removes the file.
@@ -45,8 +44,6 @@ impl Drop for AddressFile {
 
 /// Writes the file of this instance. Without one, `hubbub health` needs the option `--listen`.
 pub(crate) fn announce(address: SocketAddr) -> Option<AddressFile> {
-    // removes the files of instances that were killed
-    let _others = running();
     let text = format!("{address}\n{}\n", listen_variable());
     let mut outcome = Err(io::ErrorKind::NotFound.into());
     for directory in directories() {
@@ -60,10 +57,19 @@ pub(crate) fn announce(address: SocketAddr) -> Option<AddressFile> {
         .ok()
 }
 
-/// The instances of this user that run on this machine.
-pub(crate) fn running() -> Vec<Running> {
-    let directories = directories().into_iter().filter(|directory| is_own(directory));
-    let entries = directories.filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
+/// Where the instances of this user listen that were started with this value of `HUBBUB_LISTEN`. The first directory that
+/// has any counts.
+pub(crate) fn addresses(variable: &str) -> Vec<SocketAddr> {
+    let same_variable = |directory: PathBuf| -> Vec<SocketAddr> {
+        let same = running(&directory).into_iter().filter(|running| running.variable == variable);
+        same.map(|running| running.address).collect()
+    };
+    directories().into_iter().map(same_variable).find(|addresses| !addresses.is_empty()).unwrap_or_default()
+}
+
+/// The instances that have a file in this directory. Removes the files of those that were killed.
+fn running(directory: &Path) -> Vec<Running> {
+    let entries = fs::read_dir(directory).ok().filter(|_| is_own(directory)).into_iter().flatten().flatten();
     entries.take(MAX_FILES).filter_map(|entry| read(&entry.path())).collect()
 }
 
@@ -87,6 +93,7 @@ fn write(directory: &Path, text: &str) -> io::Result<AddressFile> {
         _ if !is_own(directory) => return Err(io::ErrorKind::PermissionDenied.into()),
         _ => (),
     }
+    let _others = running(directory);
     let name = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
     let (path, unfinished) = (directory.join(&name), directory.join(format!(".{name}")));
     let mut file = File::create_new(&unfinished)?;

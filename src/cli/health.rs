@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::address_file::{self, Running};
+use super::address_file;
 
 /// How long the whole exchange may take.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -57,18 +57,11 @@ impl Health {
 /// The address of the instance that was started in this environment. If none is known: where one would listen.
 fn find() -> anyhow::Result<SocketAddr> {
     let variable = address_file::listen_variable();
-    let running = address_file::running();
-    let same: Vec<_> = running.into_iter().filter(|running| running.variable == variable).collect();
-    choose(&variable, &same)
-}
-
-/// Among instances of the same `HUBBUB_LISTEN`, which may be empty.
-fn choose(variable: &str, running: &[Running]) -> anyhow::Result<SocketAddr> {
-    if let [one] = running {
-        return Ok(one.address);
+    let addresses = address_file::addresses(&variable);
+    if let [one] = addresses.as_slice() {
+        return Ok(*one);
     }
     let expected = if variable.is_empty() { DEFAULT } else { variable.parse().context("HUBBUB_LISTEN")? };
-    let addresses: Vec<SocketAddr> = running.iter().map(|running| running.address).collect();
     if addresses.is_empty() || addresses.contains(&expected) {
         return Ok(expected);
     }
