@@ -156,6 +156,11 @@ audit-control: ## check the audit itself: a server with a plain PUBLISH must fai
 	$(CONTROL) --only kill-pubsub,restart-empty,cut-link,instance-kill,cut-mid-frame --expect-loss $(ARGS)
 	$(CONTROL) --only pause,slow-readers $(ARGS)
 
+.PHONY: audit-perimeter
+audit-perimeter: ## attack an instance from one address while people from others talk: they must hardly notice
+	$(BUILD_AUDITS)
+	$(AUDITS)/audit-perimeter $(ARGS)
+
 .PHONY: audit-short
 audit-short: AUDITS = $(CARGO_TARGET_DIR)/debug
 audit-short: ## a selection of the audit, in less than a minute

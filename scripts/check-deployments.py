@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that fly.toml, docker-compose.yml and deploy/haproxy.cfg agree with the Dockerfile, the server and each other."""
+"""Checks that fly.toml, docker-compose.yml, deploy/haproxy.cfg and the files in docs/proxies/kubernetes.md agree with the
+Dockerfile, the server and each other."""
 
 import json
 import re
@@ -7,6 +8,8 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+from ruamel.yaml import YAML
 
 failures = []
 
@@ -61,7 +64,7 @@ check([name for name, service in services.items() if service.get("ports")] == ["
 haproxy = Path("deploy/haproxy.cfg").read_text()
 check(f"server-template hubbub 10 hubbub:{port} " in haproxy, "haproxy.cfg: not the server's port")
 check(hubbub["deploy"]["replicas"] <= 10, "haproxy.cfg: more replicas than server slots")
-check(f"option httpchk GET {ready}" in haproxy, f"haproxy.cfg: no check of {ready}")
+check(f"http-check send meth GET uri {ready} " in haproxy, f"haproxy.cfg: no check of {ready}")
 check_drain(
     "compose",
     hubbub["environment"],
@@ -70,7 +73,22 @@ check_drain(
     seconds(hubbub["stop_grace_period"]),
 )
 
-for name in sorted({*fly["env"], *hubbub["environment"], *re.findall(r"HUBBUB_\w+(?==)", dockerfile)}):
+page = Path("docs/proxies/kubernetes.md").read_text()
+manifests = {manifest["kind"]: manifest for manifest in YAML(typ="safe").load_all(found(r"```yaml\n([^`]*)```", page))}
+pods = manifests["Deployment"]["spec"]["template"]
+container = pods["spec"]["containers"][0]
+variables = {variable["name"]: variable["value"] for variable in container["env"]}
+probe = container["readinessProbe"]
+check(probe["httpGet"]["path"] == ready, f"kubernetes.md: no check of {ready}")
+check(container["livenessProbe"]["httpGet"]["path"] != ready, "kubernetes.md: a Redis that is away would restart every pod")
+check(port in [entry["containerPort"] for entry in container["ports"]], "kubernetes.md: not the server's port")
+for kind in ("Service", "PodDisruptionBudget"):
+    selector = manifests[kind]["spec"]["selector"]
+    check(selector.get("matchLabels", selector) == pods["metadata"]["labels"], f"kubernetes.md: the {kind} selects no pod")
+grace = pods["spec"]["terminationGracePeriodSeconds"]
+check_drain("kubernetes.md", variables, probe["periodSeconds"], probe["failureThreshold"], grace)
+
+for name in sorted({*fly["env"], *hubbub["environment"], *variables, *re.findall(r"HUBBUB_\w+(?==)", dockerfile)}):
     check(f'"{name}"' in server, f"{name} is no setting of the server")
 
 for failure in failures:

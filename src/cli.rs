@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 success, 1 failure, 2 a setting that is wrong.
 
+mod address_file;
 mod config;
 mod descriptors;
 mod health;

@@ -13,7 +13,7 @@ use clap::Args;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::{Instant, sleep};
 
-use crate::outcome::{Outcome, median_and_max, row};
+use hubbub_audits::outcome::{Outcome, median_and_max, row};
 use stage::Stage;
 
 /// The promise: how long the counter may be wrong.

@@ -16,7 +16,7 @@ use hubbub_protocol::{MessageId, RoomId, Seq};
 use hubbub_testbed::{PATIENCE, Redis, Server, TestClient, Transcript, eventually, signal};
 use tokio::time::{Instant, sleep};
 
-use crate::outcome::{Outcome, median_and_max, row};
+use hubbub_audits::outcome::{Outcome, median_and_max, row};
 use load::{Load, Published};
 use meter::Work;
 

@@ -13,7 +13,6 @@
 
 mod census;
 mod herd;
-mod outcome;
 
 use std::process::ExitCode;
 

@@ -15,6 +15,8 @@ use tokio::{
     time::timeout,
 };
 
+use super::address_file;
+
 /// How long the whole exchange may take.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Upper bound of the status line, in bytes.
@@ -22,12 +24,16 @@ const MAX_STATUS_LINE: u64 = 256;
 
 const REQUEST: &[u8] = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
+/// Where an instance listens if nobody says otherwise.
+const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
 /// Arguments of `hubbub health`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Health {
-    /// Address that the instance listens on.
-    #[arg(long, env = "HUBBUB_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
-    listen: SocketAddr,
+    /// Address that the instance listens on [default: that of your running instance. If you run several: the one that
+    /// was started with the same `HUBBUB_LISTEN`].
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
 }
 
 impl Health {
@@ -35,9 +41,9 @@ impl Health {
     ///
     /// # Errors
     ///
-    /// The status that the instance answered with, or why there was no answer.
+    /// The status that the instance answered with, or why there was no answer, or that several instances run.
     pub(crate) async fn check(&self) -> anyhow::Result<()> {
-        let address = reachable(self.listen);
+        let address = reachable(self.listen.map_or_else(find, Ok)?);
         let answer = timeout(DEADLINE, status_line(address)).await;
         let line = answer.with_context(|| format!("{address} did not answer within {DEADLINE:?}"))??;
         match line.trim_end().strip_prefix("HTTP/1.1 ") {
@@ -46,6 +52,20 @@ impl Health {
             None => bail!("{address} did not answer with HTTP/1.1"),
         }
     }
+}
+
+/// The address of the instance that was started in this environment. If none is known: where one would listen.
+fn find() -> anyhow::Result<SocketAddr> {
+    let variable = address_file::listen_variable();
+    let addresses = address_file::addresses(&variable);
+    if let [one] = addresses.as_slice() {
+        return Ok(*one);
+    }
+    let expected = if variable.is_empty() { DEFAULT } else { variable.parse().context("HUBBUB_LISTEN")? };
+    if addresses.is_empty() || addresses.contains(&expected) {
+        return Ok(expected);
+    }
+    bail!("several instances run here, choose one with --listen: {addresses:?}")
 }
 
 async fn status_line(address: SocketAddr) -> anyhow::Result<String> {
@@ -79,8 +99,7 @@ mod tests {
     /// The result of the check for an instance that answers with these bytes.
     async fn check(answer: &'static [u8]) -> Result<(), String> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let health =
-            Health { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, listener.local_addr().unwrap().port())) };
+        let health = Health { listen: Some((Ipv4Addr::UNSPECIFIED, listener.local_addr().unwrap().port()).into()) };
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = vec![0; REQUEST.len()];
@@ -107,7 +126,7 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let listen = listener.local_addr().unwrap();
         drop(listener);
-        let error = format!("{:#}", Health { listen }.check().await.unwrap_err());
+        let error = format!("{:#}", Health { listen: Some(listen) }.check().await.unwrap_err());
         assert!(error.starts_with(&format!("cannot connect to {listen}: ")), "{error}");
     }
 }

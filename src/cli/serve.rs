@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
 use super::{
+    address_file,
     config::{AdminListen, Config, LogFormat},
     descriptors::Descriptors,
     secrets::Secrets,
@@ -96,6 +97,7 @@ pub(crate) async fn run(config: &Config, settings: Settings) -> anyhow::Result<E
     let secrets = Secrets { api_key: settings.api_key.clone().filter(RotatingSecret::is_file), redis };
     shutdown.spawn_until_shutdown(secrets.follow(hangups));
     let address = public.local_addr()?;
+    let _address_file = address_file::announce(address);
     let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
     let options = hubbub_http::Options {
         api_key: settings.api_key,

@@ -1,10 +1,12 @@
 //! One HTTP request, one connection.
 
+use std::{io, net::IpAddr};
+
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::wait::within;
 
@@ -77,4 +79,16 @@ pub async fn send(address: &str, request: Request<String>) -> Reply {
         }
     })
     .await
+}
+
+/// A TCP connection from one of this machine's addresses, for example 127.0.0.2.
+///
+/// # Errors
+///
+/// The server cannot be reached.
+pub async fn dial(from: IpAddr, to: &str) -> io::Result<TcpStream> {
+    let to = to.parse().unwrap();
+    let socket = if from.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.bind((from, 0).into())?;
+    socket.connect(to).await
 }

@@ -21,14 +21,17 @@ pub mod memory;
 mod process;
 mod proxy;
 mod redis;
+mod reverse_proxy;
 mod server;
 mod transcript;
 mod wait;
 
 pub use client::{Observer, TestClient};
+pub use http::dial;
 pub use process::{program, room, scratch, signal, unique};
 pub use proxy::{Flow, Proxy};
 pub use redis::{Certificate, Cluster, Redis, Sentinel};
+pub use reverse_proxy::{Product, ReverseProxy};
 pub use server::{Server, command};
 pub use transcript::{Transcript, assert_complete, chatter, gather};
 pub use wait::{PATIENCE, eventually, within};

@@ -53,6 +53,10 @@ pub struct Transcript {
     pub lives: usize,
     /// Since when it is live.
     pub live_since: Option<Instant>,
+    /// Since when it has lost its connection and is not live again.
+    pub away_since: Option<Instant>,
+    /// Longest time from losing a connection to being live again.
+    pub longest_absence: Duration,
     /// Messages of its own that are not acked.
     pub unacked: usize,
     /// The last seq up to which it has received everything.
@@ -87,6 +91,8 @@ impl Observer for Transcript {
             Event::Live => {
                 self.lives += 1;
                 self.live_since = Some(Instant::now());
+                let absence = self.away_since.take().map(|since| since.elapsed());
+                self.longest_absence = self.longest_absence.max(absence.unwrap_or_default());
             }
             Event::Message(message) => {
                 let accepted = UNIX_EPOCH + Duration::from_millis(message.record.at);
@@ -111,6 +117,7 @@ impl Observer for Transcript {
             Event::Drain { reconnect_after } => self.drains.push(reconnect_after),
             Event::Disconnected { code, .. } => {
                 self.live_since = None;
+                self.away_since.get_or_insert_with(Instant::now);
                 self.closes.push(code);
             }
             Event::Unreachable { .. } => self.unreachable += 1,

@@ -7,21 +7,22 @@ const SHOWN: usize = 20;
 
 /// A table to read, and the promises that were broken.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// Rows of cells; the first is the head.
-    pub(crate) table: Vec<Vec<String>>,
+    pub table: Vec<Vec<String>>,
     /// One line each.
-    pub(crate) broken: Vec<String>,
+    pub broken: Vec<String>,
 }
 
 impl Outcome {
-    pub(crate) fn is_kept(&self) -> bool {
+    /// Whether no promise was broken.
+    pub fn is_kept(&self) -> bool {
         self.broken.is_empty()
     }
 
     /// Prints it in Markdown.
     #[expect(clippy::print_stdout, reason = "the outcome is what was asked for")]
-    pub(crate) fn print(&self) {
+    pub fn print(&self) {
         let columns = self.table.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| self.table.iter().filter_map(|row| row.get(column)).map(String::len).max();
         let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
@@ -39,12 +40,17 @@ impl Outcome {
 }
 
 /// Cells of a row.
-pub(crate) fn row<const N: usize>(cells: [&dyn ToString; N]) -> Vec<String> {
+pub fn row<const N: usize>(cells: [&dyn ToString; N]) -> Vec<String> {
     cells.iter().map(|cell| cell.to_string()).collect()
 }
 
-/// Whole milliseconds of the median and of the longest; the times must not be none.
-pub(crate) fn median_and_max(times: &[Duration]) -> (String, String) {
+/// Whole milliseconds of the median and of the longest.
+///
+/// # Panics
+///
+/// There are no times.
+#[expect(clippy::indexing_slicing, reason = "there are times")]
+pub fn median_and_max(times: &[Duration]) -> (String, String) {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let shown = |time: Duration| format!("{} ms", time.as_millis());

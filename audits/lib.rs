@@ -1,0 +1,3 @@
+//! What the audits share.
+
+pub mod outcome;
