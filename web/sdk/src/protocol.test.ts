@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { CLOSES, closeText, isReconnectable, nameFault, roomFault } from './protocol.ts'
+import { CLOSES, closeText, isReconnectable, nameFault, refusalText, roomFault, wellFormed, type ErrorCode } from './protocol.ts'
 import { randomId } from './random.ts'
 
 test.each(['a', '0', 'lobby', 'a.b_c-d', 'x'.repeat(64)])('%s is a room', (room) => {
@@ -30,4 +30,43 @@ test.each(CLOSES)('whether $code brings a client back is what the server says', 
 
 test.each(CLOSES.filter((close) => !close.isReconnectable))('$code is explained to a person', ({ code }) => {
   expect(closeText(code)).not.toContain('code')
+})
+
+const CODES: Record<ErrorCode, true> = {
+  bad_frame: true,
+  unknown_type: true,
+  hello_required: true,
+  hello_repeated: true,
+  invalid_name: true,
+  invalid_session: true,
+  invalid_room: true,
+  invalid_id: true,
+  body_too_large: true,
+  empty_body: true,
+  not_joined: true,
+  too_many_rooms: true,
+  rate_limited: true,
+  overloaded: true,
+  draining: true,
+}
+
+test.each(Object.keys(CODES) as ErrorCode[])('of %s a person reads our words, not those of the server', (code) => {
+  expect(refusalText({ code, detail: 'raw' })).not.toBe('raw')
+})
+
+test('of a code that is not known the words of the server are given', () => {
+  expect(refusalText({ code: 'newer' as ErrorCode, detail: 'The server is on holiday.' })).toBe('The server is on holiday.')
+})
+
+test.each([
+  ['My Room', 'my-room'],
+  ['Büro!', 'buro'],
+  ['..a b..', 'a-b'],
+  ['НЕТ', 'my-room'],
+])('who wants the room “%s” is offered “%s”', (room, offer) => {
+  expect(roomFault(room)).toContain(`Try “${offer}”.`)
+})
+
+test('half an emoji becomes a sign that can be sent', () => {
+  expect(wellFormed('a\ud83d b \ude00 🎉')).toBe('a\ufffd b \ufffd 🎉')
 })
