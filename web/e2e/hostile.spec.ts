@@ -129,3 +129,18 @@ test.describe('from a server that is not to be trusted', () => {
     await expect(ann.row('still here')).toHaveAttribute('data-state', 'sent')
   })
 })
+
+test('half an emoji that is pasted is sent as a sign that everyone can show', async ({ person, room }) => {
+  const [ann, bob] = [await person('Ann'), await person('Bob')]
+  await ann.enter(room)
+  await bob.enter(room)
+  // keys and `fill` cannot bring half a sign
+  await ann.composer.evaluate((field: HTMLTextAreaElement) => {
+    field.focus()
+    document.execCommand('insertText', false, 'half \ud83d an emoji')
+  })
+  await ann.composer.press('Enter')
+  await ann.say('and on')
+  for (const one of [ann, bob]) await one.sees(['half \ufffd an emoji', 'and on'])
+  await expect(ann.log.locator('[data-state=failed]')).toHaveCount(0)
+})

@@ -131,3 +131,18 @@ test('without JavaScript the page says that it needs it', async ({ person }) => 
   await expect(page.locator('noscript p')).toBeVisible()
   await expect(page.getByText('could not be loaded')).toBeHidden()
 })
+
+test('the activity says that it knows a part only, and reading further up makes nobody recently active', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const start = Date.now() - 20 * 60_000
+  const early = { id: 'id-of-Early', name: 'Early' }
+  const past = Array.from({ length: 200 }, (_, n) => said(n, room, { at: start + n * 5000, body: `line ${n}`, ...(n < 100 && { from: early }) }))
+  await tellPast(ann.page, room, past)
+  await ann.enter(room)
+  const people = ann.page.getByRole('group', { name: `People in ${room}` })
+  await expect(people.getByText('50+ messages')).toBeVisible()
+  await ann.lines()
+  await expect(people.getByText('200 messages', { exact: true })).toBeVisible()
+  await expect(people.getByText('Ada')).toBeVisible()
+  await expect(people.getByText('Early')).toHaveCount(0)
+})
