@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { Locator, Page } from '@playwright/test'
-import { news, said, tellPast } from './past'
+import { news, said, tellPast, type Said } from './past'
 import { expect, test, Wire, type Person } from './person'
 
 // recording the page would be most of what it does
@@ -227,7 +227,7 @@ test('a window that gets higher can bring the end into view, and then one is the
 })
 
 /** Answers for the server within the page: now sooner, now later than the list is there, and always sooner than a network could. */
-function answerHistory(all: ReturnType<typeof past>) {
+function answerHistory(all: readonly Said[]) {
   const { fetch } = window
   const turn = Number(sessionStorage.getItem('turn') ?? 0)
   sessionStorage.setItem('turn', `${turn + 1}`)
@@ -272,7 +272,9 @@ test('whoever comes back begins at the “New” line, each of a hundred times',
   )
   // short ones of one voice: the line is so near to the oldest that are loaded for it that older ones are asked for at once
   const from = { id: 'id-of-Ada', name: 'Ada' }
-  await page.addInitScript(answerHistory, past(read + unread, room).map((one) => ({ ...one, from, body: one.body.slice(0, 8) })))
+  const start = Date.now() - 3_600_000
+  const brief = Array.from({ length: read + unread }, (_, n) => said(n, room, { from, body: `line ${n}`, at: start + n * 20_000 }))
+  await page.addInitScript(answerHistory, brief)
   const places: number[] = []
   await page.goto(`/#/r/${room}`)
   for (let n = 0; n < 100; n += 1) {
