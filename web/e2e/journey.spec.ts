@@ -11,9 +11,9 @@ test('one’s own message tells how it got here: sent, taken where, logged, conf
   const stops = journey.getByRole('listitem')
   await expect(journey.getByRole('heading')).toHaveText('Delivery details')
   await expect(stops).toHaveCount(5)
-  await expect(stops.first()).toHaveText(/Left this browser.*start/)
-  await expect(stops.filter({ hasText: 'Taken by the instance b' })).toHaveText(/\+\d+ ms/)
-  await expect(stops.filter({ hasText: 'Got its place in the log' })).toHaveText(/\+\d+ ms/)
+  await expect(stops.first()).toHaveText(/Sent from this browser.*start/)
+  await expect(stops.filter({ hasText: 'Received by server b' })).toHaveText(/\+\d+ ms/)
+  await expect(stops.filter({ hasText: 'Saved' })).toHaveText(/\+\d+ ms/)
   const times = await stops.allTextContents()
   const after = times.map((text) => Number(/\+(\d+) ms/.exec(text)?.[1] ?? 0))
   expect(after).toEqual(after.toSorted((one, other) => one - other))
@@ -23,14 +23,14 @@ test('one’s own message tells how it got here: sent, taken where, logged, conf
   await expect(journey).toBeHidden()
 })
 
-test('of a message that was sent from elsewhere the page says that it did not see it travel', async ({ person, room }) => {
+test('of a message that was sent from elsewhere the page says that only the tab that sent it knows', async ({ person, room }) => {
   const ann = await person('Ann')
   await ann.enter(room)
   await ann.say('before the reload')
   await expect(ann.row('before the reload')).toHaveAttribute('data-state', 'sent')
   await ann.page.reload()
   await ann.row('before the reload').getByRole('button', { name: /^Sent/ }).click()
-  await expect(ann.page.getByText('the page did not see it travel')).toBeVisible()
+  await expect(ann.page.getByText('Timing is available only in the tab that sent the message.')).toBeVisible()
 })
 
 test('only one’s own messages have a way to tell', async ({ person, room }) => {

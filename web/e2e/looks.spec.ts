@@ -240,7 +240,7 @@ test('what was not sent is announced, once', async ({ person, room }) => {
     return undefined
   }
   await ann.say('one')
-  await expect(ann.page.locator('#announcer')).toHaveText('Not sent: this is too long')
+  await expect(ann.page.locator('#announcer')).toHaveText('Not sent: This message is too long.')
   await expect(ann.row('one').getByRole('button', { name: 'Retry' })).toBeVisible()
   await expect(ann.log.locator('[role=alert], [role=status], [aria-live=polite], [aria-live=assertive]')).toHaveCount(0)
 })

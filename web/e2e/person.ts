@@ -36,7 +36,8 @@ export class Person {
     this.name = name
     page.on('pageerror', (error) => this.errors.push(error.message))
     page.on('console', (entry) => {
-      if (entry.type() === 'error') this.errors.push(entry.text())
+      // the page asks over HTTP why no socket opens, and the browser complains about the answer
+      if (entry.type() === 'error' && !/\/ws$/.test(entry.location().url)) this.errors.push(entry.text())
     })
   }
 
@@ -173,6 +174,7 @@ export class Wire {
   static async tap(page: Page): Promise<Wire> {
     const wire = new Wire()
     await page.routeWebSocket(/\/ws$/, (socket) => wire.#attach(socket))
+    await page.route(/\/ws$/, (route) => (wire.isCut ? route.abort() : route.fallback()))
     return wire
   }
 

@@ -5,7 +5,7 @@ test('an empty room says what one can do', async ({ person, room }) => {
   const ann = await person('Ann')
   await ann.enter(room)
   await expect(ann.page.getByText('No messages yet.')).toBeVisible()
-  await expect(ann.page.getByText('Nobody yet.')).toBeVisible()
+  await expect(ann.page.getByText('No one has posted yet.')).toBeVisible()
   await ann.say('hello?')
   await expect(ann.page.getByText('No messages yet.')).toBeHidden()
 })

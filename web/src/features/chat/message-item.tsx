@@ -91,7 +91,7 @@ function Mark({ row: { key, state }, onInspect }: MessageItemProps) {
   }
   const { Icon, label, className } = MARKS[state]
   return (
-    <span className={cn('inline-flex h-8 min-w-7 shrink-0 items-center justify-center gap-1', className)} title={label}>
+    <span className={cn('inline-flex h-8 min-w-7 shrink-0 items-center justify-center gap-1 px-1', className)} title={label}>
       <Icon className="size-3.5" />
       {state === 'pending' ? <Sending /> : <span className="sr-only">{label}</span>}
     </span>

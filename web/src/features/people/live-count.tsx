@@ -99,7 +99,7 @@ function details({ link, relay, server, cursor, count: last }: Snapshot): [strin
     ['Connection', `${server?.connection ?? '–'}`],
     ['Message relay', RELAY_NAMES[relay]],
     ['Last message no.', `${cursor ?? '–'}`],
-    ['Online', count ? `${plural(count.connections, 'connection')} on ${plural(count.instances, 'server')}` : '–'],
-    ...(count?.settling ? [['', 'still counting'] as [string, string]] : []),
+    ['Online', count ? plural(count.connections, 'connection') : '–'],
+    ['Servers', count ? NUMBER.format(count.instances) + (count.settling ? ', still counting' : '') : '–'],
   ]
 }
