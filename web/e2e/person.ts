@@ -37,7 +37,7 @@ export class Person {
     page.on('pageerror', (error) => this.errors.push(error.message))
     page.on('console', (entry) => {
       // the page asks over HTTP why no socket opens, and the browser complains about the answer
-      if (entry.type() === 'error' && !/\/ws$/.test(entry.location().url)) this.errors.push(entry.text())
+      if (entry.type() === 'error' && !entry.location().url.endsWith('/ws')) this.errors.push(entry.text())
     })
   }
 
