@@ -32,7 +32,7 @@ test.each(CLOSES.filter((close) => !close.isReconnectable))('$code is explained 
   expect(closeText(code)).not.toContain('code')
 })
 
-const CODES: Record<ErrorCode, true> = {
+const CODES: Record<ErrorCode | 'invalid_body' | 'id_reused', true> = {
   bad_frame: true,
   unknown_type: true,
   hello_required: true,
@@ -48,6 +48,8 @@ const CODES: Record<ErrorCode, true> = {
   rate_limited: true,
   overloaded: true,
   draining: true,
+  invalid_body: true,
+  id_reused: true,
 }
 
 test.each(Object.keys(CODES) as ErrorCode[])('of %s a person reads our words, not those of the server', (code) => {
