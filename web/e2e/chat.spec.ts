@@ -124,7 +124,7 @@ test('rooms one is not looking at count what is new, in the sidebar and in the t
   await expect(ann.page.getByRole('heading', { level: 1 })).toHaveText(`#${room}-2`)
   await bob.say('one', 'two')
   await expect(ann.page).toHaveTitle(/^\(2\) /)
-  await expect(ann.page.locator('link[rel=icon]')).toHaveAttribute('href', '/favicon-unread.svg')
+  await expect(ann.page.locator('link[rel=icon]')).toHaveAttribute('href', 'favicon-unread.svg')
   const link = ann.page.getByRole('navigation').getByRole('link', { name: `${room} 2 unread`, exact: false })
   await link.click()
   await expect(ann.log.getByText('New', { exact: true })).toBeVisible()
