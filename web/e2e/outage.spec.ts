@@ -303,3 +303,33 @@ test('without a network the page waits, and goes on with it', async ({ person, r
   await expect(ann.row('later')).toHaveAttribute('data-state', 'sent')
   expect(wire.attempts).toBe(attempts + 1)
 })
+
+test('a clock that is set, ahead or back, neither hides the outage nor changes the countdown', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const { page } = ann
+  await page.addInitScript(() => {
+    const { now } = Date
+    let offset = 0
+    Date.now = () => now() + offset
+    Object.assign(window, { set: (hours: number) => (offset += hours * 3_600_000) })
+  })
+  const set = (hours: number) => page.evaluate((by) => (window as unknown as { set: (hours: number) => void }).set(by), hours)
+  const wire = await Wire.tap(page)
+  await ann.enter(room)
+  await set(1)
+  wire.say({ type: 'drain', reconnect_after_ms: 60_000 })
+  await wire.close(1012)
+  const banner = page.getByText('Reconnecting')
+  await expect(banner).toHaveText(/in [45]\d s…$/)
+  for (const hours of [-3, 5]) {
+    await set(hours)
+    // each tick of the countdown reads the clock
+    const before = await banner.textContent()
+    await expect(banner).not.toHaveText(before ?? '')
+    await expect(banner).toHaveText(/in [345]\d s…$/)
+  }
+  await page.getByRole('button', { name: 'Try now' }).click()
+  await ann.isLive()
+  await ann.say('on time')
+  await expect(ann.row('on time')).toHaveAttribute('data-state', 'sent')
+})
