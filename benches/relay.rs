@@ -14,8 +14,7 @@ use std::{
 use futures_util::future::join;
 use hubbub_lifecycle::{SecretSource, Shutdown};
 use hubbub_log::{
-    AppendOutcome, Backend, Fence, Redis, RedisConfig, Relay, RelayOptions, Share, Submission, SyncRequest,
-    TlsFiles,
+    AppendOutcome, Backend, Fence, Redis, RedisConfig, Relay, RelayOptions, Share, Submission, SyncRequest, TlsFiles,
     ring::{Audience, Retention, Ring},
 };
 use hubbub_protocol::{GuestSecret, Record, RelayState, RoomId, User};

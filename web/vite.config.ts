@@ -17,6 +17,8 @@ export default defineConfig({
       { find: /^hubbub-client\/fake$/, replacement: path('sdk/src/fake.ts') },
     ],
   },
+  // relative: the page may be hosted in any directory
+  base: './',
   build: { target: 'es2023', assetsInlineLimit: 0 },
   server: { proxy: { '/ws': server, '/v1': server } },
   test: { environment: 'happy-dom', include: ['{src,sdk/src}/**/*.test.ts'], restoreMocks: true, unstubGlobals: true },

@@ -14,7 +14,7 @@ use hubbub_edge::{
     node::Node,
     ports::Ports,
 };
-use hubbub_http::listener;
+use hubbub_http::listener::{self, Bounds};
 use hubbub_lifecycle::{RotatingSecret, Shutdown};
 use hubbub_log::{
     Memory, Redis, RedisConfig, RedisError, Relay, RelayOptions, Renewer, TlsFiles,

@@ -19,7 +19,7 @@ use hubbub_log::{
     ring::{CursorCheck, History, Ring},
 };
 use hubbub_protocol::{
-    Ack, CloseReason, Count, ErrorCode, Publish, Record, Refusal, RelayState, ResetReason, RoomId, Seq, User,
+    Ack, CloseReason, Count, ErrorCode, MessageId, Publish, Record, Refusal, RelayState, ResetReason, RoomId, Seq, User,
 };
 use metrics::Histogram;
 use parking_lot::Mutex;

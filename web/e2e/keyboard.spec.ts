@@ -44,17 +44,17 @@ test('one can come in, talk, look and leave without a mouse', async ({ person, r
 
   await tabTo(ann, /^Sent/)
   await keyboard.press('Enter')
-  const journey = page.getByRole('dialog', { name: 'How this message got here' })
+  const journey = page.getByRole('dialog', { name: 'Delivery details' })
   await expect(journey).toBeVisible()
   await keyboard.press('Escape')
   await expect(journey).toBeHidden()
   await expect(page.locator(':focus')).toHaveAccessibleName(/^Sent/)
 
-  await tabTo(ann, /connected ·/)
+  await tabTo(ann, /online$/)
   await keyboard.press('Enter')
-  await expect(page.getByRole('heading', { name: 'This connection' })).toBeVisible()
+  await expect(page.getByRole('heading', { name: 'Connection details' })).toBeVisible()
   await keyboard.press('Escape')
-  await expect(page.getByRole('heading', { name: 'This connection' })).toBeHidden()
+  await expect(page.getByRole('heading', { name: 'Connection details' })).toBeHidden()
   await expect(ann.count).toBeFocused()
 
   await tabTo(ann, /Change your name/)
@@ -65,13 +65,13 @@ test('one can come in, talk, look and leave without a mouse', async ({ person, r
   await ann.isLive()
   await expect(page.getByRole('dialog')).toBeHidden()
 
-  await tabTo(ann, /^Theme: system/)
+  await tabTo(ann, /^Theme: System/)
   await keyboard.press('Enter')
-  await expect(page.getByRole('button', { name: 'Theme: light' })).toBeFocused()
+  await expect(page.getByRole('button', { name: 'Theme: Light' })).toBeFocused()
 
   await tabTo(ann, new RegExp(`^Leave ${room}`))
   await keyboard.press('Enter')
-  await expect(page.getByRole('heading', { level: 1 })).toHaveText('No room')
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText('Pick a room')
 })
 
 test('the palette finds rooms and joins new ones', async ({ person, room }) => {
@@ -82,7 +82,7 @@ test('the palette finds rooms and joins new ones', async ({ person, room }) => {
   const field = page.getByRole('combobox', { name: 'Room or command' })
   await expect(field).toBeFocused()
   await page.keyboard.type(`${room}-2`)
-  await expect(page.getByRole('option', { name: `Join #${room}-2` })).toHaveAttribute('aria-selected', 'true')
+  await expect(page.getByRole('option', { name: `Join or create #${room}-2` })).toHaveAttribute('aria-selected', 'true')
   await page.keyboard.press('Enter')
   await expect(page.getByRole('heading', { level: 1 })).toHaveText(`#${room}-2`)
   await expect(ann.composer).toBeFocused()
@@ -98,16 +98,76 @@ test('the palette finds rooms and joins new ones', async ({ person, room }) => {
   await page.keyboard.press('Enter')
   await expect(page.getByRole('heading', { level: 1 })).toHaveText(`#${room}`)
 
-  await page.getByLabel('Join a room').fill(`#${room}-3`)
+  await page.getByLabel('Join or create a room').fill(`#${room}-3`)
   await page.keyboard.press('Enter')
   await expect(page.getByRole('heading', { level: 1 })).toHaveText(`#${room}-3`)
 
   await page.keyboard.press('Control+k')
   await page.keyboard.type('NOT a room')
-  await expect(page.getByText('small letters')).toBeVisible()
+  await expect(page.getByText('lowercase letters')).toBeVisible()
   await page.keyboard.press('Escape')
   await expect(field).toBeHidden()
   await expect(ann.composer).toBeFocused()
+})
+
+test('what is typed after Ctrl K goes into the palette, however slow the network is', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const { page } = ann
+  await ann.enter(room)
+  await page.route('**/assets/*', async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 800))
+    await route.continue()
+  })
+  await page.keyboard.press('Control+k')
+  await page.keyboard.type(`${room}-design`)
+  await page.keyboard.press('Enter')
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText(`#${room}-design`)
+  await ann.goTo(room)
+  await ann.sees([])
+
+  await page.getByRole('button', { name: 'Emoji' }).click()
+  await page.keyboard.type('party pop')
+  await page.keyboard.press('Enter')
+  const found = page.getByRole('gridcell', { name: 'party popper' })
+  await expect(found).toBeVisible()
+  await page.keyboard.type('per')
+  await expect(page.getByRole('searchbox', { name: 'Find an emoji' })).toHaveValue('party popper')
+  await expect(found).toBeVisible()
+  await expect(ann.composer).toHaveValue('')
+  await ann.sees([])
+})
+
+test('a command is what its name finds, and a room of that name comes last', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const { page } = ann
+  await ann.enter(room)
+  const options = page.getByRole('option')
+  for (const [typed, command] of [
+    ['copy', 'Copy link'],
+    ['name', 'Change your name'],
+    ['theme', 'Theme: System'],
+    ['help', 'Keyboard shortcuts'],
+  ] as const) {
+    await page.keyboard.press('Control+k')
+    await page.keyboard.type(typed)
+    await expect(options.first()).toHaveAttribute('aria-selected', 'true')
+    await expect(options.first()).toContainText(command)
+    await expect(options.last()).toHaveText(`Join or create #${typed}`)
+    await page.keyboard.press('Escape')
+  }
+  await page.keyboard.press('Control+k')
+  await page.keyboard.type('copy')
+  await page.keyboard.press('Enter')
+  await expect(page.getByRole('dialog', { name: 'Copy link' })).toBeVisible()
+  await page.keyboard.press('Escape')
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText(`#${room}`)
+
+  await page.keyboard.press('Control+k')
+  await page.keyboard.type(room.slice(0, -1))
+  await expect(options.first()).toContainText(`#${room}`)
+  await expect(options.first()).toHaveAttribute('aria-selected', 'true')
+  await expect(options.last()).toHaveText(`Join or create #${room.slice(0, -1)}`)
+  await page.keyboard.press('Escape')
 })
 
 for (const isAllowed of [true, false]) {
@@ -118,10 +178,10 @@ for (const isAllowed of [true, false]) {
     await ann.enter(room)
     await page.keyboard.press('Control+k')
     await expect(page.getByRole('combobox')).toBeFocused()
-    await page.keyboard.type('copy the')
+    await page.keyboard.type('copy')
     await page.keyboard.press('Enter')
-    const dialog = page.getByRole('dialog', { name: 'Address of this room' })
-    await expect(dialog.getByRole('status')).toHaveText(isAllowed ? 'It is copied.' : /copy it by hand/)
+    const dialog = page.getByRole('dialog', { name: 'Copy link' })
+    await expect(dialog.getByRole('status')).toHaveText(isAllowed ? 'Link copied.' : /^Couldn’t copy/)
     await expect(dialog.getByRole('textbox')).toBeFocused()
     expect(await page.evaluate(() => getSelection()?.toString())).toBe(page.url())
     if (isAllowed) expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(page.url())
@@ -160,7 +220,7 @@ test('? shows the keyboard map, and is a sign like any other where one writes', 
   await expect(ann.composer).toHaveValue('?')
   await ann.log.focus()
   await ann.page.keyboard.press('?')
-  const help = ann.page.getByRole('dialog', { name: 'Keyboard' })
+  const help = ann.page.getByRole('dialog', { name: 'Keyboard shortcuts' })
   await expect(help).toBeVisible()
   await ann.page.keyboard.press('Escape')
   await expect(help).toBeHidden()
@@ -175,7 +235,7 @@ test('single keys can be turned off, and stay so', async ({ person, room }) => {
   await ann.enter(room)
   await ann.log.focus()
   await page.keyboard.press('?')
-  const help = page.getByRole('dialog', { name: 'Keyboard' })
+  const help = page.getByRole('dialog', { name: 'Keyboard shortcuts' })
   const single = help.getByRole('checkbox', { name: 'Single keys' })
   await expect(single).toBeChecked()
   await press(ann, /^Single keys$/, 'Space')
@@ -188,7 +248,7 @@ test('single keys can be turned off, and stay so', async ({ person, room }) => {
   await expect(ann.log).toBeFocused()
   await expect(help).toBeHidden()
 
-  await page.getByRole('button', { name: 'Keyboard map' }).click()
+  await page.getByRole('button', { name: 'Keyboard shortcuts' }).click()
   await expect(single).not.toBeChecked()
   await single.check()
   await page.keyboard.press('Escape')
@@ -267,10 +327,10 @@ test('what goes away when it is pressed leaves the focus where one goes on', asy
   const wire = await Wire.tap(page)
   await tellPast(page, room, [said(0, room, { body: 'a wall of text '.repeat(200) })])
   await ann.enter(room)
-  await press(ann, /^Show all of it$/)
+  await press(ann, /^Show more$/)
   await expect(page.locator(':focus')).toHaveAccessibleName('Show less')
   await page.keyboard.press('Space')
-  await expect(page.locator(':focus')).toHaveAccessibleName('Show all of it')
+  await expect(page.locator(':focus')).toHaveAccessibleName('Show more')
 
   wire.filter = (frame) => {
     if (frame.type !== 'publish') return frame
@@ -288,15 +348,15 @@ test('what goes away when it is pressed leaves the focus where one goes on', asy
   await expect(ann.composer).toBeFocused()
 
   wire.say({ type: 'reset', seq: 1, reason: 'hole' })
-  await expect(page.getByText('Some may be missing')).toBeVisible()
+  await expect(page.getByText('Some messages may be missing')).toBeVisible()
   await press(ann, /^Dismiss$/)
-  await expect(page.getByText('Some may be missing')).toBeHidden()
+  await expect(page.getByText('Some messages may be missing')).toBeHidden()
   await expect(ann.composer).toBeFocused()
 
   wire.say({ type: 'drain', reconnect_after_ms: 120_000 })
   await wire.close(1012)
-  await expect(page.getByText(/Trying again in/)).toBeVisible()
-  await press(ann, /^Retry now$/)
+  await expect(page.getByText(/Reconnecting in/)).toBeVisible()
+  await press(ann, /^Try now$/)
   await ann.isLive()
   await expect(ann.composer).toBeFocused()
 })
@@ -305,7 +365,7 @@ test('a link in the part of a message that is not shown is shown when it has the
   const ann = await person('Ann')
   await tellPast(ann.page, room, [said(0, room, { body: `${'line\n'.repeat(30)}https://example.org/` })])
   await ann.enter(room)
-  await expect(ann.page.getByRole('button', { name: 'Show all of it' })).toBeVisible()
+  await expect(ann.page.getByRole('button', { name: 'Show more' })).toBeVisible()
   await tabTo(ann, /^https:/)
   await expect(ann.page.getByRole('button', { name: 'Show less' })).toBeVisible()
   await expect(ann.log.getByRole('link')).toBeFocused()
@@ -348,8 +408,8 @@ test('older messages, the end, and other rooms are there for the keyboard', asyn
   await expect(page.getByRole('navigation').getByRole('link')).toHaveCount(1)
   await expect(page.locator(':focus')).toHaveAccessibleName(`${room}-2`)
   await press(ann, new RegExp(`^Leave ${room}-2`))
-  await expect(page.getByRole('heading', { level: 1 })).toHaveText('No room')
-  await expect(page.getByRole('main').getByLabel('Join a room')).toBeFocused()
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText('Pick a room')
+  await expect(page.getByRole('main').getByLabel('Join or create a room')).toBeFocused()
   await page.keyboard.type(room)
   await page.keyboard.press('Enter')
   await expect(page.getByRole('heading', { level: 1 })).toHaveText(`#${room}`)

@@ -26,13 +26,13 @@ test('on a phone the rooms are in a drawer and everything can be touched', async
   const drawer = ann.page.getByRole('dialog', { name: 'Rooms' })
   await expect(drawer).toBeVisible()
   expect(await smallTargets(ann)).toEqual([])
-  await drawer.getByLabel('Join a room').fill(`${room}-2`)
+  await drawer.getByLabel('Join or create a room').fill(`${room}-2`)
   await drawer.getByRole('button', { name: 'Join' }).tap()
   await expect(drawer).toBeHidden()
   await expect(ann.page.getByRole('heading', { level: 1 })).toHaveText(`#${room}-2`)
   await ann.say('hello', 'x '.repeat(1500))
   await expect(ann.row('hello')).toHaveAttribute('data-state', 'sent')
-  await expect(ann.page.getByRole('button', { name: 'Show all of it' })).toBeVisible()
+  await expect(ann.page.getByRole('button', { name: 'Show more' })).toBeVisible()
   expect(await smallTargets(ann)).toEqual([])
   expect(await fits()).toBe(true)
   await ann.page.getByRole('button', { name: 'People' }).tap()
@@ -91,7 +91,7 @@ test('nothing lies under the notch of a phone, nor under the bar at its bottom',
   await inside(['Rooms', 'People', 'Send', 'Emoji'])
   await ann.page.getByRole('button', { name: 'Rooms', exact: true }).tap()
   await expect(ann.page.getByRole('dialog', { name: 'Rooms' })).toBeVisible()
-  await inside(['Find a room', 'Close', 'Join', 'Theme: system'])
+  await inside(['Search', 'Close', 'Join', 'Theme: System'])
   await ann.page.getByRole('button', { name: 'Close' }).tap()
   await ann.page.getByRole('button', { name: 'People' }).tap()
   await expect(ann.page.getByRole('dialog', { name: 'People' })).toBeVisible()
@@ -187,9 +187,9 @@ test('the theme is the system’s until one is chosen, and is there before the f
   const html = page.locator('html')
   await ann.enter(room)
   await expect(html).toHaveClass('dark')
-  await page.getByRole('button', { name: 'Theme: system' }).click()
+  await page.getByRole('button', { name: 'Theme: System' }).click()
   await expect(html).not.toHaveClass('dark')
-  await page.getByRole('button', { name: 'Theme: light' }).click()
+  await page.getByRole('button', { name: 'Theme: Light' }).click()
   await expect(html).toHaveClass('dark')
 
   const looks = await watchTheme(ann)
@@ -206,15 +206,15 @@ test('the theme is the system’s until one is chosen, and is there before the f
     await page.waitForFunction(() => performance.getEntriesByName('first-paint').length > 0)
     expect(await looks(), colorScheme).toEqual(['dark dark'])
     isHeld = false
-    await expect(page.getByRole('button', { name: 'Theme: dark' })).toBeVisible()
+    await expect(page.getByRole('button', { name: 'Theme: Dark' })).toBeVisible()
     expect(await looks(), colorScheme).toEqual(['dark dark'])
   }
 
-  await page.getByRole('button', { name: 'Theme: dark' }).click()
+  await page.getByRole('button', { name: 'Theme: Dark' }).click()
   for (const colorScheme of ['light', 'dark'] as const) {
     await page.emulateMedia({ colorScheme })
     await page.reload()
-    await expect(page.getByRole('button', { name: 'Theme: system' })).toBeVisible()
+    await expect(page.getByRole('button', { name: 'Theme: System' })).toBeVisible()
     expect(await looks()).toEqual([colorScheme === 'dark' ? 'dark dark' : 'light'])
   }
 })
@@ -236,11 +236,11 @@ test('what was not sent is announced, once', async ({ person, room }) => {
   await ann.enter(room)
   wire.filter = (frame) => {
     if (frame.type !== 'publish') return frame
-    wire.say({ type: 'error', code: 'body_too_large', detail: 'this is too long', id: frame.id })
+    wire.say({ type: 'error', code: 'body_too_large', detail: 'body is larger than 8192 bytes', id: frame.id })
     return undefined
   }
   await ann.say('one')
-  await expect(ann.page.locator('#announcer')).toHaveText('Not sent: this is too long')
+  await expect(ann.page.locator('#announcer')).toHaveText('Not sent: This message is too long.')
   await expect(ann.row('one').getByRole('button', { name: 'Retry' })).toBeVisible()
   await expect(ann.log.locator('[role=alert], [role=status], [aria-live=polite], [aria-live=assertive]')).toHaveCount(0)
 })

@@ -1,6 +1,6 @@
 import { addresses, expect, test, Wire, type Person } from './person'
 
-const BANNER = /Connection lost|Connecting|Catching up/
+const BANNER = /Reconnecting|Connecting|Catching up/
 
 /** Stops the clock of a page: its time passes only when it is told to. Waits between attempts are the longest there can be. */
 async function stopClock({ page }: Person) {
@@ -68,10 +68,10 @@ test('an outage is told after a second, with a countdown to each attempt and a w
   await expect(banner).toBeHidden()
   let attempts = 1
   for (const seconds of [2, 4, 8]) {
-    await until(ann, () => expect(banner).toHaveText(`Connection lost. Trying again in ${seconds} s`, { timeout: 50 }))
+    await until(ann, () => expect(banner).toHaveText(`Reconnecting in ${seconds} s…`, { timeout: 50 }))
     attempts = wire.attempts
     await clock.runFor((seconds - 1) * 1000)
-    await expect(banner).toHaveText('Connection lost. Trying again in 1 s')
+    await expect(banner).toHaveText('Reconnecting in 1 s…')
     expect(wire.attempts).toBe(attempts)
     await clock.runFor(1000)
     await expect.poll(() => wire.attempts).toBe(attempts + 1)
@@ -80,11 +80,11 @@ test('an outage is told after a second, with a countdown to each attempt and a w
   await expect(bob.log.locator('[data-state=sent]')).toHaveCount(4)
   await ann.say('from the other side')
   await until(ann, () => expect(ann.row('from the other side')).toHaveAttribute('data-state', 'pending', { timeout: 50 }))
-  await until(ann, () => expect(banner).toHaveText(/in 1\d s$/, { timeout: 50 }))
+  await until(ann, () => expect(banner).toHaveText(/in 1\d s…$/, { timeout: 50 }))
 
   wire.isCut = false
   attempts = wire.attempts
-  await ann.page.getByRole('button', { name: 'Retry now' }).click()
+  await ann.page.getByRole('button', { name: 'Try now' }).click()
   await expect.poll(() => wire.attempts).toBe(attempts + 1)
   await until(ann, () => expect(ann.row('from the other side')).toHaveAttribute('data-state', 'sent', { timeout: 50 }))
   await expect(banner).toBeHidden()
@@ -101,7 +101,7 @@ test('a draining server is asked again when it said, and not before', async ({ p
   wire.say({ type: 'drain', reconnect_after_ms: 30_000 })
   await wire.close(1012)
   await clock.runFor(1500)
-  await expect(ann.page.getByText('Connection lost')).toHaveText(/in (28|29) s$/)
+  await expect(ann.page.getByText('Reconnecting')).toHaveText(/in (28|29) s…$/)
   await ann.page.evaluate(() => window.dispatchEvent(new Event('online')))
   await clock.runFor(28_000)
   expect(wire.attempts).toBe(1)
@@ -116,7 +116,7 @@ test('a server that does not want the page back is believed', async ({ person, r
   await ann.enter(room)
   await stopClock(ann)
   await wire.close(4501)
-  await until(ann, () => expect(ann.page.getByText('too many connections')).toBeVisible({ timeout: 50 }))
+  await until(ann, () => expect(ann.page.getByText('too many connections open')).toBeVisible({ timeout: 50 }))
   await ann.page.clock.runFor(30_000)
   await ann.page.evaluate(() => {
     for (const type of ['online', 'pageshow']) window.dispatchEvent(new Event(type))
@@ -124,9 +124,9 @@ test('a server that does not want the page back is believed', async ({ person, r
   })
   await ann.page.clock.runFor(30_000)
   expect(wire.attempts).toBe(1)
-  await expect(ann.page.getByRole('button', { name: 'Retry now' })).toBeHidden()
   await ann.page.clock.resume()
-  await ann.page.getByRole('button', { name: 'Reload' }).click()
+  // once another tab is closed
+  await ann.page.getByRole('button', { name: 'Try now' }).click()
   await ann.isLive()
   expect(wire.attempts).toBe(2)
 })
@@ -172,13 +172,13 @@ test('a hello that the server does not take is not said again until the person c
     await field.press('Enter')
   }
   await rename('Anna')
-  await expect(ann.page.getByText('The server does not let you in: this is not a name')).toBeVisible()
+  await expect(ann.page.getByText('You can’t connect: This name can’t be used.')).toBeVisible()
   const { attempts } = wire
   await ann.page.evaluate(() => window.dispatchEvent(new Event('online')))
   expect(wire.attempts).toBe(attempts)
   await rename('Anne')
   await ann.isLive()
-  await expect(ann.page.getByText('The server does not let you in')).toBeHidden()
+  await expect(ann.page.getByText('You can’t connect')).toBeHidden()
 })
 
 test('too much at once waits its turn and is sent then', async ({ person, room }) => {
@@ -192,9 +192,9 @@ test('too much at once waits its turn and is sent then', async ({ person, room }
     return undefined
   }
   await ann.say('eager')
-  await expect(ann.page.getByText(/What waits is sent in \d s/)).toBeVisible()
+  await expect(ann.page.getByText(/The rest will go out in \d s/)).toBeVisible()
   await expect(ann.row('eager')).toHaveAttribute('data-state', 'sent')
-  await expect(ann.page.getByText(/What waits is sent in/)).toBeHidden()
+  await expect(ann.page.getByText(/The rest will go out in/)).toBeHidden()
 })
 
 test('a refused message says why and can be sent again or deleted', async ({ person, room }) => {
@@ -204,12 +204,12 @@ test('a refused message says why and can be sent again or deleted', async ({ per
   await bob.enter(room, addresses.b)
   wire.filter = (frame) => {
     if (frame.type !== 'publish') return frame
-    wire.say({ type: 'error', code: 'body_too_large', detail: 'this is too long', id: frame.id })
+    wire.say({ type: 'error', code: 'body_too_large', detail: 'body is larger than 8192 bytes', id: frame.id })
     return undefined
   }
   await ann.say('one', 'two')
   await expect(ann.log.locator('[data-state=failed]')).toHaveCount(2)
-  await expect(ann.row('one')).toContainText('this is too long')
+  await expect(ann.row('one')).toContainText('This message is too long.')
   await ann.page.reload()
   await expect(ann.log.locator('[data-state=failed]')).toHaveCount(2)
   await ann.row('two').getByRole('button', { name: 'Delete' }).click()
@@ -227,7 +227,7 @@ test('the page says when the relay is away and when it is back', async ({ person
   const wire = await Wire.tap(ann.page)
   await ann.enter(room)
   wire.say({ type: 'status', relay: 'degraded' })
-  const notice = ann.page.getByText('Messages will be delivered when the relay is back')
+  const notice = ann.page.getByText('There is a problem on our side.')
   await expect(notice).toBeVisible()
   wire.say({ type: 'status', relay: 'live' })
   await expect(notice).toBeHidden()
@@ -245,7 +245,7 @@ test('what cannot be replayed is loaded over HTTP, and the page says so', async 
   await expect(bob.log.locator('[data-state=sent]')).toHaveCount(3)
   await expect(ann.log.locator('[data-state]')).toHaveCount(1)
   const asked = ann.page.waitForRequest((request) => request.url().includes(`/v1/rooms/${room}/messages`))
-  const notice = ann.page.getByText('Not everything could be replayed, so recent messages were loaded again.')
+  const notice = ann.page.getByText('You were away too long to catch up completely.')
   await expect(notice).toBeHidden()
   wire.say({ type: 'reset', seq: 1, reason: 'hole' })
   await asked
@@ -255,6 +255,38 @@ test('what cannot be replayed is loaded over HTTP, and the page says so', async 
   await expect(notice).toBeHidden()
 })
 
+test('a network that goes is noticed at once, and what one writes meanwhile is seen to wait', async ({ person, room }) => {
+  const [ann, bob] = [await person('Ann'), await person('Bob')]
+  const wire = await Wire.tap(ann.page)
+  await ann.enter(room)
+  await bob.enter(room)
+  wire.pull()
+  const goneAt = performance.now()
+  await ann.page.context().setOffline(true)
+  await ann.say('into the void')
+  const sending = ann.row('into the void').getByText('Sending…')
+  await expect(sending).toBeVisible()
+  await expect.poll(async () => (await sending.boundingBox())?.width ?? 0).toBeGreaterThan(20)
+  await expect(ann.page.getByText('You’re offline. Messages will be sent when you reconnect.')).toBeVisible({ timeout: 8000 })
+  expect(performance.now() - goneAt).toBeLessThan(10_000)
+  await expect(ann.count.locator('[data-live=false]')).toBeAttached()
+  await ann.page.context().setOffline(false)
+  await expect(ann.row('into the void')).toHaveAttribute('data-state', 'sent')
+  await expect(sending).toHaveCount(0)
+  await bob.sees(['into the void'])
+})
+
+test('a message that is sent at once is not said to be on its way', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const wire = await Wire.tap(ann.page)
+  await ann.enter(room)
+  wire.filter = (frame) => (frame.type === 'publish' ? undefined : frame)
+  await ann.say('hi')
+  const sending = ann.row('hi').getByText('Sending…')
+  expect((await sending.boundingBox())?.width).toBeLessThan(2)
+  await expect.poll(async () => (await sending.boundingBox())?.width ?? 0).toBeGreaterThan(20)
+})
+
 test('without a network the page waits, and goes on with it', async ({ person, room }) => {
   const ann = await person('Ann')
   const wire = await Wire.tap(ann.page)
@@ -262,12 +294,42 @@ test('without a network the page waits, and goes on with it', async ({ person, r
   await ann.page.context().setOffline(true)
   wire.isCut = true
   await wire.close(1001)
-  await expect(ann.page.getByText('You are offline')).toBeVisible()
-  await expect(ann.page.getByRole('button', { name: 'Retry now' })).toBeVisible()
+  await expect(ann.page.getByText('You’re offline')).toBeVisible()
+  await expect(ann.page.getByRole('button', { name: 'Try now' })).toBeVisible()
   await ann.say('later')
   const attempts = wire.attempts
   wire.isCut = false
   await ann.page.context().setOffline(false)
   await expect(ann.row('later')).toHaveAttribute('data-state', 'sent')
   expect(wire.attempts).toBe(attempts + 1)
+})
+
+test('a clock that is set, ahead or back, neither hides the outage nor changes the countdown', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const { page } = ann
+  await page.addInitScript(() => {
+    const { now } = Date
+    let offset = 0
+    Date.now = () => now() + offset
+    Object.assign(window, { set: (hours: number) => (offset += hours * 3_600_000) })
+  })
+  const set = (hours: number) => page.evaluate((by) => (window as unknown as { set: (hours: number) => void }).set(by), hours)
+  const wire = await Wire.tap(page)
+  await ann.enter(room)
+  await set(1)
+  wire.say({ type: 'drain', reconnect_after_ms: 60_000 })
+  await wire.close(1012)
+  const banner = page.getByText('Reconnecting')
+  await expect(banner).toHaveText(/in [45]\d s…$/)
+  for (const hours of [-3, 5]) {
+    await set(hours)
+    // each tick of the countdown reads the clock
+    const before = await banner.textContent()
+    await expect(banner).not.toHaveText(before ?? '')
+    await expect(banner).toHaveText(/in [345]\d s…$/)
+  }
+  await page.getByRole('button', { name: 'Try now' }).click()
+  await ann.isLive()
+  await ann.say('on time')
+  await expect(ann.row('on time')).toHaveAttribute('data-state', 'sent')
 })

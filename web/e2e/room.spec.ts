@@ -4,10 +4,10 @@ import { expect, test, Wire } from './person'
 test('an empty room says what one can do', async ({ person, room }) => {
   const ann = await person('Ann')
   await ann.enter(room)
-  await expect(ann.page.getByText('It is quiet in here.')).toBeVisible()
-  await expect(ann.page.getByText('Nobody yet.')).toBeVisible()
+  await expect(ann.page.getByText('No messages yet.')).toBeVisible()
+  await expect(ann.page.getByText('No one has posted yet.')).toBeVisible()
   await ann.say('hello?')
-  await expect(ann.page.getByText('It is quiet in here.')).toBeHidden()
+  await expect(ann.page.getByText('No messages yet.')).toBeHidden()
 })
 
 test.describe('with a history that fails', () => {
@@ -46,7 +46,7 @@ test('while the page is not connected, it does not say how many are', async ({ p
   await wire.close(1012)
   await expect(ann.count).toHaveAccessibleName('not connected')
   await ann.count.click()
-  await expect(ann.page.locator('dt', { hasText: 'Served by' }).locator('+ dd')).toHaveText('–')
+  await expect(ann.page.locator('dt', { hasText: 'Online' }).locator('+ dd')).toHaveText('–')
 })
 
 test('whoever leaves a room with messages that were not sent is asked first', async ({ person, room }) => {
@@ -60,8 +60,8 @@ test('whoever leaves a room with messages that were not sent is asked first', as
   const leave = page.getByRole('navigation').getByRole('button', { name: `Leave ${room}`, exact: true })
   const dialog = page.getByRole('dialog', { name: `Leave ${room}?` })
   await leave.click()
-  await expect(dialog).toContainText('2 messages were not sent.')
-  await dialog.getByRole('button', { name: 'Stay' }).click()
+  await expect(dialog).toContainText('2 unsent messages will be deleted.')
+  await dialog.getByRole('button', { name: 'Cancel' }).click()
   await expect(dialog).toBeHidden()
   await expect(leave).toBeFocused()
   await expect(ann.row('two')).toHaveAttribute('data-state', 'pending')
@@ -108,7 +108,7 @@ for (const [what, address, problem] of [
 test('a room can be found by its address alone', async ({ person, room }) => {
   const ann = await person('Ann')
   await ann.page.goto(`/#/r/${room}`)
-  await expect(ann.page.getByRole('heading', { level: 1 })).toHaveText(`You are about to enter #${room}`)
+  await expect(ann.page.getByRole('heading', { level: 1 })).toHaveText(`Join #${room}`)
 })
 
 test.describe('with a program that does not come', () => {
@@ -130,4 +130,19 @@ test('without JavaScript the page says that it needs it', async ({ person }) => 
   await page.goto('/')
   await expect(page.locator('noscript p')).toBeVisible()
   await expect(page.getByText('could not be loaded')).toBeHidden()
+})
+
+test('the activity says that it knows a part only, and reading further up makes nobody recently active', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const start = Date.now() - 20 * 60_000
+  const early = { id: 'id-of-Early', name: 'Early' }
+  const past = Array.from({ length: 200 }, (_, n) => said(n, room, { at: start + n * 5000, body: `line ${n}`, ...(n < 100 && { from: early }) }))
+  await tellPast(ann.page, room, past)
+  await ann.enter(room)
+  const people = ann.page.getByRole('group', { name: `People in ${room}` })
+  await expect(people.getByText('50+ messages')).toBeVisible()
+  await ann.lines()
+  await expect(people.getByText('200 messages', { exact: true })).toBeVisible()
+  await expect(people.getByText('Ada')).toBeVisible()
+  await expect(people.getByText('Early')).toHaveCount(0)
 })

@@ -1,4 +1,4 @@
-// Runs the browser tests against the real thing: Redis, two instances, HAProxy before them, Chromium in front.
+// Runs the browser tests against the real thing: Redis, two instances, HAProxy and nginx before them, Chromium in front.
 //   HUBBUB_BIN=../../target/debug/hubbub node run.mjs [options of `playwright test`]
 import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -69,6 +69,42 @@ ${Object.entries(instances)
 `
 }
 
+const UPGRADE = 'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;'
+
+function nginxServer(port, locations) {
+  return `
+  server {
+    listen 127.0.0.1:${port};
+    ${locations.join('')}
+  }`
+}
+
+/** An nginx before the proxy: in two directories that it strips, and set up wrongly in the two ways that are most common. */
+function nginx(proxy, [path, portless, noUpgrade]) {
+  const location = (at, headers) => `
+    location ${at} {
+      proxy_pass http://127.0.0.1:${proxy}/;
+      proxy_http_version 1.1;
+      ${headers}
+    }`
+  const stripped = ['/chat/', '/talk/'].map((at) => location(at, `proxy_set_header Host $http_host; ${UPGRADE}`))
+  return `
+daemon off;
+pid nginx.pid;
+worker_processes 1;
+error_log stderr;
+events {}
+http {
+  access_log off;
+  ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path nginx-${name};`).join(' ')}
+  map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+  ${nginxServer(path, stripped)}
+  ${nginxServer(portless, [location('/', `proxy_set_header Host $host; ${UPGRADE}`)])}
+  ${nginxServer(noUpgrade, [location('/', 'proxy_set_header Host $http_host;')])}
+}
+`
+}
+
 async function isReady(address) {
   try {
     return (await fetch(`${address}/health/ready`)).status === 200
@@ -85,9 +121,9 @@ async function waitUntilReady(address) {
   }
 }
 
-/** Redis, the instances a and b, and HAProxy. Returns what the tests have to know. */
+/** Redis, the instances a and b, HAProxy and nginx. Returns what the tests have to know. */
 async function startServers() {
-  const [redis, a, b, proxy] = await freePorts(4)
+  const [redis, a, b, proxy, ...nginxPorts] = await freePorts(7)
   keep('redis', 'redis-server', ['--port', redis, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'].map(String))
   const prefix = `e2e-${randomBytes(6).toString('hex')}`
   for (const [name, port] of Object.entries({ a, b })) {
@@ -105,9 +141,20 @@ async function startServers() {
   const configuration = join(directory, 'haproxy.cfg')
   writeFileSync(configuration, haproxy(proxy, { a, b }))
   keep('haproxy', 'haproxy', ['-db', '-f', configuration])
-  const [urlA, urlB, url] = [a, b, proxy].map((port) => `http://127.0.0.1:${port}`)
-  await Promise.all([urlA, urlB, url].map(waitUntilReady))
-  return { HUBBUB_URL: url, HUBBUB_A: urlA, HUBBUB_B: urlB, HUBBUB_PIDS: directory }
+  const nginxConfiguration = join(directory, 'nginx.conf')
+  writeFileSync(nginxConfiguration, nginx(proxy, nginxPorts))
+  keep('nginx', 'nginx', ['-e', 'stderr', '-p', directory, '-c', nginxConfiguration])
+  const [urlA, urlB, url, path, portless, noUpgrade] = [a, b, proxy, ...nginxPorts].map((port) => `http://127.0.0.1:${port}`)
+  await Promise.all([urlA, urlB, url, `${path}/chat`, portless, noUpgrade].map(waitUntilReady))
+  return {
+    HUBBUB_URL: url,
+    HUBBUB_A: urlA,
+    HUBBUB_B: urlB,
+    HUBBUB_PATH: path,
+    HUBBUB_PORTLESS: portless,
+    HUBBUB_NO_UPGRADE: noUpgrade,
+    HUBBUB_PIDS: directory,
+  }
 }
 
 /** Runs the tests. Returns how many passed and failed; those that could not run failed. */

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { Locator, Page } from '@playwright/test'
-import { news, said, tellPast } from './past'
+import { news, said, tellPast, type Said } from './past'
 import { expect, test, Wire, type Person } from './person'
 
 // recording the page would be most of what it does
@@ -125,7 +125,7 @@ test('whoever reads further up does not lose the line, whatever comes in', async
   await ann.enter(room)
   await expect.poll(() => isAtEnd(ann)).toBe(true)
   await ann.log.evaluate((log) => log.scrollTo({ top: log.scrollHeight / 2 }))
-  await expect(ann.page.getByRole('button', { name: 'To the end' })).toBeVisible()
+  await expect(ann.page.getByRole('button', { name: 'Jump to latest' })).toBeVisible()
   const { key, y } = await topRow(ann.log)
   const places = await watchRow(ann.page, key)
   const count = await rain(wire, room, 0, 2)
@@ -151,7 +151,7 @@ test('older messages come by themselves, and the line that is read stays where i
   expect(await places()).toEqual([y])
   expect((await ann.lines()).map(({ seq }) => seq)).toEqual(Array.from({ length: 400 }, (_, n) => n + 1))
   await ann.log.evaluate((log) => log.scrollTo({ top: 0 }))
-  await expect(ann.log.getByText(`This is where #${room} begins.`)).toBeVisible()
+  await expect(ann.log.getByText(`This is the start of #${room}.`)).toBeVisible()
 })
 
 /** Keeps the next page of history back until the returned function is called. */
@@ -197,7 +197,7 @@ test('the end stays in view whatever becomes of the window', async ({ person, ro
   for (const [width, height] of [[900, 400], [360, 740], [1280, 800], [768, 1024], [320, 300]] as const) {
     await ann.page.setViewportSize({ width, height })
     await expect.poll(() => isAtEnd(ann)).toBe(true)
-    await expect(ann.page.getByRole('button', { name: 'To the end' })).toBeHidden()
+    await expect(ann.page.getByRole('button', { name: 'Jump to latest' })).toBeHidden()
   }
 })
 
@@ -211,7 +211,7 @@ test('the end stays in view while one writes many lines', async ({ person, room 
   await ann.composer.press('End')
   await ann.composer.pressSequentially('and on')
   expect(await isAtEnd(ann)).toBe(true)
-  await expect(ann.page.getByRole('button', { name: 'To the end' })).toBeHidden()
+  await expect(ann.page.getByRole('button', { name: 'Jump to latest' })).toBeHidden()
 })
 
 test('a window that gets higher can bring the end into view, and then one is there', async ({ person, room }) => {
@@ -220,8 +220,66 @@ test('a window that gets higher can bring the end into view, and then one is the
   await ann.enter(room)
   await expect.poll(() => isAtEnd(ann)).toBe(true)
   await ann.log.evaluate((log) => log.scrollTo({ top: log.scrollHeight - log.clientHeight - 100 }))
-  const pill = ann.page.getByRole('button', { name: 'To the end' })
+  const pill = ann.page.getByRole('button', { name: 'Jump to latest' })
   await expect(pill).toBeVisible()
   await ann.page.setViewportSize({ width: 900, height: 480 })
   await expect(pill).toBeHidden()
+})
+
+/** Answers for the server within the page: now sooner, now later than the list is there, and always sooner than a network could. */
+function answerHistory(all: readonly Said[]) {
+  const { fetch } = window
+  const turn = Number(sessionStorage.getItem('turn') ?? 0)
+  sessionStorage.setItem('turn', `${turn + 1}`)
+  window.fetch = async (input, options) => {
+    const url = new URL(String(input))
+    if (!url.pathname.endsWith('/messages')) return fetch(input, options)
+    await new Promise((resolve) => setTimeout(resolve, (turn * 3) % 60))
+    const before = Number(url.searchParams.get('before') ?? Infinity)
+    const older = all.filter(({ seq }) => seq < before)
+    const messages = older.slice(-50)
+    return Response.json({ messages, next: older.length > messages.length ? (messages[0]?.seq ?? null) : null })
+  }
+}
+
+/** How far down the “New” line is once nothing moves any more, or -1. */
+async function whereIsNew(): Promise<number> {
+  let [still, last] = [0, '']
+  for (let at = performance.now(); still < 150; ) {
+    await new Promise((resolve) => requestAnimationFrame(resolve))
+    const log = document.querySelector('[role=log]')
+    const now = log?.querySelector('[data-index]') ? `${log.scrollTop} ${log.scrollHeight}` : ''
+    still = now !== '' && now === last ? still + performance.now() - at : 0
+    at = performance.now()
+    last = now
+  }
+  const row = document.querySelector('[role=separator][aria-label=New]')?.closest('[data-index]')
+  const log = document.querySelector('[role=log]')
+  return row && log ? Math.round(row.getBoundingClientRect().top - log.getBoundingClientRect().top) : -1
+}
+
+test('whoever comes back begins at the “New” line, each of a hundred times', async ({ person, room }) => {
+  test.setTimeout(240_000)
+  const [read, unread] = [85, 84]
+  const ann = await person('Ann', { viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' })
+  const { page } = ann
+  await page.addInitScript(
+    ([name, seq]) => {
+      localStorage.setItem('hubbub.name', '"Ann"')
+      localStorage.setItem(`hubbub.room.${name}`, JSON.stringify({ joinedAt: 1, readSeq: seq }))
+    },
+    [room, read] as const,
+  )
+  // short ones of one voice: the line is so near to the oldest that are loaded for it that older ones are asked for at once
+  const from = { id: 'id-of-Ada', name: 'Ada' }
+  const start = Date.now() - 3_600_000
+  const brief = Array.from({ length: read + unread }, (_, n) => said(n, room, { from, body: `line ${n}`, at: start + n * 20_000 }))
+  await page.addInitScript(answerHistory, brief)
+  const places: number[] = []
+  await page.goto(`/#/r/${room}`)
+  for (let n = 0; n < 100; n += 1) {
+    if (n > 0) await page.reload({ waitUntil: 'commit' })
+    places.push(await page.evaluate(whereIsNew))
+  }
+  expect(places).toEqual(places.map(() => 40))
 })

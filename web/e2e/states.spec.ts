@@ -93,8 +93,8 @@ test('coming in, and rooms with nothing in them', async ({ person, room }) => {
   await page.goto(`/#/r/${room}`)
   await expect(page.getByLabel('Your name')).toBeFocused()
   await isFit(ann, 'welcome')
-  await page.getByRole('button', { name: 'Come in' }).click()
-  await expect(page.getByRole('alert')).toHaveText('Enter a name.')
+  await page.getByRole('button', { name: 'Join' }).click()
+  await expect(page.getByRole('alert')).toHaveText('Please enter your name.')
   await isFit(ann, 'welcome without a name')
 
   let answer = 'none'
@@ -112,17 +112,17 @@ test('coming in, and rooms with nothing in them', async ({ person, room }) => {
   await isFit(ann, 'history that failed')
   answer = 'history'
   await page.getByRole('button', { name: 'Try again' }).click()
-  await expect(page.getByText('It is quiet in here.')).toBeVisible()
+  await expect(page.getByText('No messages yet.')).toBeVisible()
   await isFit(ann, 'empty room')
 
-  await page.getByLabel('Join a room').fill('Not a room')
+  await page.getByLabel('Join or create a room').fill('Not a room')
   await page.getByRole('button', { name: 'Join', exact: true }).click()
-  await expect(page.getByRole('alert')).toContainText('small letters')
+  await expect(page.getByRole('alert')).toContainText('lowercase letters')
   await page.evaluate(() => location.assign('#/r/NOPE'))
   await expect(page.getByText('is not the name of a room.')).toBeVisible()
   await isFit(ann, 'no name of a room')
   await page.getByRole('button', { name: `Leave ${room}` }).click()
-  await expect(page.getByRole('heading', { level: 1 })).toHaveText('No room')
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText('Pick a room')
   await isFit(ann, 'no room')
 })
 
@@ -155,7 +155,7 @@ test('a room full of talk', async ({ person }) => {
   await isFit(ann, 'own messages')
 
   await page.getByRole('button', { name: `Leave ${ROOM}` }).click()
-  await expect(page.getByText('2 messages were not sent.')).toBeVisible()
+  await expect(page.getByText('2 unsent messages will be deleted.')).toBeVisible()
   await isFit(ann, 'leaving what was not sent')
   await page.keyboard.press('Escape')
 
@@ -165,19 +165,19 @@ test('a room full of talk', async ({ person }) => {
     return undefined
   }
   await ann.say('And another')
-  await expect(page.getByText(/What waits is sent in \d+ s/)).toBeVisible()
+  await expect(page.getByText(/The rest will go out in \d+ s/)).toBeVisible()
   await ann.composer.fill('x'.repeat(8000))
-  await expect(page.getByText('192 bytes left')).toBeVisible()
+  await expect(page.getByText('About 192 characters left')).toBeVisible()
   await isFit(ann, 'hold, and little room left')
   await ann.composer.fill('x'.repeat(8200))
-  await expect(page.getByText('8 bytes too long')).toBeVisible()
+  await expect(page.getByText('About 8 characters too long')).toBeVisible()
   await isFit(ann, 'too long')
   // the window had three widths by now, and what one writes is as high as it can be
-  await expect(page.getByRole('button', { name: 'To the end' })).toBeHidden()
+  await expect(page.getByRole('button', { name: 'Jump to latest' })).toBeHidden()
   await ann.composer.fill('')
 
   await ann.log.evaluate((log) => log.scrollTo({ top: log.scrollHeight / 3 }))
-  await expect(page.getByRole('button', { name: 'To the end' })).toBeVisible()
+  await expect(page.getByRole('button', { name: 'Jump to latest' })).toBeVisible()
   await isFit(ann, 'further up')
   wire.say(news(200, ROOM, { body: 'Anyone for a walk?', at: Date.now(), from: { id: 'id-of-Noa', name: 'Noa' } }))
   wire.say(news(201, ROOM, { body: `${'A wall of text. '.repeat(200)}`, at: Date.now(), from: { id: 'id-of-Noa', name: 'Noa' } }))
@@ -193,14 +193,14 @@ test('everything that lies over the page', async ({ person }) => {
   const [ann] = await comeIn(person)
   const { page } = ann
   await ann.say('How did I get here?')
-  await ann.log.getByRole('button', { name: /How did it get here/ }).click()
-  await expect(page.getByRole('dialog', { name: 'How this message got here' }).getByRole('listitem')).toHaveCount(5)
+  await ann.log.getByRole('button', { name: /^Sent/ }).click()
+  await expect(page.getByRole('dialog', { name: 'Delivery details' }).getByRole('listitem')).toHaveCount(5)
   await isFit(ann, 'journey')
   await page.keyboard.press('Escape')
 
   await isFit(ann, 'details', SIZES, async () => {
     await ann.count.click()
-    await expect(page.getByText('Served by')).toBeVisible()
+    await expect(page.getByText('Message relay')).toBeVisible()
   })
   await isFit(ann, 'rooms', [PHONE], async () => {
     await page.getByRole('button', { name: 'Rooms' }).click()
@@ -215,13 +215,13 @@ test('everything that lies over the page', async ({ person }) => {
   await expect(page.getByRole('combobox')).toBeFocused()
   await isFit(ann, 'palette')
   await page.keyboard.type('NOT a room')
-  await expect(page.getByText('Use small letters')).toBeVisible()
+  await expect(page.getByText('Use lowercase letters')).toBeVisible()
   await isFit(ann, 'palette without a match')
   await page.keyboard.press('Escape')
 
   await page.keyboard.press('Control+k')
   await expect(page.getByRole('combobox')).toBeFocused()
-  await page.keyboard.type('copy the')
+  await page.keyboard.type('copy')
   await page.keyboard.press('Enter')
   await expect(page.getByRole('dialog').getByRole('status')).not.toBeEmpty()
   await isFit(ann, 'address')
@@ -229,14 +229,14 @@ test('everything that lies over the page', async ({ person }) => {
 
   await ann.log.focus()
   await page.keyboard.press('?')
-  await expect(page.getByRole('dialog', { name: 'Keyboard' })).toBeVisible()
+  await expect(page.getByRole('dialog', { name: 'Keyboard shortcuts' })).toBeVisible()
   await isFit(ann, 'keyboard map')
   await page.keyboard.press('Escape')
 
   await page.getByRole('button', { name: /Change your name/ }).click()
   await page.getByRole('dialog').getByRole('textbox').fill('')
   await page.getByRole('button', { name: 'Save' }).click()
-  await expect(page.getByRole('alert')).toHaveText('Enter a name.')
+  await expect(page.getByRole('alert')).toHaveText('Please enter your name.')
   await isFit(ann, 'name')
   await page.keyboard.press('Escape')
 
@@ -253,10 +253,10 @@ test('everything that can go wrong', async ({ person }) => {
   const { page } = ann
   const banner = (text: string | RegExp) => expect(page.getByRole('main').getByText(text)).toBeVisible()
   wire.say({ type: 'status', relay: 'degraded' })
-  await banner('The servers cannot reach each other')
+  await banner('There is a problem on our side.')
   await isFit(ann, 'relay away')
   wire.say({ type: 'reset', seq: 1, reason: 'hole' })
-  await banner('Some may be missing')
+  await banner('Some messages may be missing')
   await isFit(ann, 'relay away, and a gap')
   wire.say({ type: 'status', relay: 'live' })
 
@@ -264,11 +264,11 @@ test('everything that can go wrong', async ({ person }) => {
   await expect(ann.row('Before it all went down')).toHaveAttribute('data-state', 'sent')
   wire.say({ type: 'drain', reconnect_after_ms: 90_000 })
   await wire.close(1012)
-  await banner(/Trying again in \d+ s/)
+  await banner(/Reconnecting in \d+ s/)
   await ann.say('And after')
   await isFit(ann, 'waiting')
   await page.context().setOffline(true)
-  await banner('You are offline')
+  await banner('You’re offline')
   await isFit(ann, 'offline')
   wire.answers = ({ type, ...rest }) => (type === 'live' ? undefined : { type, ...rest })
   await page.context().setOffline(false)
@@ -279,7 +279,7 @@ test('everything that can go wrong', async ({ person }) => {
   await banner('Connecting…')
   await isFit(ann, 'connecting')
   await wire.close(4501)
-  await banner('too many connections')
+  await banner('too many connections open')
   await isFit(ann, 'stopped')
 })
 
@@ -296,7 +296,7 @@ test('an outbox that is full', async ({ person, room }) => {
   await ann.enter(room)
   await expect(ann.row('waits 199')).toHaveAttribute('data-state', 'pending')
   await ann.say('one too many')
-  const note = ann.page.getByText('Too many messages wait to be sent.')
+  const note = ann.page.getByText('Too many messages are waiting to be sent.')
   await expect(note).toBeVisible()
   await expect(ann.composer).toHaveValue('one too many')
   await isFit(ann, 'outbox full')

@@ -27,7 +27,7 @@ test.describe('in another part of the world', () => {
     await tellPast(ann.page, room, past)
     await ann.page.goto(`/#/r/${room}`)
     await ann.page.getByLabel('Your name').fill('Ann')
-    await ann.page.getByRole('button', { name: 'Come in' }).click()
+    await ann.page.getByRole('button', { name: 'Join' }).click()
     await expect(ann.log.getByRole('separator')).toHaveText(['Sunday 31 May', 'Yesterday', 'Today'])
     const time = ann.log.locator('time').last()
     await expect(time).toHaveText('1:00')

@@ -2,7 +2,8 @@
 {
   let theme = 'system'
   try {
-    theme = JSON.parse(localStorage.getItem('hubbub.theme')) ?? theme
+    const home = location.pathname.replace(/[^/]*$/, '')
+    theme = JSON.parse(localStorage.getItem(`hubbub${home === '/' ? '' : home}.theme`)) ?? theme
   } catch {
     // the browser keeps nothing for this page
   }

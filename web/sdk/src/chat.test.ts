@@ -257,7 +257,7 @@ describe('the person', () => {
     const { chat, network } = enterLobby()
     network.socket.live()
     network.socket.say({ type: 'error', code: 'invalid_name', detail: 'not a name' })
-    expect(chat.snapshot().problem).toBe('not a name')
+    expect(chat.snapshot().problem).toBe('This name can’t be used. Please choose another one.')
     chat.dismissProblem()
     expect(chat.snapshot().problem).toBeUndefined()
   })

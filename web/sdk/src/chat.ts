@@ -5,7 +5,7 @@ import type { Receipt } from './courier.ts'
 import { ackHops } from './hops.ts'
 import { RoomError } from './memberships.ts'
 import { Profile } from './profile.ts'
-import { LIMITS, type Ack, type Count, type Message, type RelayState, type User, type Welcome } from './protocol.ts'
+import { LIMITS, refusalText, type Ack, type Count, type Message, type RelayState, type User, type Welcome } from './protocol.ts'
 import { Room, type RoomView } from './room.ts'
 import type { Snapshot } from './snapshot.ts'
 import type { Storage } from './storage.ts'
@@ -13,7 +13,7 @@ import type { Storage } from './storage.ts'
 export type ChatOptions = Omit<ClientOptions, 'name' | 'rooms'> & { storage: Storage }
 
 const TYPING_MS = 5000
-const UNKEPT = 'This browser keeps nothing more for this page: what is not sent yet is lost when you close it.'
+const UNKEPT = 'Browser storage is full. Unsent messages will be lost if you close this tab.'
 
 /** What a person sees of a client: the rooms, what is said in them, and what is still to be sent. */
 export class Chat {
@@ -178,7 +178,7 @@ export class Chat {
     client.on('joined', () => this.#loadDue())
     client.on('typing', ({ room, from }) => this.#showTyping(room, from))
     client.on('reset', ({ from, seq }) => this.#reset(Math.min(from ?? seq, seq)))
-    client.on('refused', ({ detail }) => this.report(detail))
+    client.on('refused', (refusal) => this.report(refusalText(refusal)))
     client.on('unkept', () => this.report(UNKEPT))
     client.on('relay', (relay) => {
       this.#relay = relay
@@ -201,7 +201,7 @@ export class Chat {
       this.#outageSince = undefined
       this.#loadDue()
     } else {
-      this.#outageSince ??= Date.now()
+      this.#outageSince ??= performance.now()
     }
     this.#changed()
   }

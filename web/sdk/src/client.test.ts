@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { Client, type ClientOptions } from './client.ts'
 import { announceChange, BOB, FakeNetwork, ME, message } from './fake.ts'
 import type { History } from './history.ts'
-import { LIMITS, type ErrorCode } from './protocol.ts'
+import { LIMITS, refusalText, type ErrorCode } from './protocol.ts'
 import { memoryStorage, type Storage } from './storage.ts'
 
 beforeEach(() => {
@@ -56,7 +56,7 @@ describe('a publish', () => {
     network.socket.live()
     const receipt = client.publish('kitchen', 'hi')
     network.socket.say({ type: 'error', code: 'not_joined', detail: 'not in kitchen', id: firstId(network) })
-    await expect(receipt).rejects.toMatchObject({ name: 'PublishError', code: 'not_joined', message: 'not in kitchen' })
+    await expect(receipt).rejects.toMatchObject({ name: 'PublishError', code: 'not_joined', message: 'You are not in this room any more.' })
   })
 
   test('that the server may have forgotten fails as uncertain', async () => {
@@ -184,7 +184,7 @@ describe('events', () => {
     network.socket.say({ type: 'error', code: 'not_joined', detail: 'no', id })
     client.retry(id)
     client.discard(id)
-    expect(drawn).toEqual([['one'], [], ['two'], ['two: no'], ['two'], []])
+    expect(drawn).toEqual([['one'], [], ['two'], ['two: You are not in this room any more.'], ['two'], []])
   })
 
   test('tell who types, how many are there, how the relay is, and what was refused', () => {
@@ -289,7 +289,7 @@ describe('a hello that is refused', () => {
     client.wake()
     vi.advanceTimersByTime(600_000)
     expect(network.sockets).toHaveLength(1)
-    await expect(client.publish('lobby', 'hi')).rejects.toMatchObject({ code: 'stopped', message: `${code}, it says` })
+    await expect(client.publish('lobby', 'hi')).rejects.toMatchObject({ code: 'stopped', message: refusalText({ code, detail: '' }) })
   })
 
   test('is said again under another name, with fewer rooms, and when the person says so', () => {

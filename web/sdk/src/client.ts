@@ -11,6 +11,7 @@ import {
   LIMITS,
   bodyFault,
   closeText,
+  refusalText,
   wellFormed,
   type Ack,
   type ClientFrame,
@@ -30,7 +31,7 @@ import { Tab, type Locks } from './tab.ts'
 import { followBrowser, isOnline } from './browser.ts'
 
 export type ClientOptions = {
-  /** Its address, `http:` or `https:`; or what `serverAt` makes of one. */
+  /** Its address, `https:` or `wss:`, without TLS `http:` or `ws:`; or what `serverAt` makes of one. */
   server: string | URL | Server
   name: string
   /** The rooms to be in from the start, the lobby by default. */
@@ -55,7 +56,7 @@ export class Client {
   #user: User | undefined
   #limits = LIMITS
   #cursor: number | undefined
-  #typedAt = 0
+  #typedAt = -Infinity
   #isClosed = false
   #unfollow: (() => void) | undefined
   readonly #promises = new Promises()
@@ -87,6 +88,7 @@ export class Client {
       isOnline: options.isOnline ?? isOnline,
       random: options.random ?? Math.random,
       open: this.#server.open,
+      ...(this.#server.diagnose && { diagnose: this.#server.diagnose }),
       hello: () => this.#hello(),
       onFrame: (frame) => this.#receive(frame),
       onLink: (link) => this.#onLink(link),
@@ -144,8 +146,9 @@ export class Client {
     return this.#outbox.isFull
   }
 
-  /** Connects, and stays connected until it is closed. Ends a wait for the next attempt. */
+  /** Connects, and stays connected until it is closed. Ends a wait for the next attempt, and tries again where the server wanted no more. */
   connect() {
+    if (this.#isClosed) return
     if (!this.#unfollow) {
       this.#unfollow = followBrowser(this)
       this.#outbox.inherit()
@@ -204,7 +207,7 @@ export class Client {
     if (fault) throw new PublishError(fault.code, fault.detail)
     if (this.#isClosed) throw new PublishError('closed', CLOSED)
     if (this.#outbox.isFull) throw new PublishError('outbox_full', 'Too many messages are unsent.')
-    this.#typedAt = 0
+    this.#typedAt = -Infinity
     const { id } = this.#outbox.add(room, text)
     this.#flush([room])
     return id
@@ -232,7 +235,7 @@ export class Client {
 
   /** The person is typing. It may be called at every key. */
   typing(room: string) {
-    const now = Date.now()
+    const now = performance.now()
     if (now - this.#typedAt < TYPING_INTERVAL_MS) return
     this.#typedAt = now
     this.#sendIfWelcome({ type: 'typing', room })
@@ -274,7 +277,7 @@ export class Client {
   #rejectIfStopped() {
     const { link } = this
     if (link.state === 'stopped') this.#promises.rejectAll('stopped', closeText(link.code))
-    if (link.state === 'refused') this.#promises.rejectAll('stopped', link.refusal.detail)
+    if (link.state === 'refused') this.#promises.rejectAll('stopped', refusalText(link.refusal))
   }
 
   #receive(frame: ServerFrame) {

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { Connection, type Link } from './connection.ts'
+import { Connection, type Link, type Obstacle } from './connection.ts'
 import { FakeNetwork } from './fake.ts'
 
 let network: FakeNetwork
@@ -13,7 +13,7 @@ beforeEach(() => {
   isOnline = true
 })
 
-function connect(): Connection {
+function connect(options: { diagnose?: () => Promise<Obstacle | undefined> } = {}): Connection {
   const connection = new Connection({
     open: network.open,
     hello: () => ({ type: 'hello', name: 'Ann', session: 's', rooms: ['lobby'] }),
@@ -21,13 +21,14 @@ function connect(): Connection {
     onLink: (link) => links.push(link.state),
     isOnline: () => isOnline,
     random: () => 1,
+    ...options,
   })
   connection.start()
   return connection
 }
 
 function waitMs({ link }: Connection): number | undefined {
-  return link.state === 'waiting' ? link.until - Date.now() : undefined
+  return link.state === 'waiting' ? link.until - performance.now() : undefined
 }
 
 describe('a connection', () => {
@@ -148,10 +149,85 @@ describe('a connection', () => {
     network.socket.end(code)
     vi.advanceTimersByTime(600_000)
     connection.wake()
-    connection.start()
     connection.restart()
     expect(connection.link).toEqual({ state: 'stopped', code })
     expect(network.sockets).toHaveLength(1)
+    connection.start()
+    network.socket.live()
+    expect(connection.link.state).toBe('live')
+  })
+
+  test('that is one too many from its address says so, and tries again with backoff until there is room', () => {
+    const connection = connect()
+    for (const wait of [500, 1000, 2000]) {
+      network.socket.open()
+      network.socket.end(4004)
+      expect(connection.link).toEqual({ state: 'waiting', until: performance.now() + wait, obstacle: 'address_full' })
+      vi.advanceTimersByTime(wait)
+      expect(connection.link).toEqual({ state: 'connecting', obstacle: 'address_full' })
+    }
+    network.socket.live()
+    network.socket.end(1006)
+    expect(connection.link).not.toHaveProperty('obstacle')
+  })
+
+  test('whose sockets do not open asks why, from the second on, and says so until one opens', async () => {
+    const diagnose = vi.fn<() => Promise<Obstacle>>(async () => 'origin_refused')
+    const connection = connect({ diagnose })
+    network.socket.end(1006)
+    await vi.advanceTimersByTimeAsync(500)
+    expect(diagnose).not.toHaveBeenCalled()
+    network.socket.end(1006)
+    await vi.advanceTimersByTimeAsync(0)
+    expect(connection.link).toEqual({ state: 'waiting', until: performance.now() + 1000, obstacle: 'origin_refused' })
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(connection.link).toEqual({ state: 'connecting', obstacle: 'origin_refused' })
+    network.socket.live()
+    network.socket.end(1006)
+    expect(connection.link).not.toHaveProperty('obstacle')
+    expect(diagnose).toHaveBeenCalledTimes(1)
+  })
+
+  test('whose clock is set neither gives up, nor waits longer or shorter', () => {
+    const connection = connect()
+    network.socket.live()
+    for (const hours of [1, -2]) {
+      vi.setSystemTime(Date.now() + hours * 3_600_000)
+      vi.advanceTimersByTime(20_000)
+      network.socket.say({ type: 'heartbeat', seq: 100 })
+      vi.advanceTimersByTime(10_000)
+      expect(connection.link.state).toBe('live')
+    }
+    vi.setSystemTime(Date.now() - 3_600_000)
+    vi.advanceTimersByTime(25_000)
+    expect(connection.link.state).toBe('waiting')
+    vi.setSystemTime(Date.now() - 3_600_000)
+    expect(waitMs(connection)).toBe(500)
+  })
+
+  test('is put to the test when the network goes away, and gives up soon', () => {
+    const connection = connect()
+    network.socket.live()
+    vi.advanceTimersByTime(1000)
+    isOnline = false
+    connection.sleep()
+    expect(network.socket.sent.at(-1)).toEqual({ type: 'ping' })
+    vi.advanceTimersByTime(2000)
+    expect(connection.link.state).toBe('waiting')
+    vi.advanceTimersByTime(500)
+    expect(connection.link.state).toBe('offline')
+  })
+
+  test('to a server on this machine stands without a network', () => {
+    const connection = connect()
+    network.socket.live()
+    vi.advanceTimersByTime(1000)
+    isOnline = false
+    connection.sleep()
+    vi.advanceTimersByTime(100)
+    network.socket.say({ type: 'pong' })
+    vi.advanceTimersByTime(10_000)
+    expect(connection.link.state).toBe('live')
   })
 
   test('waits while there is no network and comes back with it', () => {

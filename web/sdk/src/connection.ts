@@ -1,6 +1,6 @@
 import { Backoff } from './backoff.ts'
 import { readFrame } from './frame.ts'
-import { isReconnectable, type ClientFrame, type Refusal, type ServerFrame } from './protocol.ts'
+import { ADDRESS_FULL, isReconnectable, type ClientFrame, type Refusal, type ServerFrame } from './protocol.ts'
 
 /** An event handler. Declared as a method, so that a handler of a more specific event fits, as those of the DOM are. */
 type Listener<Event> = { handle(event: Event): void }['handle'] | null
@@ -15,17 +15,27 @@ export type Socket = {
   close(code?: number): void
 }
 
+/** Why a connection does not come about, where that is known. It may pass: the client goes on trying. */
+export type Obstacle =
+  /** Too many connections come from the address of this client. */
+  | 'address_full'
+  /** The server does not accept pages of this origin, or requests for this host. */
+  | 'origin_refused'
+  /** The server answers over HTTP, and takes no WebSocket: a proxy may not let it through. */
+  | 'socket_blocked'
+
+/** Times are those of `performance.now()`: nobody sets that clock. */
 export type Link =
   | { state: 'idle' }
-  | { state: 'connecting' }
+  | { state: 'connecting'; obstacle?: Obstacle }
   /** Welcomed; what was missed is coming in. */
   | { state: 'replaying' }
   | { state: 'live' }
-  | { state: 'waiting'; until: number }
+  | { state: 'waiting'; until: number; obstacle?: Obstacle }
   | { state: 'offline' }
   /** The server does not take the hello. Another name, or fewer rooms, may be taken. */
   | { state: 'refused'; refusal: Refusal }
-  /** It is over: the server does not want this client back, or this side closed it (1000). */
+  /** The server does not want this client back, or this side closed it (1000). */
   | { state: 'stopped'; code: number }
 
 type ConnectionOptions = {
@@ -33,6 +43,8 @@ type ConnectionOptions = {
   hello: () => ClientFrame
   onFrame: (frame: ServerFrame) => void
   onLink: (link: Link) => void
+  /** Finds out why sockets do not open, as far as that can be told. */
+  diagnose?: () => Promise<Obstacle | undefined>
   isOnline?: () => boolean
   random?: () => number
 }
@@ -41,6 +53,10 @@ const CONNECT_TIMEOUT_MS = 10_000
 const HEARTBEAT_GRACE_MS = 10_000
 const STABLE_AFTER_MS = 10_000
 const PROBE_TIMEOUT_MS = 5000
+/** Without a network there is nothing to wait for. The server may be on this machine, and answer all the same. */
+const OFFLINE_PROBE_TIMEOUT_MS = 2000
+/** One socket may fail because the server was just about to start. */
+const FAILURES_UNTIL_DIAGNOSIS = 2
 
 type Timer = ReturnType<typeof setTimeout> | undefined
 
@@ -48,6 +64,11 @@ type Timer = ReturnType<typeof setTimeout> | undefined
 export class Connection {
   #link: Link = { state: 'idle' }
   #socket: Socket | undefined
+  #isClosed = false
+  #isOpening = false
+  /** How many sockets in a row did not open. */
+  #unopened = 0
+  #obstacle: Obstacle | undefined
   #lastFrameAt = 0
   #silenceMs = CONNECT_TIMEOUT_MS
   /** When a draining server wants this client back, counted from the close. */
@@ -68,9 +89,9 @@ export class Connection {
     return this.#link
   }
 
-  /** Connects now, whatever it was waiting for, with or without a network. Leaves a connection that stands, and a server that wants no more. */
+  /** Connects now, whatever it was waiting for, with or without a network, and whatever the server said. Leaves a connection that stands. */
   start() {
-    if (!this.#socket && this.#link.state !== 'stopped') this.#connect()
+    if (!this.#socket && !this.#isClosed) this.#connect()
   }
 
   /** Connects anew, so that the server gets a new hello. */
@@ -88,6 +109,7 @@ export class Connection {
 
   /** Closes the connection from this side, for good. */
   close() {
+    this.#isClosed = true
     this.#dropSocket()
     this.#setLink({ state: 'stopped', code: 1000 })
   }
@@ -97,12 +119,14 @@ export class Connection {
     const { state } = this.#link
     const hasSlot = this.#drainMs !== undefined
     if ((state === 'waiting' && !hasSlot) || state === 'offline') this.#reconnect()
-    if (state === 'live') this.#sendProbe()
+    if (state === 'live') this.#sendProbe(PROBE_TIMEOUT_MS)
   }
 
-  /** The network went away: no attempts until it is back. */
+  /** The network went away: no attempts until it is back, and a connection that seems to stand is probed. */
   sleep() {
-    if (this.#link.state === 'waiting') this.#goOffline()
+    const { state } = this.#link
+    if (state === 'waiting') this.#goOffline()
+    if (state === 'live' || state === 'replaying') this.#sendProbe(OFFLINE_PROBE_TIMEOUT_MS)
   }
 
   send(frame: ClientFrame) {
@@ -123,23 +147,29 @@ export class Connection {
   #connect() {
     clearTimeout(this.#retry)
     const socket = this.#options.open()
-    socket.onopen = () => this.send(this.#options.hello())
+    socket.onopen = () => {
+      this.#isOpening = false
+      this.#unopened = 0
+      this.send(this.#options.hello())
+    }
     socket.onmessage = ({ data }) => this.#receive(data)
     socket.onclose = ({ code }) => this.#onLoss(code)
     // a close follows each error; without a listener, an error would end a program on Node.js
     socket.onerror = () => {}
     this.#socket = socket
     this.#drainMs = undefined
-    this.#setLink({ state: 'connecting' })
+    this.#isOpening = true
+    this.#setLink({ state: 'connecting', ...this.#obstacleField })
     this.#limitSilence(CONNECT_TIMEOUT_MS)
   }
 
   #receive(data: unknown) {
-    this.#lastFrameAt = Date.now()
+    this.#lastFrameAt = performance.now()
     const frame = readFrame(data)
     if (!frame) return
     switch (frame.type) {
       case 'welcome':
+        this.#obstacle = undefined
         this.#limitSilence(frame.heartbeat_ms + HEARTBEAT_GRACE_MS)
         this.#stable = setTimeout(() => this.#backoff.reset(), STABLE_AFTER_MS)
         this.#setLink({ state: 'replaying' })
@@ -156,25 +186,25 @@ export class Connection {
   #limitSilence(silenceMs: number) {
     clearTimeout(this.#silence)
     this.#silenceMs = silenceMs
-    this.#lastFrameAt = Date.now()
+    this.#lastFrameAt = performance.now()
     this.#checkSilenceIn(silenceMs)
   }
 
   #checkSilenceIn(delay: number) {
     this.#silence = setTimeout(() => {
-      const left = this.#lastFrameAt + this.#silenceMs - Date.now()
+      const left = this.#lastFrameAt + this.#silenceMs - performance.now()
       if (left > 0) this.#checkSilenceIn(left)
       else this.#onLoss(1006)
     }, delay)
   }
 
-  #sendProbe() {
-    const askedAt = Date.now()
+  #sendProbe(timeoutMs: number) {
+    const askedAt = performance.now()
     clearTimeout(this.#probe)
     this.send({ type: 'ping' })
     this.#probe = setTimeout(() => {
       if (this.#lastFrameAt < askedAt) this.#onLoss(1006)
-    }, PROBE_TIMEOUT_MS)
+    }, timeoutMs)
   }
 
   #onLoss(code: number) {
@@ -184,9 +214,28 @@ export class Connection {
       this.#setLink({ state: 'stopped', code })
       return
     }
+    if (this.#isOpening) this.#unopened += 1
+    if (code === ADDRESS_FULL) this.#obstacle = 'address_full'
+    else if (!this.#isOpening) this.#obstacle = undefined
     const delay = drainMs ?? this.#backoff.next()
     this.#retry = setTimeout(() => this.#reconnect(), delay)
-    this.#setLink({ state: 'waiting', until: Date.now() + delay })
+    this.#setLink({ state: 'waiting', until: performance.now() + delay, ...this.#obstacleField })
+    if (this.#unopened >= FAILURES_UNTIL_DIAGNOSIS) void this.#diagnose()
+  }
+
+  /** A browser does not say why a socket did not open. */
+  async #diagnose() {
+    const obstacle = await this.#options.diagnose?.()
+    const link = this.#link
+    // a socket may stand by now
+    if (this.#unopened < FAILURES_UNTIL_DIAGNOSIS || (link.state !== 'waiting' && link.state !== 'connecting')) return
+    this.#obstacle = obstacle
+    const { obstacle: _, ...rest } = link
+    this.#setLink({ ...rest, ...this.#obstacleField })
+  }
+
+  get #obstacleField(): { obstacle?: Obstacle } {
+    return this.#obstacle === undefined ? {} : { obstacle: this.#obstacle }
   }
 
   #dropSocket() {

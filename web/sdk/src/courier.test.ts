@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { Courier } from './courier.ts'
+import { limitedStorage } from './fake.ts'
 import { Outbox, type Entry } from './outbox.ts'
 import { memoryStorage } from './storage.ts'
 import { Tab } from './tab.ts'
@@ -102,4 +103,54 @@ test('what is discarded while something fails does not go out', () => {
   })
   other.flush()
   expect(outbox.entries.map(({ body }) => body)).toEqual(['one'])
+})
+
+const MINUTE = 60_000
+
+/** A message that went out on a connection that is gone, and what became of it by now. */
+function sent() {
+  const { storage } = limitedStorage()
+  const outbox = new Outbox({ storage, tab: new Tab(), onInherit: () => {}, onYield: () => {}, onUnkept: () => {} })
+  const went: string[] = []
+  const courier = new Courier({
+    outbox,
+    canPublish: () => true,
+    publish: () => went.push('again'),
+    onFailure: ({ code }) => went.push(code),
+    onHold: () => {},
+  })
+  outbox.add('lobby', 'hi')
+  courier.flush()
+  went.length = 0
+  courier.interrupt()
+  return { courier, outbox, went }
+}
+
+describe('how long ago a message went out', () => {
+  test('is not shortened by a clock that is set back', () => {
+    const { courier, went } = sent()
+    vi.setSystemTime(Date.now() - 60 * MINUTE)
+    vi.advanceTimersByTime(MINUTE)
+    courier.flush()
+    courier.interrupt()
+    expect(went).toEqual(['again'])
+    vi.advanceTimersByTime(MINUTE)
+    courier.flush()
+    expect(went).toEqual(['again', 'uncertain'])
+  })
+
+  test('counts the time in which the computer slept, when the other clock stood still', () => {
+    const { courier, went } = sent()
+    vi.setSystemTime(Date.now() + 3 * MINUTE)
+    courier.flush()
+    expect(went).toEqual(['uncertain'])
+  })
+
+  test('is not known where an earlier page sent it and the clock was set back since', () => {
+    const { outbox, courier, went } = sent()
+    const [entry] = outbox.entries
+    if (entry) outbox.put({ ...entry, id: 'earlier', sentAt: Date.now() + MINUTE })
+    courier.flush()
+    expect(went).toEqual(['again', 'uncertain'])
+  })
 })

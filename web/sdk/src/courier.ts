@@ -1,7 +1,8 @@
 import type { Entry, Outbox } from './outbox.ts'
 import { Pace } from './pace.ts'
-import type { Ack, ErrorCode, Refusal } from './protocol.ts'
+import { refusalText, type Ack, type ErrorCode, type Refusal } from './protocol.ts'
 
+/** `until` is a time of `performance.now()`. */
 export type Hold = { reason: 'rate_limited' | 'overloaded'; until: number }
 
 /** A message of one's own that has its place in the log. */
@@ -58,6 +59,8 @@ export class Courier {
   #resume: ReturnType<typeof setTimeout> | undefined
   #pace = new Pace()
   readonly #inFlight = new Set<string>()
+  /** When messages first went out from this page, by a clock that nobody sets. */
+  readonly #sentAt = new Map<string, number>()
   readonly #options: CourierOptions
 
   constructor(options: CourierOptions) {
@@ -71,6 +74,7 @@ export class Courier {
 
   /** Sends a failed message after all. The id stays, so that a client that has it already does not show it twice. */
   retry({ id, room, body }: Entry) {
+    this.#sentAt.delete(id)
     this.#options.outbox.put({ id, room, body, at: Date.now() })
     this.flush()
   }
@@ -88,6 +92,7 @@ export class Courier {
     for (const { id } of entries) {
       this.#options.outbox.remove(id)
       this.#inFlight.delete(id)
+      this.#sentAt.delete(id)
     }
     this.flush()
   }
@@ -102,7 +107,7 @@ export class Courier {
     if (code === 'rate_limited') this.#pace.space(ms)
     if (code === 'overloaded') this.#pace.slow()
     if (code === 'rate_limited' || code === 'overloaded') this.#wait(code, ms)
-    else this.#fail(entry, code, detail)
+    else this.#fail(entry, code, refusalText({ code, detail }))
     this.flush()
     return true
   }
@@ -120,25 +125,41 @@ export class Courier {
 
   /** Sends what may go out now. What went out before and may have been forgotten by the server since is for the person to decide. */
   flush() {
-    const now = Date.now()
     for (const { id } of this.#options.outbox.entries) {
       if (!this.#options.canPublish() || this.#hold) return
       // a listener of a failure may change the entries that follow
       const entry = this.#options.outbox.get(id)
       if (!entry || entry.fault !== undefined || this.#inFlight.has(id)) continue
-      if (now - (entry.sentAt ?? now) >= this.dedupeMs) {
-        this.#fail(entry, 'uncertain', 'It is not certain that this was sent.')
+      const age = this.#age(entry)
+      if (age >= this.dedupeMs) {
+        this.#fail(entry, 'uncertain', 'We couldn’t confirm this was sent. Sending again may duplicate it.')
         continue
       }
       const wait = this.#pace.wait(this.#inFlight.size)
       if (wait !== 0) return this.#flushIn(wait)
-      this.#publish({ ...entry, sentAt: entry.sentAt ?? now })
+      this.#sentAt.set(id, performance.now() - age)
+      this.#publish({ ...entry, sentAt: entry.sentAt ?? Date.now() })
     }
   }
 
   #flushIn(ms: number | undefined) {
     clearTimeout(this.#resume)
     if (ms !== undefined) this.#resume = setTimeout(() => this.flush(), ms)
+  }
+
+  /**
+   * How long ago a message first went out.
+   *
+   * In some browsers the clock that nobody sets stands still while the computer sleeps, and with each page it begins anew. The system clock
+   * counts both, but people and programs set it. So the longer time counts: a message is rather called uncertain than sent twice.
+   */
+  #age({ id, sentAt }: Entry): number {
+    if (sentAt === undefined) return 0
+    const byWall = Date.now() - sentAt
+    const since = this.#sentAt.get(id)
+    if (since !== undefined) return Math.max(performance.now() - since, byWall)
+    // it went out from a page before this one, and the clock was set back
+    return byWall < 0 ? Infinity : byWall
   }
 
   #publish(entry: Entry) {
@@ -154,14 +175,14 @@ export class Courier {
   }
 
   #wait(reason: Hold['reason'], ms: number) {
-    const until = Math.max(this.#hold?.until ?? 0, Date.now() + ms)
+    const until = Math.max(this.#hold?.until ?? 0, performance.now() + ms)
     this.#hold = { reason, until }
     clearTimeout(this.#resume)
     this.#resume = setTimeout(() => {
       this.#hold = undefined
       this.flush()
       this.#options.onHold(undefined)
-    }, until - Date.now())
+    }, until - performance.now())
     this.#options.onHold(this.#hold)
   }
 }

@@ -16,10 +16,10 @@ const TIMEOUT_MS = 10_000
 /** How long an instance that is behind gets to catch up, time after time. */
 const RESPITES_MS = [50, 100, 200, 400, 800, 1600]
 
-/** The history that the server at this address keeps, the newest page by default. */
+/** The history that the server at this address keeps, the newest page by default. The address ends in a slash. */
 export function httpHistory(base: URL): History {
   return async (room, range = {}) => {
-    const address = new URL(`/v1/rooms/${encodeURIComponent(room)}/messages`, base)
+    const address = new URL(`v1/rooms/${encodeURIComponent(room)}/messages`, base)
     for (const [name, value] of Object.entries({ limit: LIMIT, ...range })) address.searchParams.set(name, `${value}`)
     const response = await fetch(address, {
       headers: { accept: 'application/json' },

@@ -1,7 +1,7 @@
 /** The JavaScript SDK of Hubbub. The chat in the browser is made of the same. */
 export { Chat, type ChatOptions } from './chat.ts'
 export { Client, type ClientOptions } from './client.ts'
-export type { Link, Socket } from './connection.ts'
+export type { Link, Obstacle, Socket } from './connection.ts'
 export { PublishError, type Failure, type FailureCode, type Hold, type Receipt } from './courier.ts'
 export type { ClientEvents } from './events.ts'
 export type { History, Page, Range } from './history.ts'

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { CLOSES, bodyFault, closeText, isReconnectable, nameFault, roomFault } from './protocol.ts'
+import { bodyFault, CLOSES, closeText, isReconnectable, nameFault, refusalText, roomFault, wellFormed, type ErrorCode } from './protocol.ts'
 import { randomId } from './random.ts'
 
 test.each(['a', '0', 'lobby', 'a.b_c-d', 'x'.repeat(64)])('%s is a room', (room) => {
@@ -30,7 +30,7 @@ test.each(cases.visible)('something of %j can be seen', (text) => {
 })
 
 test.each(cases.invisible)('nothing of %j can be seen', (text) => {
-  expect([bodyFault(text)?.code, nameFault(text)]).toEqual(['empty_body', 'Enter a name.'])
+  expect([bodyFault(text)?.code, nameFault(text)]).toEqual(['empty_body', 'Please enter your name.'])
 })
 
 test('an id is 22 characters of base64url and never the same', () => {
@@ -45,4 +45,45 @@ test.each(CLOSES)('whether $code brings a client back is what the server says', 
 
 test.each(CLOSES.filter((close) => !close.isReconnectable))('$code is explained to a person', ({ code }) => {
   expect(closeText(code)).not.toContain('code')
+})
+
+const CODES: Record<ErrorCode | 'invalid_body' | 'id_reused', true> = {
+  bad_frame: true,
+  unknown_type: true,
+  hello_required: true,
+  hello_repeated: true,
+  invalid_name: true,
+  invalid_session: true,
+  invalid_room: true,
+  invalid_id: true,
+  body_too_large: true,
+  empty_body: true,
+  not_joined: true,
+  too_many_rooms: true,
+  rate_limited: true,
+  overloaded: true,
+  draining: true,
+  invalid_body: true,
+  id_reused: true,
+}
+
+test.each(Object.keys(CODES) as ErrorCode[])('of %s a person reads our words, not those of the server', (code) => {
+  expect(refusalText({ code, detail: 'raw' })).not.toBe('raw')
+})
+
+test('of a code that is not known the words of the server are given', () => {
+  expect(refusalText({ code: 'newer' as ErrorCode, detail: 'The server is on holiday.' })).toBe('The server is on holiday.')
+})
+
+test.each([
+  ['My Room', 'my-room'],
+  ['Büro!', 'buro'],
+  ['..a b..', 'a-b'],
+  ['НЕТ', 'my-room'],
+])('who wants the room “%s” is offered “%s”', (room, offer) => {
+  expect(roomFault(room)).toContain(`Try “${offer}”.`)
+})
+
+test('half an emoji becomes a sign that can be sent', () => {
+  expect(wellFormed('a\ud83d b \ude00 🎉')).toBe('a\ufffd b \ufffd 🎉')
 })

@@ -50,6 +50,8 @@ export class Room {
   /** Up to where it was read. `undefined` until its messages come for the first time. */
   readSeq: number | undefined
   readonly #speakers = new Speakers()
+  /** From where on people count as speaking lately. To read further up makes nobody more recent. */
+  #speakersFrom: number | undefined
   readonly #typists = new Map<string, User>()
 
   constructor(name: string, readSeq?: number) {
@@ -97,7 +99,8 @@ export class Room {
 
   /** Takes a page of history. */
   merge(page: readonly Message[]) {
-    for (const message of page) this.#speakers.add(message)
+    this.#speakersFrom ??= page[0]?.seq
+    for (const message of page) if (message.seq >= (this.#speakersFrom ?? 0)) this.#speakers.add(message)
     this.timeline.merge(page)
   }
 

@@ -1,4 +1,4 @@
-import { expect, test, vi } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { FakeSocket, message } from './fake'
 import { serverAt } from './server'
 
@@ -14,6 +14,11 @@ class Socket extends FakeSocket {
 test.each([
   ['http://127.0.0.1:8080', 'ws://127.0.0.1:8080/ws'],
   ['https://chat.example/', 'wss://chat.example/ws'],
+  ['wss://chat.example', 'wss://chat.example/ws'],
+  ['wss://chat.example/ws', 'wss://chat.example/ws'],
+  ['ws://localhost:8080/', 'ws://localhost:8080/ws'],
+  ['https://h.example/chat', 'wss://h.example/chat/ws'],
+  ['wss://h.example/chat/?a#b', 'wss://h.example/chat/ws'],
 ])('the socket of %s is at %s', (address, socketAddress) => {
   expect(serverAt(address, Socket).open()).toBeInstanceOf(Socket)
   expect(asked.at(-1)).toEqual([socketAddress, 'hubbub.v1'])
@@ -43,4 +48,58 @@ test('history leaves out what is no message', async () => {
 test('history that the server refuses is an error', async () => {
   vi.stubGlobal('fetch', async () => new Response('no', { status: 404 }))
   await expect(serverAt('http://127.0.0.1:8080').history('lobby')).rejects.toThrow('404')
+})
+
+test('history is asked for below the path of the server, with TLS where the socket has it', async () => {
+  const fetch = vi.fn<(address: URL) => Promise<Response>>(async () => Response.json({ messages: [], next: null }))
+  vi.stubGlobal('fetch', fetch)
+  await serverAt('wss://h.example/chat').history('lobby')
+  expect(fetch.mock.calls[0]?.[0].href).toBe('https://h.example/chat/v1/rooms/lobby/messages?limit=50')
+})
+
+test.each(['ftp://chat.example', 'chat.example:8080', 'file:///ws'])('%s is no address of a server', (address) => {
+  expect(() => serverAt(address)).toThrow('begins with https:')
+})
+
+test('whoever sends the secret in the clear is warned, once', () => {
+  const warn = vi.spyOn(console, 'warn').mockImplementation(() => {})
+  for (const address of ['ws://localhost:8080', 'http://127.0.0.2', 'http://[::1]:80', 'https://plain.example', 'wss://plain.example']) serverAt(address)
+  expect(warn).not.toHaveBeenCalled()
+  for (const address of ['ws://plain.example', 'http://plain.example']) serverAt(address)
+  expect(warn).toHaveBeenCalledOnce()
+  expect(warn.mock.calls[0]?.[0]).toContain('plain.example is not encrypted')
+})
+
+describe('a socket that does not open', () => {
+  const open = serverAt('https://h.example/chat')
+
+  test.each([
+    [403, 'origin_refused'],
+    [421, 'origin_refused'],
+    [426, 'socket_blocked'],
+    [404, 'socket_blocked'],
+    [200, 'socket_blocked'],
+    [401, undefined],
+    [429, undefined],
+    [502, undefined],
+    [503, undefined],
+  ])('where HTTP answers %i is explained by %s', async (status, obstacle) => {
+    const fetch = vi.fn<(address: URL) => Promise<Response>>(async () => new Response('', { status }))
+    vi.stubGlobal('fetch', fetch)
+    expect(await open.diagnose?.()).toBe(obstacle)
+    expect(fetch.mock.calls[0]?.[0].href).toBe('https://h.example/chat/ws')
+  })
+
+  test('of a server that answers, but not to this origin, is explained by that', async () => {
+    vi.stubGlobal('fetch', async (_: URL, { mode }: RequestInit) => {
+      if (mode === 'cors') throw new TypeError('Failed to fetch')
+      return { type: 'opaque' }
+    })
+    expect(await open.diagnose?.()).toBe('origin_refused')
+  })
+
+  test('where nothing answers is not explained', async () => {
+    vi.stubGlobal('fetch', () => Promise.reject(new TypeError('Failed to fetch')))
+    expect(await open.diagnose?.()).toBeUndefined()
+  })
 })

@@ -8,7 +8,7 @@ export type Snapshot = {
   name: string | undefined
   me: User | undefined
   link: Link
-  /** Since when the connection does not stand, while it should. */
+  /** Since when the connection does not stand, while it should, by `performance.now()`. */
   outageSince: number | undefined
   relay: RelayState
   count: Count | undefined

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { BOB, message } from './fake.ts'
+import { BOB, message, Room } from './fake.ts'
 import { Speakers } from './speakers.ts'
 
 const CID = { id: 'cid', name: 'Cid' }
@@ -32,4 +32,12 @@ test('fifty are remembered', () => {
   expect(speakers.list).toHaveLength(50)
   expect(speakers.list[0]?.id).toBe('u60')
   expect(speakers.list.at(-1)?.id).toBe('u11')
+})
+
+test('reading further up makes nobody recently active', () => {
+  const room = new Room('lobby')
+  room.merge([message(11, { at: 110 }), message(12, { at: 120 })])
+  room.merge([message(1, { at: 10, from: CID })])
+  room.append(message(13, { at: 130, from: { id: 'dan', name: 'Dan' } }))
+  expect(room.view([], undefined).speakers.map(({ id }) => id)).toEqual(['dan', 'bob'])
 })

@@ -1,5 +1,3 @@
-const PREFIX = 'hubbub.'
-
 /** What is needed of `localStorage`. */
 type Area = {
   readonly length: number
@@ -12,16 +10,21 @@ type Area = {
 /** JSON values under names, as far as the browser keeps them. Where it refuses, the page works on without, and can say so. */
 export class Storage {
   readonly #area: () => Area
+  readonly #prefix: string
 
-  /** The area is asked for each time: where storage is forbidden, even naming `localStorage` throws. */
-  constructor(area: () => Area) {
+  /**
+   * The area is asked for each time: where storage is forbidden, even naming `localStorage` throws. All names in it begin with the prefix, so
+   * that several chats at one origin do not meddle with each other.
+   */
+  constructor(area: () => Area, prefix = 'hubbub.') {
     this.#area = area
+    this.#prefix = prefix
   }
 
   /** The stored value if `isValid` accepts it. */
   read<T>(name: string, isValid: (value: unknown) => value is T): T | undefined {
     try {
-      const value: unknown = JSON.parse(this.#area().getItem(PREFIX + name) ?? 'null')
+      const value: unknown = JSON.parse(this.#area().getItem(this.#prefix + name) ?? 'null')
       return isValid(value) ? value : undefined
     } catch {
       return undefined
@@ -31,7 +34,7 @@ export class Storage {
   /** Says whether it is kept now: the storage may be full or forbidden. */
   write(name: string, value: unknown): boolean {
     try {
-      this.#area().setItem(PREFIX + name, JSON.stringify(value))
+      this.#area().setItem(this.#prefix + name, JSON.stringify(value))
       return true
     } catch {
       return false
@@ -40,7 +43,7 @@ export class Storage {
 
   remove(name: string) {
     try {
-      this.#area().removeItem(PREFIX + name)
+      this.#area().removeItem(this.#prefix + name)
     } catch {
       // forbidden
     }
@@ -51,7 +54,7 @@ export class Storage {
     try {
       const area = this.#area()
       const names = Array.from({ length: area.length }, (_, index) => area.key(index) ?? '')
-      return names.filter((name) => name.startsWith(PREFIX + beginning)).map((name) => name.slice(PREFIX.length))
+      return names.filter((name) => name.startsWith(this.#prefix + beginning)).map((name) => name.slice(this.#prefix.length))
     } catch {
       return []
     }
@@ -60,7 +63,7 @@ export class Storage {
   /** Calls back with the name of what another tab changed, until the returned function is called. */
   watch(listener: (name: string) => void): () => void {
     const onStorage = ({ key }: StorageEvent) => {
-      if (key?.startsWith(PREFIX)) listener(key.slice(PREFIX.length))
+      if (key?.startsWith(this.#prefix)) listener(key.slice(this.#prefix.length))
     }
     globalThis.addEventListener?.('storage', onStorage)
     return () => globalThis.removeEventListener?.('storage', onStorage)

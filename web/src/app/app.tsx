@@ -1,4 +1,4 @@
-import { Suspense, useCallback, useEffect, useState } from 'react'
+import { useCallback, useEffect, useState } from 'react'
 import { DEFAULT_ROOM, roomFault } from 'hubbub-client'
 import { Welcome } from '@/features/auth'
 import { Conversation } from '@/features/chat'
@@ -11,6 +11,7 @@ import { replaceRoute, useRoute } from '@/state/route'
 import { Boundary } from '@/ui/boundary'
 import { Broken } from '@/ui/broken'
 import { Dialog } from '@/ui/dialog'
+import { useNoDrop } from './drop'
 import { useShortcuts } from './shortcuts'
 import { useTitle } from './title'
 
@@ -23,6 +24,7 @@ export function App() {
   useFollowRoute(route)
   useTitle()
   useAppliedTheme()
+  useNoDrop()
   const isRoom = route !== undefined && roomFault(route) === undefined
   return (
     <Boundary fallback={<Broken what="This page" />}>
@@ -47,11 +49,12 @@ function ChatPage() {
           <People />
         </aside>
       </div>
-      <Suspense>{dialog && <OpenDialog name={dialog} onClose={close} />}</Suspense>
+      {dialog && <OpenDialog name={dialog} onClose={close} />}
     </DialogContext>
   )
 }
 
+/** What a person may type into is a part of the page's own program: keys go on to the composer until it is there. */
 function OpenDialog({ name, onClose }: { name: DialogName; onClose: () => void }) {
   switch (name) {
     case 'rooms':

@@ -10,6 +10,6 @@ export function useTitle() {
   useEffect(() => {
     document.title = unread > 0 ? `(${shortCount(unread)}) ${title}` : title
     const icon = document.querySelector<HTMLLinkElement>('link[rel=icon]')
-    if (icon) icon.href = unread > 0 ? '/favicon-unread.svg' : '/favicon.svg'
+    if (icon) icon.href = unread > 0 ? 'favicon-unread.svg' : 'favicon.svg'
   }, [unread, title])
 }

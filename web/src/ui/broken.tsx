@@ -4,9 +4,9 @@ import { Button } from './button'
 export function Broken({ what }: { what: string }) {
   return (
     <div role="alert" className="m-auto px-6 py-10 text-center">
-      <p className="font-display text-xl font-semibold tracking-tight">{what} cannot be shown.</p>
+      <p className="font-display text-xl font-semibold tracking-tight">{what} can’t be shown.</p>
       <p className="mx-auto mt-2 mb-5 max-w-sm text-[0.9375rem] text-muted-foreground">
-        Something in it was not as expected. What you wrote is kept.
+        Something went wrong. Your draft is saved.
       </p>
       <Button variant="outline" onClick={() => location.reload()}>
         Reload

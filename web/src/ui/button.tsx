@@ -4,6 +4,7 @@ import { cn } from './cn'
 const VARIANTS = {
   default: 'bg-primary text-primary-foreground hover:bg-primary/90',
   secondary: 'bg-secondary text-secondary-foreground hover:bg-secondary/75',
+  destructive: 'bg-destructive text-background hover:bg-destructive/90',
   outline: 'border border-border bg-card hover:bg-accent hover:text-accent-foreground',
   ghost: 'text-muted-foreground hover:bg-accent hover:text-accent-foreground',
   link: 'text-primary underline-offset-4 hover:underline',

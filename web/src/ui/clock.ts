@@ -1,15 +1,28 @@
 import { useEffect, useState } from 'react'
 
-/** The time, renewed at this interval while someone wants to know. */
-export function useNow(intervalMs: number, isWanted = true): number {
-  const [now, setNow] = useState(Date.now)
+/** The time of day, renewed at this interval. */
+export function useNow(intervalMs: number): number {
+  return useRenewed(Date.now, intervalMs, true)
+}
+
+/** The time of `performance.now()`, renewed at this interval while someone wants to know: for how long something takes, whatever is done to the clock. */
+export function useTicks(intervalMs: number, isWanted = true): number {
+  return useRenewed(ticks, intervalMs, isWanted)
+}
+
+function ticks(): number {
+  return performance.now()
+}
+
+function useRenewed(read: () => number, intervalMs: number, isWanted: boolean): number {
+  const [now, setNow] = useState(read)
   useEffect(() => {
     if (!isWanted) return
-    const renew = () => setNow(Date.now())
+    const renew = () => setNow(read())
     renew()
     const timer = setInterval(renew, intervalMs)
     return () => clearInterval(timer)
-  }, [intervalMs, isWanted])
+  }, [read, intervalMs, isWanted])
   return now
 }
 

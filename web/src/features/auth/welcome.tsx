@@ -15,14 +15,14 @@ export function Welcome({ room }: { room: string }) {
           <span className="font-display text-3xl font-bold tracking-tight">hubbub</span>
         </div>
         <h1 className="mt-8 font-display text-xl font-semibold tracking-tight">
-          You are about to enter <span className="text-primary wrap-anywhere">#{room}</span>
+          Join <span className="text-primary wrap-anywhere">#{room}</span>
         </h1>
         <p className="mt-1 mb-6 text-[0.9375rem] text-muted-foreground">
-          Everyone there will see the name you choose. You can change it at any time.
+          This is how others will see you. You can change it later.
         </p>
         <NameForm name="" onName={(name) => client.rename(name)}>
           <Button type="submit" className="w-full">
-            Come in
+            Join
           </Button>
         </NameForm>
       </div>

@@ -28,7 +28,7 @@ export function Body({ text }: { text: string }) {
       </div>
       {isLong(text) && (
         <Button variant="link" size="text" onClick={() => setWhole(!isWhole)}>
-          {isWhole ? 'Show less' : 'Show all of it'}
+          {isWhole ? 'Show less' : 'Show more'}
         </Button>
       )}
     </>

@@ -2,7 +2,7 @@ import { useCallback, useEffect, useLayoutEffect, useRef, useState, type Keyboar
 import { bodyFault, type Hold } from 'hubbub-client'
 import { useChat, useSnapshot } from '@/state/chat'
 import { Button } from '@/ui/button'
-import { useNow } from '@/ui/clock'
+import { useTicks } from '@/ui/clock'
 import { cn } from '@/ui/cn'
 import { ArrowUpIcon } from '@/ui/icons'
 import { hasFinePointer } from '@/ui/media'
@@ -23,7 +23,10 @@ export function Composer({ room }: { room: string }) {
   const input = useField(text)
   const body = text.trim()
   const canSend = bodyFault(body, limits) === undefined
-  const bytesLeft = limits.body_bytes - ENCODER.encode(body).length
+  const bytes = ENCODER.encode(body).length
+  const bytesLeft = limits.body_bytes - bytes
+  // what a person counts, as many bytes each as those of this text have
+  const charactersLeft = Math.ceil((Math.abs(bytesLeft) / Math.max(1, bytes)) * [...body].length)
 
   useEffect(() => {
     if (hasFinePointer()) input.current?.focus()
@@ -78,7 +81,7 @@ export function Composer({ room }: { room: string }) {
           rows={1}
           dir="auto"
           aria-label={`Message in ${room}`}
-          placeholder="Say something"
+          placeholder={`Message #${room}`}
           enterKeyHint="send"
           value={text}
           onKeyDown={onKeyDown}
@@ -90,7 +93,7 @@ export function Composer({ room }: { room: string }) {
           <ArrowUpIcon />
         </Button>
       </div>
-      <Notes bytesLeft={bytesLeft} isHeldBack={isHeldBack && isOutboxFull} />
+      <Notes bytesLeft={bytesLeft} characters={charactersLeft} isHeldBack={isHeldBack && isOutboxFull} />
     </form>
   )
 }
@@ -111,17 +114,24 @@ function useField(text: string) {
   return field
 }
 
+type NotesProps = {
+  bytesLeft: number
+  /** About how many characters that is, left or too many. */
+  characters: number
+  isHeldBack: boolean
+}
+
 /** What keeps the text from going out at once. Numbers that change all the time are not read out. */
-function Notes({ bytesLeft, isHeldBack }: { bytesLeft: number; isHeldBack: boolean }) {
+function Notes({ bytesLeft, characters, isHeldBack }: NotesProps) {
   const hold = useSnapshot((snapshot) => snapshot.hold)
   return (
     <div role="status" className="px-3 text-[0.8125rem] text-muted-foreground tabular-nums empty:hidden [&>p]:pt-1.5">
       {hold && <HoldNote hold={hold} />}
-      {isHeldBack && <p className="text-destructive">Too many messages wait to be sent. Try again when some are through.</p>}
+      {isHeldBack && <p className="text-destructive">Too many messages are waiting to be sent. Try again in a moment.</p>}
       {bytesLeft < NEARLY_FULL_BYTES && (
         <p className={cn(bytesLeft < 0 && 'text-destructive')}>
-          <span aria-hidden="true">{bytesLeft < 0 ? `${-bytesLeft} bytes too long` : `${bytesLeft} bytes left`}</span>
-          <span className="sr-only">{bytesLeft < 0 ? 'This is too long to be sent.' : 'Little room is left.'}</span>
+          <span aria-hidden="true">About {characters} characters {bytesLeft < 0 ? 'too long' : 'left'}</span>
+          <span className="sr-only">{bytesLeft < 0 ? 'This message is too long.' : 'Almost at the limit.'}</span>
         </p>
       )}
     </div>
@@ -129,12 +139,13 @@ function Notes({ bytesLeft, isHeldBack }: { bytesLeft: number; isHeldBack: boole
 }
 
 function HoldNote({ hold: { reason, until } }: { hold: Hold }) {
-  const now = useNow(250)
+  const now = useTicks(250)
   const seconds = Math.max(1, Math.ceil((until - now) / 1000))
   return (
     <p>
-      {reason === 'rate_limited' ? 'That was a lot at once.' : 'The server has too much to do.'} What waits is sent{' '}
+      {reason === 'rate_limited' ? 'You’re sending very fast.' : 'The server is busy.'} The rest will go out{' '}
       <span aria-hidden="true">in {seconds} s.</span>
+      <span className="sr-only">soon.</span>
     </p>
   )
 }

@@ -1,9 +1,9 @@
 import type { ReactNode } from 'react'
-import { closeText } from 'hubbub-client'
+import { closeText, refusalText, type Obstacle } from 'hubbub-client'
 import { useChat, useSnapshot } from '@/state/chat'
 import { useOutage } from '@/state/outage'
 import { Button } from '@/ui/button'
-import { useNow } from '@/ui/clock'
+import { useTicks } from '@/ui/clock'
 import { cn } from '@/ui/cn'
 import { CloseIcon } from '@/ui/icons'
 import { focusComposer } from './focus'
@@ -24,46 +24,73 @@ function Outage() {
   const { client } = useChat()
   const link = useSnapshot((snapshot) => snapshot.link)
   const outage = useOutage()
-  const now = useNow(250, outage !== 'none')
+  const retry = <BannerButton onClick={() => client.retryNow()}>Try now</BannerButton>
   if (link.state === 'stopped') {
+    // another tab closed may be all it takes, where a page that is not understood has to be a newer one
+    const again = link.code === TOO_MANY ? retry : <BannerButton onClick={() => location.reload()}>Reload</BannerButton>
     return (
-      <Banner tone="alert" action={<BannerButton onClick={() => location.reload()}>Reload</BannerButton>}>
+      <Banner tone="alert" action={again}>
         {closeText(link.code)}
       </Banner>
     )
   }
-  const retry = <BannerButton onClick={() => client.retryNow()}>Retry now</BannerButton>
   if (link.state === 'refused') {
     return (
       <Banner tone="alert" action={retry}>
-        The server does not let you in: {link.refusal.detail}
+        You can’t connect: {refusalText(link.refusal)}
       </Banner>
     )
   }
   if (outage !== 'long') return null
   switch (link.state) {
-    case 'waiting': {
-      const seconds = Math.max(1, Math.ceil((link.until - now) / 1000))
+    case 'waiting':
       return (
-        <Banner action={retry}>
-          Connection lost. Trying again <span aria-hidden="true" className="whitespace-nowrap">in {seconds} s</span>
+        <Banner tone={link.obstacle ? 'alert' : 'calm'} action={retry}>
+          {link.obstacle && `${OBSTACLES[link.obstacle]} `}
+          <Countdown until={link.until} />
         </Banner>
       )
-    }
     case 'offline':
-      return <Banner action={retry}>You are offline. What you write is kept and sent when you are back.</Banner>
+      return <Banner action={retry}>You’re offline. Messages will be sent when you reconnect.</Banner>
     case 'replaying':
       return <Banner>Catching up…</Banner>
+    case 'connecting':
+      return (
+        <Banner tone={link.obstacle ? 'alert' : 'calm'}>
+          {link.obstacle ? `${OBSTACLES[link.obstacle]} Reconnecting…` : 'Connecting…'}
+        </Banner>
+      )
     default:
-      return <Banner>Connecting…</Banner>
+      return null
   }
+}
+
+/** The close code for a person who has too many connections. */
+const TOO_MANY = 4501
+
+const OBSTACLES: Record<Obstacle, string> = {
+  address_full: 'This network has too many open connections to the server.',
+  origin_refused: `The server doesn’t accept connections from ${location.host}. Whoever runs it must allow this address.`,
+  socket_blocked: 'The server answers, but live connections don’t get through. Whoever runs it should check its proxy and allowed addresses.',
+}
+
+function Countdown({ until }: { until: number }) {
+  const seconds = Math.max(1, Math.ceil((until - useTicks(250)) / 1000))
+  return (
+    <>
+      Reconnecting{' '}
+      <span aria-hidden="true" className="whitespace-nowrap">
+        in {seconds} s…
+      </span>
+    </>
+  )
 }
 
 function RelayNotice() {
   const relay = useSnapshot((snapshot) => snapshot.relay)
   const link = useSnapshot((snapshot) => snapshot.link)
   if (relay === 'live' || link.state !== 'live') return null
-  return <Banner>The servers cannot reach each other. Messages will be delivered when the relay is back.</Banner>
+  return <Banner>There is a problem on our side. Messages will arrive once it is fixed.</Banner>
 }
 
 /** What was said during an outage may be more than the server can replay. */
@@ -73,7 +100,7 @@ function Gap() {
   if (room === undefined) return null
   return (
     <Banner action={<Dismiss onClick={() => client.dismissGap(room)} />}>
-      Not everything could be replayed, so recent messages were loaded again. Some may be missing.
+      You were away too long to catch up completely. Some messages may be missing.
     </Banner>
   )
 }

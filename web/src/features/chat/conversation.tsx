@@ -56,7 +56,7 @@ function Header({ room }: { room: string | undefined }) {
       </Button>
       <h1 className="min-w-0 flex-1 truncate font-display text-lg font-semibold tracking-tight sm:text-xl">
         {room === undefined ? (
-          'No room'
+          'Pick a room'
         ) : (
           <>
             <span className="font-normal text-muted-foreground">#</span>

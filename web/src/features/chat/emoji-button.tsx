@@ -2,12 +2,14 @@ import { Suspense, useEffect, useRef, useState } from 'react'
 import { lazyComponent } from '@/state/lazy-component'
 import { Button } from '@/ui/button'
 import { SmileIcon } from '@/ui/icons'
+import { EmojiWait } from './emoji-search'
 
 const EmojiPicker = lazyComponent(async () => (await import('./emoji-picker')).EmojiPicker)
 
 /** Opens the emoji above the field that one writes in, and closes them when one goes elsewhere. They are loaded when they are first wanted. */
 export function EmojiButton({ onPick }: { onPick: (emoji: string) => void }) {
   const [isOpen, setOpen] = useState(false)
+  const [search, setSearch] = useState('')
   const frame = useRef<HTMLDivElement>(null)
   const button = useRef<HTMLButtonElement>(null)
 
@@ -41,7 +43,10 @@ export function EmojiButton({ onPick }: { onPick: (emoji: string) => void }) {
         aria-label="Emoji"
         aria-expanded={isOpen}
         title="Emoji"
-        onClick={() => setOpen(!isOpen)}
+        onClick={() => {
+          setSearch('')
+          setOpen(!isOpen)
+        }}
       >
         <SmileIcon />
       </Button>
@@ -51,8 +56,10 @@ export function EmojiButton({ onPick }: { onPick: (emoji: string) => void }) {
           aria-label="Emoji"
           className="absolute right-0 bottom-full z-10 mb-2 animate-rise overflow-hidden rounded-xl border border-border bg-popover text-popover-foreground shadow-xl"
         >
-          <Suspense fallback={<div className="h-80 max-h-[calc(60dvh-3.5rem)] w-[19.25rem] max-w-full" />}>
+          <Suspense fallback={<EmojiWait search={search} onSearch={setSearch} />}>
             <EmojiPicker
+              search={search}
+              onSearch={setSearch}
               onClose={() => setOpen(false)}
               onPick={(emoji) => {
                 setOpen(false)

@@ -1,5 +1,6 @@
 import { EmojiPicker as Picker, type EmojiPickerListComponents } from 'frimousse'
 import { cn } from '@/ui/cn'
+import { FRAME, SEARCH } from './emoji-search'
 
 /** The names of skin tones are asked for and not shown: there are none to choose from. */
 const SKIN_TONES = { light: '', 'medium-light': '', medium: '', 'medium-dark': '', dark: '' }
@@ -42,21 +43,18 @@ const COMPONENTS: EmojiPickerListComponents = {
   ),
 }
 
+type EmojiPickerProps = { search: string; onSearch: (search: string) => void; onPick: (emoji: string) => void; onClose?: () => void }
+
 /** All emoji, to be found by name. */
-export function EmojiPicker({ onPick }: { onPick: (emoji: string) => void; onClose?: () => void }) {
+export function EmojiPicker({ search, onSearch, onPick }: EmojiPickerProps) {
   return (
     <Picker.Root
       columns={8}
       resolveEmojiData={resolveEmoji}
       onEmojiSelect={({ emoji }) => onPick(emoji)}
-      className="isolate flex h-80 max-h-[calc(60dvh-3.5rem)] w-[19.25rem] max-w-full flex-col"
+      className={FRAME}
     >
-      <Picker.Search
-        autoFocus
-        aria-label="Find an emoji"
-        placeholder="Find an emoji"
-        className="m-2 h-10 rounded-md border border-input/60 bg-card px-3 text-base placeholder:text-muted-foreground focus-visible:border-ring focus-visible:outline-offset-0 focus-visible:outline-ring/40 sm:text-sm"
-      />
+      <Picker.Search {...SEARCH} value={search} onChange={({ target }) => onSearch(target.value)} />
       <Picker.Viewport tabIndex={0} className="scroll-thin relative min-h-0 flex-1 focus-visible:-outline-offset-2">
         <Picker.Loading className="absolute inset-0 flex items-center justify-center text-sm text-muted-foreground">Loading…</Picker.Loading>
         <Picker.Empty className="absolute inset-0 flex items-center justify-center text-sm text-muted-foreground">None with that name.</Picker.Empty>

@@ -27,7 +27,7 @@ function Head({ room: { name, history, hasOlder } }: { room: RoomView }): ReactN
     )
   }
   if (history === 'loading') return 'Loading…'
-  return hasOlder ? <Load room={name}>Load older</Load> : `This is where #${name} begins.`
+  return hasOlder ? <Load room={name}>Load earlier messages</Load> : `This is the start of #${name}.`
 }
 
 /** While it loads there is nothing to press: the focus goes to the list. */
@@ -56,7 +56,7 @@ function Failed({ name }: { name: string }) {
     <div className="m-auto px-6 py-10 text-center">
       <p className="font-display text-2xl font-semibold tracking-tight">Earlier messages could not be loaded.</p>
       <p className="mx-auto mt-2 mb-5 max-w-sm text-[0.9375rem] text-muted-foreground">
-        What is said from now on will show up all the same.
+        New messages will appear here all the same.
       </p>
       <Load room={name}>Try again</Load>
     </div>
@@ -66,9 +66,9 @@ function Failed({ name }: { name: string }) {
 function Quiet({ name }: { name: string }) {
   return (
     <div className="m-auto px-6 py-10 text-center">
-      <p className="font-display text-2xl font-semibold tracking-tight">It is quiet in here.</p>
+      <p className="font-display text-2xl font-semibold tracking-tight">No messages yet.</p>
       <p className="mx-auto mt-2 max-w-sm text-[0.9375rem] text-muted-foreground">
-        Say the first word, or share the address of this page: whoever opens it lands in{' '}
+        Say hello, or share the link: anyone who opens it can join{' '}
         <span className="font-medium wrap-anywhere text-foreground">#{name}</span>.
       </p>
     </div>

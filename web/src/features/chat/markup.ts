@@ -13,7 +13,7 @@ const SIGN = String.raw`\p{ExtPict}\ufe0f?\p{EMod}?`
 const EMOJI_ONLY = new RegExp(String.raw`^(?:(?:\p{RI}{2}|${SIGN}(?:\u200d${SIGN})*)\s*){1,6}$`, 'u')
 
 /** What stands for a body that leaves no mark on the screen. */
-export const UNSEEN = 'A message without anything to see'
+export const UNSEEN = '(empty message)'
 
 /** What the signs in a message mean: code between backquotes, and web addresses. All else is text. */
 export function blocksOf(body: string): Block[] {

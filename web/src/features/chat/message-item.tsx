@@ -1,4 +1,4 @@
-import { memo } from 'react'
+import { memo, useEffect, useState } from 'react'
 import { useChat } from '@/state/chat'
 import { Avatar, hueStyle } from '@/ui/avatar'
 import { Button } from '@/ui/button'
@@ -70,7 +70,7 @@ function Time({ at, className }: { at: number; className: string }) {
 }
 
 const MARKS = {
-  pending: { Icon: ClockIcon, label: 'Sending', className: 'text-muted-foreground' },
+  pending: { Icon: ClockIcon, label: 'Sending…', className: 'text-muted-foreground' },
   failed: { Icon: WarningIcon, label: 'Not sent', className: 'text-destructive' },
 }
 
@@ -80,22 +80,34 @@ function Mark({ row: { key, state }, onInspect }: MessageItemProps) {
     return (
       <button
         type="button"
-        title="Sent. How did it get here?"
+        title="Sent. Show details"
         onClick={() => onInspect(key)}
         className="inline-flex h-8 w-7 shrink-0 items-center justify-center rounded-md text-primary hover:bg-accent"
       >
         <CheckIcon className="size-3.5" />
-        <span className="sr-only">Sent. How did it get here?</span>
+        <span className="sr-only">Sent. Show details</span>
       </button>
     )
   }
   const { Icon, label, className } = MARKS[state]
   return (
-    <span className={cn('inline-flex h-8 w-7 shrink-0 items-center justify-center', className)} title={label}>
+    <span className={cn('inline-flex h-8 min-w-7 shrink-0 items-center justify-center gap-1 px-1', className)} title={label}>
       <Icon className="size-3.5" />
-      <span className="sr-only">{label}</span>
+      {state === 'pending' ? <Sending /> : <span className="sr-only">{label}</span>}
     </span>
   )
+}
+
+/** What is sent at once needs no word. */
+const CALM_MS = 2000
+
+function Sending() {
+  const [isLong, setLong] = useState(false)
+  useEffect(() => {
+    const timer = setTimeout(() => setLong(true), CALM_MS)
+    return () => clearTimeout(timer)
+  }, [])
+  return <span className={isLong ? 'text-xs' : 'sr-only'}>Sending…</span>
 }
 
 function Failure({ row: { id, fault } }: { row: Row }) {

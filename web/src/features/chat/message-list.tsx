@@ -100,7 +100,7 @@ function RowView({ row, onInspect }: { row: Row; onInspect: (key: string) => voi
 }
 
 function BrokenRow() {
-  return <p className="px-4 py-2 pl-16 text-sm text-muted-foreground italic sm:px-6 sm:pl-18">A message that cannot be shown</p>
+  return <p className="px-4 py-2 pl-16 text-sm text-muted-foreground italic sm:px-6 sm:pl-18">This message can’t be shown</p>
 }
 
 function DayRule({ at }: { at: number }) {
@@ -140,7 +140,7 @@ function ToEnd({ unread, onClick }: { unread: number; onClick: () => void }) {
     <div className="pointer-events-none absolute inset-x-0 bottom-3 flex justify-center">
       <Button
         variant={unread > 0 ? 'default' : 'outline'}
-        aria-label={unread > 0 ? undefined : 'To the end'}
+        aria-label={unread > 0 ? undefined : 'Jump to latest'}
         shape="pill"
         className="pointer-events-auto animate-arrive shadow-lg"
         onClick={onClick}

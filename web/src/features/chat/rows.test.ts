@@ -28,9 +28,9 @@ function rows(messages: Message[], divider?: number) {
 test('messages of one author within five minutes are one group', () => {
   const at = [0, 1, 7].map((minutes) => NOON + minutes * MINUTE)
   expect(rows(at.map((time, index) => message(index + 1, { at: time })))).toEqual([
-    'day first bob:m1 sent',
-    'bob:m2 sent',
-    'first bob:m3 sent',
+    'day first bob:lobby:m1 sent',
+    'bob:lobby:m2 sent',
+    'first bob:lobby:m3 sent',
     'first mine pending',
   ])
 })
@@ -52,8 +52,8 @@ test('what changes no row leaves the very same list', () => {
 test('each day begins with its name', () => {
   const yesterday = NOON - 24 * 60 * MINUTE
   expect(rows([message(1, { at: yesterday }), message(2, { at: NOON })])).toEqual([
-    'day first bob:m1 sent',
-    'day first bob:m2 sent',
+    'day first bob:lobby:m1 sent',
+    'day first bob:lobby:m2 sent',
     'first mine pending',
   ])
 })
@@ -61,10 +61,10 @@ test('each day begins with its name', () => {
 test('the first unread message of another has the divider above it', () => {
   const messages = [1, 2, 3, 4].map((seq) => message(seq, { at: NOON, from: seq === 2 ? ME : BOB }))
   expect(rows(messages, 1)).toEqual([
-    'day first bob:m1 sent',
+    'day first bob:lobby:m1 sent',
     'first m2 sent',
-    'new first bob:m3 sent',
-    'bob:m4 sent',
+    'new first bob:lobby:m3 sent',
+    'bob:lobby:m4 sent',
     'first mine pending',
   ])
 })
@@ -74,11 +74,11 @@ test('older messages leave the rows below them as they are', () => {
   room.olderThan = 1
   const memory = new Rows()
   const before = memory.of(room.view([], ME), ME, 'Ann')
-  expect(before.map(told)).toEqual(['first bob:m5 sent', 'bob:m6 sent'])
+  expect(before.map(told)).toEqual(['first bob:lobby:m5 sent', 'bob:lobby:m6 sent'])
   room.merge([message(4, { at: NOON })])
   room.olderThan = null
   const after = memory.of(room.view([], ME), ME, 'Ann')
-  expect(after.map(told)).toEqual(['day first bob:m4 sent', 'first bob:m5 sent', 'bob:m6 sent'])
+  expect(after.map(told)).toEqual(['day first bob:lobby:m4 sent', 'first bob:lobby:m5 sent', 'bob:lobby:m6 sent'])
   expect(after.slice(1).every((row, index) => row === before[index])).toBe(true)
 })
 
@@ -87,7 +87,7 @@ test('a message that comes between two of one author gives the second its own he
   const memory = new Rows()
   memory.of(room.view([], ME), ME, 'Ann')
   room.append(message(2, { at: NOON, from: ME, id: 'mine' }))
-  expect(memory.of(room.view([], ME), ME, 'Ann').map(told)).toEqual(['day first bob:m1 sent', 'first mine sent', 'first bob:m3 sent'])
+  expect(memory.of(room.view([], ME), ME, 'Ann').map(told)).toEqual(['day first bob:lobby:m1 sent', 'first mine sent', 'first bob:lobby:m3 sent'])
 })
 
 test('the divider stays one when more comes', () => {

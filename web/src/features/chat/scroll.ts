@@ -1,5 +1,5 @@
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { useCallback, useEffect, useLayoutEffect, useRef, useState, type RefObject } from 'react'
+import { useCallback, useEffect, useEffectEvent, useLayoutEffect, useRef, useState, type RefObject } from 'react'
 import type { RoomView } from 'hubbub-client'
 import { useChat } from '@/state/chat'
 import type { Row } from './rows'
@@ -13,6 +13,10 @@ const OVERSCAN = 6
 /** The room that the head of the list takes, whatever it says, so that the rows below stay where they are. */
 export const HEAD_PX = 72
 const FOOT_PX = 12
+/** After so many frames at one place the list is where it was to go: rows have got their heights. */
+const STILL_FRAMES = 4
+/** After so many it goes no further, for there is always something new. */
+const MOST_FRAMES = 40
 /** What stays above a row that the list is scrolled to. */
 const HEADROOM_PX = 40
 
@@ -75,11 +79,11 @@ export function useScroll(rows: readonly Row[], room: RoomView) {
     else setAtEnd(isNear)
   }, [isAtEnd, toEnd])
 
-  useStart(rows, room, virtual, look)
+  useStart(scroller, rows, room, virtual, look)
   useShowOwn(room, toEnd)
   useKeepEnd(scroller, isAtEnd, isAtEnd ? toEnd : look)
   useSeeEnd(virtual.getTotalSize(), isAtEnd, look)
-  const loadOlder = useLoadOlder(scroller, room, rows)
+  const loadOlder = useLoadOlder(scroller, room, rows, isAtEnd !== undefined)
 
   const onScroll = useCallback(() => {
     if (isAtEnd !== undefined) look()
@@ -91,28 +95,54 @@ export function useScroll(rows: readonly Row[], room: RoomView) {
 
 type Virtual = ReturnType<typeof useVirtualizer<HTMLDivElement, HTMLDivElement>>
 
-/** Begins where the unread begins, or at the end, and then looks where that is. A room without a word is at its end. */
-function useStart(rows: readonly Row[], { history }: RoomView, virtual: Virtual, look: () => void) {
+/**
+ * Begins where the unread begins, or at the end, and then looks where that is. A room without a word is at its end.
+ *
+ * Rows get their heights once they are in the page, so that it takes some frames to get there. What comes above or below meanwhile
+ * changes the number of the row, and with it where to go.
+ */
+function useStart(scroller: RefObject<HTMLDivElement | null>, rows: readonly Row[], { history }: RoomView, virtual: Virtual, look: () => void) {
   const isDone = useRef(false)
   const isReady = history === 'loaded' || (history === 'failed' && rows.length > 0)
   useLayoutEffect(() => {
     if (isDone.current) return
-    isDone.current = isReady
     const divided = rows.findIndex((row) => row.isDivided)
     if (divided >= 0) virtual.scrollToIndex(divided, { align: 'start' })
     else if (rows.length > 0) virtual.scrollToEnd()
-    if (isReady) requestAnimationFrame(() => requestAnimationFrame(look))
-  }, [isReady, rows, virtual, look])
+  }, [isReady, rows, virtual])
+  const onThere = useEffectEvent(() => {
+    isDone.current = true
+    look()
+  })
+  useEffect(() => {
+    if (isReady && !isDone.current) return onceStill(() => scroller.current?.scrollTop, onThere)
+  }, [isReady, scroller])
+}
+
+/** Calls back when this value was the same for some frames, or after many. Returns what ends the wait. */
+function onceStill(value: () => number | undefined, then: () => void): () => void {
+  let [frames, still, last] = [0, 0, value()]
+  const step = () => {
+    const now = value()
+    still = now === last ? still + 1 : 0
+    last = now
+    frames += 1
+    if (still === STILL_FRAMES || frames === MOST_FRAMES) then()
+    else frame = requestAnimationFrame(step)
+  }
+  let frame = requestAnimationFrame(step)
+  return () => cancelAnimationFrame(frame)
 }
 
 /** Whoever sends something wants to see it. */
 function useShowOwn({ outgoing }: RoomView, toEnd: () => void) {
-  const shownAt = useRef(0)
-  const writtenAt = outgoing.at(-1)?.at ?? 0
+  const known = useRef<ReadonlySet<string>>(new Set())
   useEffect(() => {
-    if (writtenAt > shownAt.current) toEnd()
-    shownAt.current = Math.max(shownAt.current, writtenAt)
-  }, [writtenAt, toEnd])
+    const ids = new Set(outgoing.filter(({ fault }) => fault === undefined).map(({ id }) => id))
+    const last = outgoing.at(-1)?.id
+    if (last !== undefined && ids.has(last) && !known.current.has(last)) toEnd()
+    known.current = ids
+  }, [outgoing, toEnd])
 }
 
 /** Stays at the end, or looks whether that is in view now, when the window or what stands below the list gets another height. */
@@ -137,11 +167,11 @@ function useSeeEnd(size: number, isAtEnd: boolean | undefined, look: () => void)
   }, [size, isAtEnd, look])
 }
 
-/** Loads older messages before the person gets to where they begin. */
-function useLoadOlder(scroller: RefObject<HTMLDivElement | null>, room: RoomView, rows: readonly Row[]) {
+/** Loads older messages before the person gets to where they begin, once the list is where it begins. */
+function useLoadOlder(scroller: RefObject<HTMLDivElement | null>, room: RoomView, rows: readonly Row[], isThere: boolean) {
   const { client } = useChat()
   const { name, hasOlder, history } = room
-  const isDue = hasOlder && history === 'loaded'
+  const isDue = isThere && hasOlder && history === 'loaded'
   const load = useCallback(() => {
     if (isDue && scroller.current && scroller.current.scrollTop < BEGINNING_PX) void client.loadOlder(name)
   }, [client, name, isDue, scroller])

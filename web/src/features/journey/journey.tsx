@@ -6,11 +6,11 @@ import { CloseIcon } from '@/ui/icons'
 import { PLACES, stopsOf, type Place, type Stop } from './stops'
 
 const WORDS: Record<Stop['name'], string> = {
-  sent: 'Left this browser',
-  accepted: 'Taken by the instance',
-  logged: 'Got its place in the log',
-  confirmed: 'The confirmation came back',
-  shown: 'Came back as everyone gets it',
+  sent: 'Sent from this browser',
+  accepted: 'Received by server',
+  logged: 'Saved',
+  confirmed: 'Confirmed',
+  shown: 'Delivered to the room',
 }
 
 type JourneyProps = { message: { body: string; at: number; seq?: number; hops?: Hops }; onClose: () => void }
@@ -20,9 +20,9 @@ export function Journey({ message: { body, at, seq, hops }, onClose }: JourneyPr
   const stops = stopsOf(hops ?? {})
   const instance = hops?.instance ?? ''
   return (
-    <Dialog label="How this message got here" onClose={onClose} className="w-[min(27rem,calc(100vw-2rem))]">
+    <Dialog label="Delivery details" onClose={onClose} className="w-[min(27rem,calc(100vw-2rem))]">
       <div className="flex items-center justify-between gap-4 pt-4 pr-3 pl-6">
-        <h2 className="font-display text-lg font-semibold tracking-tight">How this message got here</h2>
+        <h2 className="font-display text-lg font-semibold tracking-tight">Delivery details</h2>
         <Button variant="ghost" size="icon-sm" aria-label="Close" onClick={onClose}>
           <CloseIcon className="size-4" />
         </Button>
@@ -36,12 +36,12 @@ export function Journey({ message: { body, at, seq, hops }, onClose }: JourneyPr
           <Stops stops={stops} instance={instance} />
         </>
       ) : (
-        <p className="px-6 pt-4 text-sm">It was not sent from this page, so the page did not see it travel.</p>
+        <p className="px-6 pt-4 text-sm">Timing is available only in the tab that sent the message.</p>
       )}
       <dl className="mt-4 grid grid-cols-[auto_1fr] gap-x-6 gap-y-1 border-t border-border px-6 py-4 text-[0.8125rem]">
-        <dt className="text-muted-foreground">Place in the log</dt>
+        <dt className="text-muted-foreground">Message no.</dt>
         <dd className="text-right font-mono tabular-nums">{seq ?? 'none yet'}</dd>
-        <dt className="text-muted-foreground">Accepted</dt>
+        <dt className="text-muted-foreground">Received</dt>
         <dd className="text-right tabular-nums">{fullTime(at)}</dd>
       </dl>
     </Dialog>
@@ -89,7 +89,7 @@ function Drawing({ stops, instance }: { stops: Stop[]; instance: string }) {
       <p className="grid grid-cols-3 text-center text-xs font-semibold text-muted-foreground">
         {PLACES.map((place) => (
           <span key={place} className="truncate px-1">
-            {{ browser: 'this browser', instance: `instance ${instance}`, log: 'the log' }[place]}
+            {{ browser: 'this browser', instance: `server ${instance}`, log: 'the log' }[place]}
           </span>
         ))}
       </p>

@@ -10,7 +10,7 @@ function plural(count: number, one: string): string {
   return `${NUMBER.format(count)} ${one}${count === 1 ? '' : 's'}`
 }
 
-/** How many are connected, as long as that is known; behind it, the details of one's own connection. */
+/** How many are online, as long as that is known; behind it, the details of one's own connection. */
 export function LiveCount() {
   const count = useSnapshot((snapshot) => snapshot.count)
   const isLive = useSnapshot(({ link }) => link.state === 'live')
@@ -38,10 +38,7 @@ export function LiveCount() {
               {count.settling && '~'}
               {NUMBER.format(count.connections)}
             </strong>
-            <span className="max-sm:sr-only">
-              {' '}
-              connected · {plural(count.instances, 'instance')}
-            </span>
+            {' online'}
           </span>
         ) : (
           <span>{isOnTheWay ? 'connecting' : 'not connected'}</span>
@@ -61,7 +58,7 @@ function Details({ id }: { id: string }) {
       onBeforeToggle={({ newState }: ToggleEvent) => setOpen(newState === 'open')}
       className="fixed inset-[calc(4.25rem+env(safe-area-inset-top))_max(1rem,env(safe-area-inset-right))_auto_auto] max-h-[calc(100dvh-5.25rem)] w-76 max-w-[calc(100vw-2rem)] rounded-xl border border-border bg-popover p-5 text-sm text-popover-foreground shadow-xl"
     >
-      <h2 className="font-display text-base font-semibold tracking-tight">This connection</h2>
+      <h2 className="font-display text-base font-semibold tracking-tight">Connection details</h2>
       {isOpen && <Terms />}
     </div>
   )
@@ -92,17 +89,17 @@ const LINK_NAMES = {
   stopped: 'closed by the server',
 }
 
-const RELAY_NAMES = { live: 'live', degraded: 'away, messages wait' }
+const RELAY_NAMES = { live: 'live', degraded: 'unavailable; messages are queued' }
 
 function details({ link, relay, server, cursor, count: last }: Snapshot): [string, string][] {
   const count = link.state === 'live' ? last : undefined
   return [
     ['State', LINK_NAMES[link.state]],
-    ['Instance', server?.instance ?? '–'],
+    ['Server', server?.instance ?? '–'],
     ['Connection', `${server?.connection ?? '–'}`],
-    ['Relay', RELAY_NAMES[relay]],
-    ['Last place', `${cursor ?? '–'}`],
-    ['Connected', count ? plural(count.connections, 'connection') : '–'],
-    ['Served by', count ? plural(count.instances, 'instance') + (count.settling ? ', still counting' : '') : '–'],
+    ['Message relay', RELAY_NAMES[relay]],
+    ['Last message no.', `${cursor ?? '–'}`],
+    ['Online', count ? plural(count.connections, 'connection') : '–'],
+    ['Servers', count ? NUMBER.format(count.instances) + (count.settling ? ', still counting' : '') : '–'],
   ]
 }

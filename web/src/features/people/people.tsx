@@ -11,7 +11,7 @@ import { shownName } from '@/ui/visible'
 import { LiveCount } from './live-count'
 import { Pulse } from './pulse'
 
-/** Who is there: how many are connected, and who spoke lately in the room in view. */
+/** Who is there: how many are online, and who was recently active in the room in view. */
 export function People({ onClose }: { onClose?: () => void }) {
   const active = useSnapshot((snapshot) => snapshot.active)
   const isWide = useMedia(WIDE)
@@ -29,7 +29,7 @@ export function People({ onClose }: { onClose?: () => void }) {
         // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reachable by keyboard
         <div tabIndex={0} role="group" aria-label={`People in ${active.name}`} className="scroll-thin min-h-0 flex-1 overflow-y-auto px-5 pt-3 pb-5 focus-visible:-outline-offset-2">
           <Boundary key={active.name} fallback={<Broken what="This" />}>
-            <Pulse messages={active.messages} />
+            <Pulse room={active} />
             <Speakers speakers={active.speakers} />
           </Boundary>
         </div>
@@ -45,8 +45,8 @@ function Speakers({ speakers }: { speakers: readonly Speaker[] }) {
   const now = useNow(MINUTE_MS)
   return (
     <section className="mt-7">
-      <h2 className="text-[0.8125rem] font-semibold">Spoke lately</h2>
-      {speakers.length === 0 && <p className="mt-1 text-[0.8125rem] text-muted-foreground">Nobody yet.</p>}
+      <h2 className="text-[0.8125rem] font-semibold">Recently active</h2>
+      {speakers.length === 0 && <p className="mt-1 text-[0.8125rem] text-muted-foreground">No one has posted yet.</p>}
       <ul className="mt-2.5 space-y-2.5">
         {speakers.map(({ id, name, at }) => (
           <li key={id} className="flex items-center gap-2.5">

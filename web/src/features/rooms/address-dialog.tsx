@@ -1,4 +1,5 @@
 import { useEffect, useState } from 'react'
+import { IS_APPLE } from '@/features/settings'
 import { Button } from '@/ui/button'
 import { Dialog } from '@/ui/dialog'
 import { Field } from '@/ui/field'
@@ -12,8 +13,8 @@ export function AddressDialog({ onClose }: { onClose: () => void }) {
     void copy(address).then(setNote)
   }, [address])
   return (
-    <Dialog label="Address of this room" onClose={onClose} className="w-[min(30rem,calc(100vw-2rem))] p-5">
-      <Field label="Address of this room" readOnly autoFocus value={address} onFocus={({ target }) => target.select()}>
+    <Dialog label="Copy link" onClose={onClose} className="w-[min(30rem,calc(100vw-2rem))] p-5">
+      <Field label="Link to this room" readOnly autoFocus value={address} onFocus={({ target }) => target.select()}>
         <Button variant="ghost" size="icon" aria-label="Close" onClick={onClose}>
           <CloseIcon />
         </Button>
@@ -29,9 +30,9 @@ export function AddressDialog({ onClose }: { onClose: () => void }) {
 async function copy(text: string): Promise<string> {
   try {
     await navigator.clipboard.writeText(text)
-    return 'It is copied.'
+    return 'Link copied.'
   } catch {
     // refused, or not there at all where the page is not secure
-    return 'The browser did not let it be copied. It is marked: copy it by hand.'
+    return `Couldn’t copy. The link is selected: press ${IS_APPLE ? '⌘C' : 'Ctrl+C'}.`
   }
 }

@@ -24,7 +24,7 @@ export function JoinForm({ onJoin, autoFocus }: JoinFormProps) {
       }}
     >
       <Field
-        label="Join a room"
+        label="Join or create a room"
         placeholder="room-name"
         autoCapitalize="none"
         autoFocus={autoFocus}

@@ -9,13 +9,15 @@ export function LeaveDialog({ room, unsent, onLeave, onClose }: LeaveDialogProps
     <Dialog label={`Leave ${room}?`} onClose={onClose} className="w-[min(24rem,calc(100vw-2rem))] p-5">
       <h2 className="truncate font-display text-lg font-semibold tracking-tight">Leave #{room}?</h2>
       <p className="mt-1 mb-4 text-sm">
-        {unsent === 1 ? '1 message was' : `${unsent} messages were`} not sent. What was not sent is deleted when you leave.
+        {unsent === 1 ? '1 unsent message' : `${unsent} unsent messages`} will be deleted.
       </p>
       <div className="flex justify-end gap-2">
         <Button variant="ghost" autoFocus onClick={onClose}>
-          Stay
+          Cancel
         </Button>
-        <Button onClick={onLeave}>Leave</Button>
+        <Button variant="destructive" onClick={onLeave}>
+          Leave room
+        </Button>
       </div>
     </Dialog>
   )

@@ -1,6 +1,6 @@
 import { useEffect, useId, useRef, useState, type KeyboardEvent } from 'react'
 import { roomFault } from 'hubbub-client'
-import { useSingleKeys, useTheme } from '@/features/settings'
+import { THEME_NAMES, useSingleKeys, useTheme } from '@/features/settings'
 import { useSnapshot } from '@/state/chat'
 import { useOpenDialog } from '@/state/dialogs'
 import { goToRoom, roomNameFrom } from '@/state/route'
@@ -10,8 +10,10 @@ import { Dialog } from '@/ui/dialog'
 import { SearchIcon } from '@/ui/icons'
 
 type Choice = { key: string; label: string; note?: string | undefined; unread?: number; run: () => void }
+/** A command is found by its label and by these words. */
+type Command = Choice & { words: string }
 
-/** Finds a room, or something to do, by a few letters of its name. */
+/** Finds a room or a command by a few letters of its name. */
 export function Palette({ onClose }: { onClose: () => void }) {
   const [query, setQuery] = useState('')
   /** The first choice, until another is picked. It stays picked when rooms with news come before it. */
@@ -37,7 +39,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
   }
 
   return (
-    <Dialog label="Go to" onClose={onClose} shape="top" className="w-[min(34rem,calc(100vw-2rem))]">
+    <Dialog label="Search" onClose={onClose} shape="top" className="w-[min(34rem,calc(100vw-2rem))]">
       <div className="flex items-center gap-3 border-b border-border px-4">
         <SearchIcon className="size-5 shrink-0 text-muted-foreground" />
         <input
@@ -46,7 +48,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
           aria-controls={id}
           aria-activedescendant={choices.length > 0 ? `${id}-${index}` : undefined}
           aria-label="Room or command"
-          placeholder="Go to a room, or do something"
+          placeholder="Jump to a room or run a command"
           autoCapitalize="none"
           autoComplete="off"
           autoFocus
@@ -119,13 +121,16 @@ function useChoices(query: string): Choice[] {
         run: () => goToRoom(name),
       }),
     )
-  const commands: Choice[] = [
-    { key: 'name', label: 'Change your name', run: () => open('name') },
-    { key: 'theme', label: 'Change the theme', note: theme, run: turnTheme },
-    { key: 'help', label: 'Show the keyboard map', note: hasSingleKeys ? '?' : undefined, run: () => open('help') },
+  const commands: Command[] = [
+    { key: 'name', label: 'Change your name', words: 'rename profile', run: () => open('name') },
+    { key: 'theme', label: `Theme: ${THEME_NAMES[theme]}`, words: 'change dark light appearance', run: turnTheme },
+    { key: 'help', label: 'Keyboard shortcuts', words: 'show help keys', note: hasSingleKeys ? '?' : undefined, run: () => open('help') },
   ]
-  if (active !== undefined) commands.push({ key: 'copy', label: 'Copy the address of this room', run: () => open('address') })
+  if (active !== undefined) commands.push({ key: 'copy', label: 'Copy link', words: 'share address url room', run: () => open('address') })
+  const words = query.toLowerCase().split(/\s+/)
+  const meant = commands.filter((command) => words.every((word) => `${command.label} ${command.words}`.toLowerCase().includes(word)))
   const isNew = roomFault(room) === undefined && !rooms.some(({ name }) => name === room)
-  const join = isNew ? [{ key: 'join', label: `Join #${room}`, run: () => goToRoom(room) }] : []
-  return [...found, ...join, ...commands.filter(({ label }) => label.toLowerCase().includes(query.toLowerCase()))]
+  // last: whoever looks for a command does not want a room of that name
+  const join = isNew ? [{ key: 'join', label: `Join or create #${room}`, run: () => goToRoom(room) }] : []
+  return [...found, ...meant, ...join]
 }

@@ -24,7 +24,7 @@ export function Sidebar({ onPick }: { onPick?: () => void }) {
       <div className="flex h-16 shrink-0 items-center gap-2.5 pr-3 pl-5">
         <Logo className="size-7" />
         <span className="flex-1 font-display text-xl font-bold tracking-tight">hubbub</span>
-        <Button variant="ghost" size="icon" aria-label="Find a room" title="Find a room" onClick={() => open('palette')}>
+        <Button variant="ghost" size="icon" aria-label="Search" title="Search" onClick={() => open('palette')}>
           <SearchIcon />
         </Button>
         {onPick && (
@@ -124,7 +124,7 @@ function Self() {
         <span className="sr-only">Change your name</span>
         <PenIcon className="size-4 shrink-0 text-muted-foreground opacity-0 group-hover:opacity-100 group-focus-visible:opacity-100" />
       </button>
-      <Button variant="ghost" size="icon" aria-label="Keyboard map" title="Keyboard map" className="max-md:hidden" onClick={() => open('help')}>
+      <Button variant="ghost" size="icon" aria-label="Keyboard shortcuts" title="Keyboard shortcuts" className="max-md:hidden" onClick={() => open('help')}>
         <KeyboardIcon />
       </Button>
       <ThemeToggle />

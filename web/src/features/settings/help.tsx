@@ -4,12 +4,12 @@ import { Dialog } from '@/ui/dialog'
 import { CloseIcon } from '@/ui/icons'
 import { SHORTCUTS, useSingleKeys } from './keyboard'
 
-/** The keyboard map. */
+/** The keyboard shortcuts. */
 export function Help({ onClose }: { onClose: () => void }) {
   return (
-    <Dialog label="Keyboard" onClose={onClose} className="w-[min(30rem,calc(100vw-2rem))]">
+    <Dialog label="Keyboard shortcuts" onClose={onClose} className="w-[min(30rem,calc(100vw-2rem))]">
       <div className="flex items-center justify-between gap-4 pt-4 pr-3 pb-1 pl-6">
-        <h2 className="font-display text-lg font-semibold tracking-tight">Keyboard</h2>
+        <h2 className="font-display text-lg font-semibold tracking-tight">Keyboard shortcuts</h2>
         <Button variant="ghost" size="icon-sm" aria-label="Close" onClick={onClose}>
           <CloseIcon className="size-4" />
         </Button>
@@ -47,7 +47,7 @@ function SingleKeys() {
         />
       </label>
       <p id={id} className="text-[0.8125rem] text-muted-foreground">
-        “?” and letters do something wherever you are.
+        “?” shows this list, and letters start a message, wherever you are.
       </p>
     </div>
   )

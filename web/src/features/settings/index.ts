@@ -1,9 +1,7 @@
 /** What the person may choose: name, theme and keyboard. */
-import { lazyComponent } from '@/state/lazy-component'
-
+export { Help } from './help'
 export { IS_APPLE, useSingleKeys } from './keyboard'
+export { NameDialog } from './name-dialog'
 export { NameForm } from './name-form'
-export { useAppliedTheme, useTheme } from './theme'
+export { THEME_NAMES, useAppliedTheme, useTheme } from './theme'
 export { ThemeToggle } from './theme-toggle'
-export const Help = lazyComponent(async () => (await import('./help')).Help)
-export const NameDialog = lazyComponent(async () => (await import('./name-dialog')).NameDialog)

@@ -2,17 +2,17 @@ import { usePreference } from '@/state/preference'
 
 export const IS_APPLE = /Mac|iP(hone|ad|od)/.test(navigator.userAgent)
 
-/** The keyboard map. What stands between slashes are alternatives. `app/shortcuts.ts` does what it says. */
+/** The keyboard shortcuts. What stands between slashes are alternatives. `app/shortcuts.ts` does what it says. */
 export const SHORTCUTS: readonly (readonly [keys: string, what: string])[] = [
-  [IS_APPLE ? '⌘ K' : 'Ctrl K', 'Go to a room, or do something'],
+  [IS_APPLE ? '⌘ K' : 'Ctrl K', 'Search'],
   ['Alt ↑ / Alt ↓', 'The room above, below'],
   ['Alt Shift ↑ / Alt Shift ↓', 'The unread room above, below'],
   ['Enter', 'Send'],
-  ['Shift Enter', 'A new line'],
-  ['Page Up / Page Down', 'Scroll while you write'],
-  ['Esc', 'Close what is open, or go to the end'],
-  ['any letter', 'Write, wherever you are'],
-  ['?', 'This list'],
+  ['Shift Enter', 'New line'],
+  ['Page Up / Page Down', 'Scroll messages'],
+  ['Esc', 'Close what is open, or jump to latest'],
+  ['any letter', 'Start typing anywhere'],
+  ['?', 'Show this list'],
 ]
 
 function isBoolean(value: unknown): value is boolean {

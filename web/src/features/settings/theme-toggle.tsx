@@ -1,6 +1,6 @@
 import { Button } from '@/ui/button'
 import { MoonIcon, ScreenIcon, SunIcon } from '@/ui/icons'
-import { useTheme } from './theme'
+import { THEME_NAMES, useTheme } from './theme'
 
 const ICONS = { system: ScreenIcon, light: SunIcon, dark: MoonIcon }
 
@@ -8,7 +8,7 @@ export function ThemeToggle() {
   const [theme, turn] = useTheme()
   const Icon = ICONS[theme]
   return (
-    <Button variant="ghost" size="icon" aria-label={`Theme: ${theme}`} title={`Theme: ${theme}`} onClick={turn}>
+    <Button variant="ghost" size="icon" aria-label={`Theme: ${THEME_NAMES[theme]}`} title={`Theme: ${THEME_NAMES[theme]}`} onClick={turn}>
       <Icon />
     </Button>
   )

@@ -4,6 +4,8 @@ import { usePreference } from '@/state/preference'
 const THEMES = ['system', 'light', 'dark'] as const
 export type Theme = (typeof THEMES)[number]
 
+export const THEME_NAMES: Record<Theme, string> = { system: 'System', light: 'Light', dark: 'Dark' }
+
 function isTheme(value: unknown): value is Theme {
   return THEMES.some((theme) => theme === value)
 }
