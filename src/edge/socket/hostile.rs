@@ -43,13 +43,14 @@ const TOKENS: [&[u8]; 12] = [
 ];
 
 /// The error codes that the decoder returns.
-const CODES: [ErrorCode; 9] = [
+const CODES: [ErrorCode; 10] = [
     ErrorCode::BadFrame,
     ErrorCode::UnknownType,
     ErrorCode::InvalidName,
     ErrorCode::InvalidSession,
     ErrorCode::InvalidRoom,
     ErrorCode::InvalidId,
+    ErrorCode::InvalidBody,
     ErrorCode::BodyTooLarge,
     ErrorCode::EmptyBody,
     ErrorCode::TooManyRooms,
