@@ -1,6 +1,11 @@
 //! A real reverse proxy in front of the instances, as an operator sets it up.
 
-use std::{fs, path::PathBuf, process::Stdio};
+use std::{
+    fs,
+    path::PathBuf,
+    process::Stdio,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use rcgen::{CertificateParams, KeyPair};
 use tokio::{
@@ -42,7 +47,7 @@ http {
 ";
 
 /// No admin endpoint: its port is the same for every Caddy.
-const CADDY: &str = "{\n    admin off\n}\n";
+const CADDY: &str = "{\n    admin off\n    default_bind 127.0.0.1\n}\n";
 
 /// A running proxy in a directory of its own. Dropping it ends the process.
 #[derive(Debug)]
@@ -53,9 +58,17 @@ pub struct ReverseProxy {
 }
 
 impl ReverseProxy {
-    /// A free address of this machine, for the place where the configuration says what to listen on.
+    /// A free address of this machine, for the place where the configuration says what to listen on. Its port is below
+    /// those that the kernel gives to outgoing connections: one of these could take it before the proxy listens.
     pub async fn free_address() -> String {
-        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        loop {
+            let number = std::process::id().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+            let port = u16::try_from(20_000 + number % 10_000).unwrap();
+            if TcpListener::bind(("0.0.0.0", port)).await.is_ok() {
+                return format!("127.0.0.1:{port}");
+            }
+        }
     }
 
     /// Starts it. The configuration makes it listen at `address`, and it accepts connections when this returns.
