@@ -225,6 +225,8 @@ async fn served_under_a_path(page: &Page, configuration: &str) {
     let server = page.instance(&redis, "127.0.0.11:0", &[]).await;
     let proxy = page.proxy(configuration, [server.address(); 2]).await;
     assert_eq!(http::get(proxy.address(), "/chat/health/ready").await.status, 200);
+    let without_slash = http::get(proxy.address(), "/chat").await;
+    assert!([301, 302].contains(&without_slash.status), "{without_slash:?}");
     let upgrade = Request::get("/chat/ws")
         .header("Connection", "Upgrade")
         .header("Upgrade", "websocket")

@@ -64,7 +64,14 @@ pub(crate) struct Trial {
 pub(crate) async fn run(attack: Attack, redis: &Redis, options: &Options) -> Trial {
     progress(&format!("{}: quiet", attack.name()));
     let prefix = unique("perimeter");
-    let flags = ["--prefix", &prefix, "--max-per-address", MAX_PER_ADDRESS, "--drain-window", "500ms"];
+    // the default rate for an address: servers of the testbed start without one
+    let flags = [
+        ["--prefix", &prefix],
+        ["--max-per-address", MAX_PER_ADDRESS],
+        ["--publish-rate-address", "500"],
+        ["--drain-window", "500ms"],
+    ]
+    .concat();
     let mut server = Server::on(redis, &flags).await;
     let fresh = usage(&server).await;
     let quiet = crowd::visit(server.address(), options.people, Duration::from_secs(options.quiet)).await;

@@ -134,7 +134,7 @@ pub(crate) struct Config {
     pub(crate) max_header_bytes: ByteSize,
 
     /// WebSocket connections of one IPv4 address or IPv6 /64; more are closed with code 4004 and come back later. Such an
-    /// address may have 256 connections more than that open, for HTTP; further ones are refused with 429.
+    /// address may have 256 connections more than that open, for HTTP; further ones are closed, mostly with 429.
     #[arg(long, env = "HUBBUB_MAX_PER_ADDRESS", help_heading = "Limits", default_value_t = 1000, value_name = "N", value_parser = positive)]
     pub(crate) max_per_address: usize,
 

@@ -4,7 +4,14 @@ use std::{io, time::Duration};
 
 use hubbub_lifecycle::metric;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{FilterFn, ParseError, filter_fn},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Upper bounds of the buckets of the latency histograms, in seconds.
 const BUCKETS: [f64; 15] =
@@ -18,12 +25,12 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 ///
 /// The filter cannot be parsed.
 pub(crate) fn log_pretty(filter: &str) -> Result<(), ParseError> {
-    tracing_subscriber::fmt()
-        .with_env_filter(env_filter(filter)?)
+    let lines = fmt::layer()
         .with_writer(io::stderr)
         .log_internal_errors(false)
         .with_target(false)
-        .init();
+        .with_filter(without_frames());
+    tracing_subscriber::registry().with(EnvFilter::try_new(filter)?).with(lines).init();
     Ok(())
 }
 
@@ -33,18 +40,15 @@ pub(crate) fn log_pretty(filter: &str) -> Result<(), ParseError> {
 ///
 /// The filter cannot be parsed.
 pub(crate) fn log_json(filter: &str) -> Result<(), ParseError> {
-    tracing_subscriber::fmt()
-        .with_env_filter(env_filter(filter)?)
-        .with_writer(io::stderr)
-        .log_internal_errors(false)
-        .json()
-        .init();
+    let lines = fmt::layer().json().with_writer(io::stderr).log_internal_errors(false).with_filter(without_frames());
+    tracing_subscriber::registry().with(EnvFilter::try_new(filter)?).with(lines).init();
     Ok(())
 }
 
-/// The WebSocket library logs whole frames at TRACE, with the secrets in them. So it never logs below INFO.
-fn env_filter(filter: &str) -> Result<EnvFilter, ParseError> {
-    Ok(EnvFilter::try_new(filter)?.add_directive("tungstenite=info".parse()?))
+/// The WebSocket library logs whole frames at TRACE, with the secrets in them. So nothing of it below INFO is written,
+/// whatever `--log` says.
+fn without_frames() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
+    filter_fn(|metadata| *metadata.level() <= Level::INFO || !metadata.target().starts_with("tungstenite"))
 }
 
 /// Installs the recorder; the handle renders the metrics. Call it once, before any metric is used.

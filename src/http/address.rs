@@ -103,6 +103,15 @@ mod tests {
     }
 
     #[test]
+    fn a_quote_that_a_client_leaves_open_hides_no_hop() {
+        assert_eq!(address("10.0.0.1", &["\", 5.6.7.8"]), "5.6.7.8");
+        let joined = "for=6.6.6.6;x=\", for=5.6.7.8";
+        assert_eq!(told("10.0.0.1", &[("forwarded", joined)]), "10.0.0.1");
+        let lines = [("forwarded", "for=6.6.6.6;x=\""), ("forwarded", "for=5.6.7.8")];
+        assert_eq!(told("10.0.0.1", &lines), "5.6.7.8");
+    }
+
+    #[test]
     fn ports_and_brackets_are_no_part_of_an_address() {
         for (hop, client) in [
             ("203.0.113.1:50001", "203.0.113.1"),

@@ -39,23 +39,23 @@ pub(super) fn is_trusted(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -
 
 /// The hops of a request, from the client to the last proxy, as each header tells them. None: not an address.
 pub(super) fn chains(headers: &HeaderMap) -> [Vec<Option<IpAddr>>; 2] {
-    let by_x = elements(headers, FORWARDED_FOR).map(|hop| address(&hop)).collect();
-    let by_rfc = elements(headers, header::FORWARDED.as_str()).map(|element| address(&parameter(&element, "for")?));
-    [by_x, by_rfc.collect()]
+    let by_x = elements(headers, FORWARDED_FOR).iter().map(|hop| address(hop)).collect();
+    let by_rfc = forwarded(headers).iter().map(|element| address(&parameter(element, "for")?)).collect();
+    [by_x, by_rfc]
 }
 
 /// The authorities that the client may have asked for: `Host`, and from a trusted proxy also what it names.
 pub(super) fn authorities(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Vec<String> {
-    let mut found: Vec<String> = elements(headers, header::HOST.as_str()).collect();
+    let mut found = elements(headers, header::HOST.as_str());
     if !is_trusted(peer.to_canonical(), headers, trusted) {
         return found;
     }
-    found.extend(elements(headers, FORWARDED_HOST));
-    let by_rfc: Vec<String> = elements(headers, header::FORWARDED.as_str()).collect();
-    found.extend(by_rfc.iter().filter_map(|element| parameter(element, "host")));
+    found.extend(forwarded_hosts(headers));
+    let by_rfc = forwarded(headers);
 
     // The proxy may name the port in a header of its own, or add that of its own side.
-    let ports: Vec<String> = elements(headers, FORWARDED_PORT).filter(|port| port.parse::<u16>().is_ok()).collect();
+    let mut ports = elements(headers, FORWARDED_PORT);
+    ports.retain(|port| port.parse::<u16>().is_ok());
     let names_scheme = headers.contains_key(FORWARDED_PROTO) || by_rfc.iter().any(|e| parameter(e, "proto").is_some());
     let bare = |authority: &String| {
         let inner = authority.strip_suffix(":80").or_else(|| authority.strip_suffix(":443")).filter(|_| names_scheme);
@@ -69,20 +69,43 @@ pub(super) fn authorities(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) 
     found
 }
 
-/// The elements of a list header, in all its lines, without blanks around them and without empty ones.
-fn elements(headers: &HeaderMap, name: &str) -> impl Iterator<Item = String> {
-    let lines = headers.get_all(name).iter().map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned());
-    let parts = lines.flat_map(|line| split(&line, ','));
-    parts.collect::<Vec<_>>().into_iter()
+/// The hosts that a proxy says it was asked for.
+pub(super) fn forwarded_hosts(headers: &HeaderMap) -> Vec<String> {
+    let mut hosts = elements(headers, FORWARDED_HOST);
+    hosts.extend(forwarded(headers).iter().filter_map(|element| parameter(element, "host")));
+    hosts
 }
 
-/// Splits at a character outside of quotes.
+/// The elements of a list header without quotes, in all its lines, without blanks around them and without empty ones.
+fn elements(headers: &HeaderMap, name: &str) -> Vec<String> {
+    lines(headers, name).flat_map(|line| trimmed(line.split(','))).collect()
+}
+
+/// The elements of `Forwarded`, in all its lines.
+fn forwarded(headers: &HeaderMap) -> Vec<String> {
+    lines(headers, header::FORWARDED.as_str()).flat_map(|line| split(&line, ',')).collect()
+}
+
+fn lines(headers: &HeaderMap, name: &str) -> impl Iterator<Item = String> {
+    headers.get_all(name).iter().map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned())
+}
+
+/// Splits at a character outside of quotes. A client may have left a quote open, to hide what the proxy has added: the
+/// part with it is replaced by a quote, which is neither an address nor a parameter.
 fn split(text: &str, at: char) -> Vec<String> {
     let mut quoted = false;
     let parts = text.split(|c| {
         quoted ^= c == '"';
         c == at && !quoted
     });
+    let mut parts = trimmed(parts);
+    if let Some(last) = parts.last_mut().filter(|last| last.matches('"').count() % 2 == 1) {
+        "\"".clone_into(last);
+    }
+    parts
+}
+
+fn trimmed<'a>(parts: impl Iterator<Item = &'a str>) -> Vec<String> {
     parts.map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
 }
 

@@ -17,9 +17,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hubbub_lifecycle::{Throttle, metric};
+use ipnet::IpNet;
 use tracing::warn;
 
-use super::problem::Problem;
+use super::{forwarded, problem::Problem};
 
 /// A host of `--public-host`: a name, `*.` and a name for all names with one label more, or `*` for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,16 @@ pub enum HostPattern {
 }
 
 impl HostPattern {
+    /// The pattern by which hosts are compared: `example.com.` is `example.com`.
+    pub(super) fn without_final_dot(self) -> Self {
+        let bare = |host: String| host.trim_end_matches('.').to_owned();
+        match self {
+            Self::Any => Self::Any,
+            Self::Exact(host) => Self::Exact(bare(host)),
+            Self::Wildcard(parent) => Self::Wildcard(bare(parent)),
+        }
+    }
+
     /// Whether this host, without a port, is meant.
     pub(super) fn matches(&self, host: &str) -> bool {
         match self {
@@ -55,11 +66,12 @@ impl FromStr for HostPattern {
         }
         let name = text.strip_prefix("*.");
         let host = url::Host::parse(name.unwrap_or(text)).map(|host| host.to_string());
-        let host = host.ok().filter(|host| !host.contains('*'));
+        let host = host.ok().filter(|host| !host.trim_end_matches('.').is_empty() && !host.contains('*'));
         let host = host.ok_or_else(|| {
             "expected a host such as chat.example.com or *.example.com, without scheme and port, or *".to_owned()
         })?;
-        Ok(if name.is_some() { Self::Wildcard(host) } else { Self::Exact(host) })
+        let pattern = if name.is_some() { Self::Wildcard(host) } else { Self::Exact(host) };
+        Ok(pattern.without_final_dot())
     }
 }
 
@@ -75,11 +87,14 @@ impl fmt::Display for HostPattern {
 
 /// The hosts that are served. Address literals and `localhost` always are, since nobody can let them point elsewhere.
 #[derive(Clone, Debug)]
-pub(super) struct PublicHosts(Arc<[HostPattern]>);
+pub(super) struct PublicHosts {
+    listed: Arc<[HostPattern]>,
+    trusted_proxies: Arc<[IpNet]>,
+}
 
 impl PublicHosts {
-    pub(super) fn new(listed: impl IntoIterator<Item = HostPattern>) -> Self {
-        Self(listed.into_iter().collect())
+    pub(super) fn new(listed: impl IntoIterator<Item = HostPattern>, trusted_proxies: Arc<[IpNet]>) -> Self {
+        Self { listed: listed.into_iter().collect(), trusted_proxies }
     }
 
     /// Whether this is the value of a `Host` header that is served.
@@ -87,10 +102,20 @@ impl PublicHosts {
         let host = without_port(value).trim_end_matches('.').to_ascii_lowercase();
         let is_literal = || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
         let is_local = || host == "localhost" || host.ends_with(".localhost");
-        is_literal() || is_local() || self.0.iter().any(|pattern| pattern.matches(&host))
+        is_literal() || is_local() || self.listed.iter().any(|pattern| pattern.matches(&host))
     }
 
-    fn check(&self, parts: &Parts) -> Result<(), String> {
+    /// The first host of a request that is not served. What a trusted proxy was asked for counts instead of what the
+    /// proxy asks for.
+    fn check(&self, parts: &Parts, peer: IpAddr) -> Result<(), String> {
+        let asked_for = if forwarded::is_in(peer.to_canonical(), &self.trusted_proxies) {
+            forwarded::forwarded_hosts(&parts.headers)
+        } else {
+            Vec::new()
+        };
+        if !asked_for.is_empty() {
+            return asked_for.into_iter().find(|host| !self.serve(host)).map_or(Ok(()), Err);
+        }
         let in_uri = parts.uri.host().map(str::to_owned);
         let in_header =
             parts.headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
@@ -108,7 +133,7 @@ pub(super) async fn refuse_other_hosts(
 ) -> Response {
     static OTHER_HOST: Throttle = Throttle::new();
     let (parts, body) = request.into_parts();
-    let Err(host) = hosts.check(&parts) else { return next.run(Request::from_parts(parts, body)).await };
+    let Err(host) = hosts.check(&parts, peer.ip()) else { return next.run(Request::from_parts(parts, body)).await };
     metrics::counter!(metric::HTTP_REFUSALS, "reason" => "host").increment(1);
     if let Some(held_back) = OTHER_HOST.pass() {
         warn!(host, net.peer = %peer, held_back, "refusing a request for another host: name it in --public-host if it is yours");
@@ -129,7 +154,7 @@ mod tests {
     use super::*;
 
     fn hosts(listed: &[&str]) -> PublicHosts {
-        PublicHosts::new(listed.iter().map(|host| host.parse().unwrap()))
+        PublicHosts::new(listed.iter().map(|host| host.parse().unwrap()), Arc::default())
     }
 
     #[test]
@@ -143,7 +168,7 @@ mod tests {
         for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", ""] {
             assert!(!nothing_listed.serve(host), "{host}");
         }
-        let listed = hosts(&["chat.example.com", "chät.example", "*.fly.dev"]);
+        let listed = hosts(&["chat.example.com.", "chät.example", "*.fly.dev"]);
         for host in ["chat.example.com:8443", "Chat.Example.com.", "xn--cht-rla.example", "hubbub.fly.dev", "127.0.0.1"]
         {
             assert!(listed.serve(host), "{host}");
@@ -152,6 +177,20 @@ mod tests {
             assert!(!listed.serve(host), "{host}");
         }
         assert!(hosts(&["*"]).serve("any.example"));
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_was_asked_for_is_checked_instead_of_what_it_asks_for() {
+        let proxy: IpAddr = [10, 0, 0, 1].into();
+        let hosts = PublicHosts::new(["chat.example".parse().unwrap()], [proxy.into()].into());
+        let check = |peer: IpAddr, host: &str, forwarded: &str| {
+            let request = Request::get("/").header("host", host).header("x-forwarded-host", forwarded);
+            hosts.check(&request.body(()).unwrap().into_parts().0, peer)
+        };
+        assert_eq!(check(proxy, "127.0.0.1:8080", "evil.example"), Err("evil.example".to_owned()));
+        assert_eq!(check(proxy, "upstream", "chat.example"), Ok(()));
+        let stranger = [10, 0, 0, 2].into();
+        assert_eq!(check(stranger, "evil.example", "chat.example"), Err("evil.example".to_owned()));
     }
 
     #[test]

@@ -110,9 +110,10 @@ pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
         desk: Desk::new(),
         shutdown: shutdown.clone(),
     };
+    let trusted = Arc::clone(&app.trusted_proxies);
     let hosts = match options.public_hosts.as_slice() {
-        [] => PublicHosts::new(options.allowed_origins.iter().filter_map(OriginPattern::host)),
-        listed => PublicHosts::new(listed.to_vec()),
+        [] => PublicHosts::new(options.allowed_origins.iter().filter_map(OriginPattern::host), trusted),
+        listed => PublicHosts::new(listed.to_vec(), trusted),
     };
     Router::new()
         .route("/ws", get(accept))

@@ -43,7 +43,7 @@ impl OriginPattern {
     pub(super) fn host(&self) -> Option<HostPattern> {
         match self {
             Self::Any => Some(HostPattern::Any),
-            Self::Like { scheme, host, .. } => is_web(scheme).then(|| host.clone()),
+            Self::Like { scheme, host, .. } => is_web(scheme).then(|| host.clone().without_final_dot()),
         }
     }
 }

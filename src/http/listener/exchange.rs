@@ -14,7 +14,7 @@ use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{Request, Response, StatusCode},
+    http::{HeaderValue, Request, Response, StatusCode, header},
 };
 use hubbub_lifecycle::{Shutdown, Throttle, metric};
 use hyper::{
@@ -104,10 +104,15 @@ impl Exchanger {
     ) -> Result<Response<Answer>, Infallible> {
         progress.begin_request(!request.body().is_end_stream());
         let guard = HandedOver(Arc::clone(&progress));
-        let mut request = request.map(|body| Body::new(Question { body, progress }));
+        let mut request = request.map(|body| Body::new(Question { body, progress: Arc::clone(&progress) }));
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(slot);
-        let answered = self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+        let mut answered = self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+        // Hyper would drain a body that no handler has read, and nothing tells when it is done: the connection would keep
+        // its turn meanwhile.
+        if progress.is_body_unread() {
+            answered.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         Ok(answered.map(|body| Answer { body, _guard: guard }))
     }
 

@@ -28,7 +28,8 @@ struct Share {
     turns: Arc<Semaphore>,
 }
 
-/// One peer: an IPv4 address or an IPv6 /64. Without a share, it is a trusted proxy: it stands for many clients.
+/// One peer: an IPv4 address or an IPv6 /64. Without a share, it is a trusted proxy, by its whole address: it stands for
+/// many clients.
 #[derive(Debug)]
 pub(super) struct Peer {
     key: IpAddr,
@@ -46,8 +47,10 @@ impl Peers {
     /// The peer at this address.
     pub(super) fn get(&self, address: SocketAddr) -> Peer {
         let address = address.ip().to_canonical();
-        let key = quota_key(address);
-        let share = if is_in(address, &self.proxies) { None } else { Some(self.share(key)) };
+        let is_proxy = is_in(address, &self.proxies);
+        // A proxy is parked by its whole address: others of its /64 must not take its place.
+        let key = if is_proxy { address } else { quota_key(address) };
+        let share = (!is_proxy).then(|| self.share(key));
         Peer { key, share, shares: Arc::clone(&self.shares) }
     }
 

@@ -211,6 +211,26 @@ async fn requests_on_one_connection_are_answered_in_order_whole_or_in_parts() {
 }
 
 #[tokio::test]
+async fn a_body_that_no_handler_reads_ends_the_connection_and_its_turn() {
+    let (address, _shutdown) = start(Bounds::of(10), hello());
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+    let answer = read_all(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 405") && answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test]
+async fn line_ends_in_front_of_a_request_are_not_taken_for_its_beginning() {
+    let (address, _shutdown) = start(Bounds::of(10), hello());
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(&[REQUEST, b"\r\n", REQUEST].concat()).await.unwrap();
+    expect_200(&mut client).await;
+    read_until(&mut client, "hello").await;
+    client.write_all(&[b"\r\n", REQUEST].concat()).await.unwrap();
+    read_until(&mut client, "hello").await;
+}
+
+#[tokio::test]
 async fn what_is_no_request_is_answered_with_a_problem() {
     let mut bounds = Bounds::of(10);
     bounds.max_header_bytes = 10_000;

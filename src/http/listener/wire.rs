@@ -12,7 +12,7 @@ use std::{
 };
 
 use hyper::{
-    body::Bytes,
+    body::{Buf, Bytes},
     rt::{Read, ReadBufCursor, Write},
 };
 use hyper_util::rt::TokioIo;
@@ -58,6 +58,11 @@ impl Progress {
         self.body_unread.store(false, Ordering::Relaxed);
     }
 
+    /// Whether a part of the request's body was not read.
+    pub(super) fn is_body_unread(&self) -> bool {
+        self.body_unread.load(Ordering::Relaxed)
+    }
+
     pub(super) fn answer_handed_over(&self) {
         self.answering.store(false, Ordering::Relaxed);
     }
@@ -71,7 +76,7 @@ impl Progress {
     /// hyper has just returned `Pending`: it then has tried to flush and to read.
     pub(super) fn is_idle(&self) -> bool {
         let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        let at_work = is(&self.answering) || is(&self.body_unread) || is(&self.write_blocked);
+        let at_work = is(&self.answering) || self.is_body_unread() || is(&self.write_blocked);
         is(&self.served) && is(&self.read_blocked) && !at_work
     }
 }
@@ -81,8 +86,11 @@ impl Wire {
         Self { stream: TokioIo::new(stream), ahead: Bytes::new(), progress: Arc::default(), answer_deadline: None }
     }
 
-    /// The same wire before another request. `ahead` was read from it already.
-    pub(super) fn renewed(self, ahead: Bytes) -> Self {
+    /// The same wire before another request. `ahead` was read from it already. Line ends in front of a request are
+    /// nothing (RFC 9112, 2.2).
+    pub(super) fn renewed(self, mut ahead: Bytes) -> Self {
+        let line_ends = ahead.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        ahead.advance(line_ends);
         Self { ahead, ..Self::new(self.into_inner()) }
     }
 
