@@ -143,7 +143,7 @@ async fn one_address_may_publish_so_much_and_others_do_not_feel_it() {
         let mut guest = enter_from(&format!("2001:db8::{n}")).await;
         publish_many(&mut guest, &room, 10).await;
         let (taken, not_taken, wait) = answers(&mut guest, 10).await;
-        assert!(not_taken == 0 || (1..=51).contains(&wait), "{wait}");
+        assert!(not_taken == 0 || (21..=51).contains(&wait), "{wait}");
         (acked, refused) = (acked + taken, refused + not_taken);
     }
     let allowed = 20.0 + 20.0 * started.elapsed().as_secs_f64() + 1.0;

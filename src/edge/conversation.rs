@@ -132,13 +132,12 @@ impl<'a> Conversation<'a> {
     /// Waits for `hello`, admits the client, sends `welcome` (and `reset`), and registers the connection.
     async fn begin(socket: &'a mut Socket, node: &'a Node, door: &'a Door, address: IpAddr) -> Result<Self, Ending> {
         let entry = door.enter(address).map_err(|reason| close(socket, reason))?;
-        let (deadline, late) = entry.deadline();
         let received = tokio::select! {
             biased;
             () = node.closed() => return Err(close(socket, CloseReason::Drain)),
-            received = timeout(deadline, receive_hello(socket, node)) => received,
+            received = timeout(entry.hello_timeout(), receive_hello(socket, node)) => received,
         };
-        let (person, hello) = received.unwrap_or_else(|_| Err(close(socket, late)))?;
+        let (person, hello) = received.unwrap_or_else(|_| Err(close(socket, door.too_late(&entry, address))))?;
         let place = door.admit(entry, address, &person.user.id).await.map_err(|reason| close(socket, reason))?;
         let admission = node.admit(&person, hello.resume.map(|resume| resume.seq)).await;
         let Admission { seq, reset, rooms } = admission.map_err(|reason| close(socket, reason))?;

@@ -70,11 +70,11 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    /// How long it may take to send its hello, and why it is closed after that.
-    pub(crate) const fn deadline(&self) -> (Duration, CloseReason) {
+    /// How long it may take to send its hello.
+    pub(crate) const fn hello_timeout(&self) -> Duration {
         match self {
-            Self::Placed(_) => (HELLO_TIMEOUT, CloseReason::HelloTimeout),
-            Self::Waiting { .. } => (WAITING_HELLO_TIMEOUT, CloseReason::AddressFull),
+            Self::Placed(_) => HELLO_TIMEOUT,
+            Self::Waiting { .. } => WAITING_HELLO_TIMEOUT,
         }
     }
 }
@@ -137,6 +137,14 @@ impl Door {
         let placed = self.0.addresses.take(address).map(Entry::Placed);
         let waiting = || self.0.waiting.take(address).map(|turn| Entry::Waiting { _turn: turn });
         placed.or_else(waiting).ok_or_else(|| self.address_full(address))
+    }
+
+    /// Why a connection is closed that has not said in time who it is.
+    pub(crate) fn too_late(&self, entry: &Entry, address: IpAddr) -> CloseReason {
+        match entry {
+            Entry::Placed(_) => CloseReason::HelloTimeout,
+            Entry::Waiting { .. } => self.address_full(address),
+        }
     }
 
     /// The connection has said that it is this person. Takes up to 4 s if ghosts must be found. Cancel safe.

@@ -159,7 +159,7 @@ async fn accept(
     Extension(slot): Extension<Slot>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    upgrade: Upgrade,
+    upgrade: Result<Upgrade, Problem>,
 ) -> Result<Response, Problem> {
     app.origins.check(&headers, peer.ip(), &app.trusted_proxies)?;
     if app.node.phase() == Phase::Closed {
@@ -173,6 +173,8 @@ async fn accept(
         let detail = "connection limit reached: see --max-connections";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_ms(RETRY_MS));
     };
+    // last: a page that asks without an upgrade learns why its sockets are refused
+    let upgrade = upgrade?;
     let address = client_address(peer.ip(), &headers, &app.trusted_proxies);
     let response = upgrade.response();
     app.shutdown.clone().spawn_isolated(async move {

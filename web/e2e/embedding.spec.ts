@@ -78,6 +78,7 @@ test('a part of the page that cannot be loaded is missed, and the rest goes on',
   await page.getByRole('button', { name: 'Join' }).click()
   await page.getByRole('button', { name: 'Emoji' }).click()
   await expect(page.getByText('This part of the page could not be loaded')).toBeVisible()
+  await expect(page.getByRole('button', { name: 'Emoji' })).toBeFocused()
   await page.getByRole('textbox', { name: /^Message in / }).fill('still here')
   await page.keyboard.press('Enter')
   await expect(page.getByRole('log').getByText('still here')).toBeVisible()

@@ -60,7 +60,13 @@ impl<'a> Pace<'a> {
                 return Ok(ControlFlow::Break(CloseReason::RateLimited));
             }
             Err(TooFast::Person(wait)) => return Err(rate_limited(wait, "this session publishes too much")),
-            Err(TooFast::Address(wait)) => return Err(rate_limited(wait, "this address publishes too much")),
+            Err(TooFast::Address(wait)) => {
+                // The next token of the address may come sooner. A client that came back for it at once would use up its
+                // own limit, and be closed although it does what it is told.
+                let own =
+                    Duration::try_from_secs_f64(1.0 / self.door.publish_rate().per_second).unwrap_or(Duration::MAX);
+                return Err(rate_limited(wait.max(own), "this address publishes too much"));
+            }
         }
         Ok(ControlFlow::Continue(()))
     }

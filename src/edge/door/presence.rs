@@ -36,11 +36,12 @@ struct Ping {
 }
 
 impl Presence {
-    /// Pings the peer, unless a ping is younger than [`GHOST_SILENCE`]: many newcomers cost no more pings than one.
+    /// Pings the peer, unless a ping waits for its answer: many newcomers cost a ghost no more pings than one.
     fn ping(&self, now: Instant) {
         let (mut ping, link) = (self.ping.lock(), self.connection.link());
-        if ping.is_none_or(|ping| now.saturating_duration_since(ping.at) >= GHOST_SILENCE) {
-            *ping = Some(Ping { at: now, heard_at: link.heard_at() });
+        let heard_at = link.heard_at();
+        if ping.is_none_or(|ping| ping.heard_at != heard_at) {
+            *ping = Some(Ping { at: now, heard_at });
             link.reply(&Frame::ping());
         }
     }

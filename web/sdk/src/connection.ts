@@ -68,6 +68,7 @@ export class Connection {
   #isOpening = false
   /** How many sockets in a row did not open. */
   #unopened = 0
+  #isDiagnosing = false
   #obstacle: Obstacle | undefined
   #lastFrameAt = 0
   #silenceMs = CONNECT_TIMEOUT_MS
@@ -225,7 +226,10 @@ export class Connection {
 
   /** A browser does not say why a socket did not open. */
   async #diagnose() {
+    if (this.#isDiagnosing) return
+    this.#isDiagnosing = true
     const obstacle = await this.#options.diagnose?.()
+    this.#isDiagnosing = false
     const link = this.#link
     // a socket may stand by now
     if (this.#unopened < FAILURES_UNTIL_DIAGNOSIS || (link.state !== 'waiting' && link.state !== 'connecting')) return

@@ -80,7 +80,7 @@ describe('a socket that does not open', () => {
     [404, 'socket_blocked'],
     [200, 'socket_blocked'],
     [401, undefined],
-    [429, undefined],
+    [429, 'address_full'],
     [502, undefined],
     [503, undefined],
   ])('where HTTP answers %i is explained by %s', async (status, obstacle) => {

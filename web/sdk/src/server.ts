@@ -41,7 +41,7 @@ function addressesOf(address: string | URL): { http: URL; socket: URL } {
   const base = new URL(address)
   const schemes = SCHEMES[base.protocol]
   if (!schemes) throw new TypeError(`The address of a server begins with https:, wss:, http: or ws:, not with ${base.protocol}`)
-  const path = base.pathname.replace(/\/ws$/, '/')
+  const path = base.pathname.replace(/\/ws\/?$/, '/')
   const http = new URL(`${schemes.http}//${base.host}${path.endsWith('/') ? path : `${path}/`}`)
   const socket = new URL('ws', http)
   socket.protocol = schemes.socket
@@ -63,7 +63,7 @@ function isLoopback(host: string): boolean {
 
 const TIMEOUT_MS = 5000
 /** What a server or a proxy answers for now, or until someone signs in. It says nothing about sockets. */
-const PASSING = new Set([401, 407, 408, 425, 429])
+const PASSING = new Set([401, 407, 408, 425])
 
 /** A socket that does not open does not say why, but the same address over HTTP may. */
 async function diagnose(address: URL): Promise<Obstacle | undefined> {
@@ -71,6 +71,7 @@ async function diagnose(address: URL): Promise<Obstacle | undefined> {
   try {
     const { status } = await ask('cors')
     if (status === 403 || status === 421) return 'origin_refused'
+    if (status === 429) return 'address_full'
     // 426 is what the server itself says to whoever wants no socket
     return status < 200 || status >= 500 || PASSING.has(status) ? undefined : 'socket_blocked'
   } catch {

@@ -39,7 +39,9 @@ impl<T: Transport> Worker<T> {
     }
 
     async fn pass(&mut self, entries: &[Arc<Entry>]) {
-        let is_regular_message = |entry: &Arc<Entry>| entry.was == 0 && matches!(entry.audience, Audience::Room(_));
+        // an event that nobody gets does not split the batch of the messages around it
+        let is_regular_message =
+            |entry: &Arc<Entry>| entry.was == 0 && matches!(entry.audience, Audience::Room(_) | Audience::Hidden(_));
         for run in entries.chunk_by(|a, b| is_regular_message(a) && is_regular_message(b)) {
             let Some(last) = run.last() else { continue };
             if is_regular_message(last) {

@@ -60,7 +60,10 @@ export function EmojiButton({ onPick }: { onPick: (emoji: string) => void }) {
             <EmojiPicker
               search={search}
               onSearch={setSearch}
-              onClose={() => setOpen(false)}
+              onClose={() => {
+                setOpen(false)
+                button.current?.focus()
+              }}
               onPick={(emoji) => {
                 setOpen(false)
                 onPick(emoji)
