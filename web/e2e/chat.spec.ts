@@ -179,6 +179,8 @@ test('who reads further up stays there and is told of what is new', async ({ per
   const [ann, bob] = [await person('Ann'), await person('Bob', { viewport: { width: 800, height: 420 } })]
   await ann.enter(room)
   await bob.enter(room)
+  // what comes before the room's past is loaded is unread, and the page begins there
+  await expect(bob.page.getByText('No messages yet.')).toBeVisible()
   await ann.flood(room, Array.from({ length: 20 }, (_, n) => `line ${n + 1}`))
   await expect(bob.row('line 20')).toBeInViewport()
   await bob.log.evaluate((log) => log.scrollTo({ top: 100 }))
