@@ -12,8 +12,8 @@ use futures_util::{
 };
 use hubbub_lifecycle::Shutdown;
 use hubbub_log::{
-    AppendOutcome, Backend, BackendError, Event, Fence, Memory, Relay, RelayOptions, Report, Snapshot, Submission,
-    SyncRequest, VersionedCount,
+    AppendOutcome, Backend, BackendError, Claim, Event, Fence, Lease, LogBounds, Memory, Relay, RelayOptions, Report,
+    Snapshot, Submission, SyncRequest, VersionedCount,
     ring::{Retention, Ring},
 };
 use hubbub_protocol::{ClientFrame, Frame, GuestSecret, Message, Record, RoomId, Seq, ServerFrame, User};
@@ -25,7 +25,7 @@ const BODIES: [usize; 3] = [20, 200, 8192];
 const PAYLOADS: u64 = 10;
 const MESSAGES: u64 = 100;
 /// Entries that the log keeps.
-const CAPACITY: usize = 10_000;
+const BOUNDS: LogBounds = LogBounds { entries: 10_000, unrecorded: None };
 
 fn main() {
     divan::main();
@@ -89,14 +89,22 @@ impl Backend for Tampered {
     fn append<'a>(
         &'a self,
         known: Fence,
-        capacity: usize,
+        bounds: LogBounds,
         batch: &'a [Submission],
     ) -> BoxFuture<'a, Result<AppendOutcome, BackendError>> {
-        self.0.append(known, capacity, batch)
+        self.0.append(known, bounds, batch)
     }
 
     fn sync(&self, position: SyncRequest) -> BoxFuture<'_, Result<Snapshot, BackendError>> {
         self.0.sync(position)
+    }
+
+    fn lease<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<Lease, BackendError>> {
+        self.0.lease(claim)
+    }
+
+    fn rewind(&self, recorded: Seq) -> BoxFuture<'_, Result<(), BackendError>> {
+        self.0.rewind(recorded)
     }
 
     fn announce(&self, payload: Bytes) -> BoxFuture<'_, Result<(), BackendError>> {
@@ -133,7 +141,7 @@ fn sequence(bencher: Bencher<'_, '_>, channel: Channel) {
             last.set(*places.end());
             let batch: Vec<_> =
                 places.map(|place| Submission { key: format!("u:{place}").into(), ..message.clone() }).collect();
-            let receipt = log.append(known, CAPACITY, &batch).now_or_never().expect("a log that never waits");
+            let receipt = log.append(known, BOUNDS, &batch).now_or_never().expect("a log that never waits");
             assert!(matches!(receipt, Ok(AppendOutcome::Placed(_))), "{receipt:?}");
         }
         last.get()

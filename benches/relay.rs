@@ -14,7 +14,8 @@ use std::{
 use futures_util::future::join;
 use hubbub_lifecycle::{SecretSource, Shutdown};
 use hubbub_log::{
-    AppendOutcome, Backend, Fence, Redis, RedisConfig, Relay, RelayOptions, Share, Submission, SyncRequest, TlsFiles,
+    AppendOutcome, Backend, Fence, LogBounds, Redis, RedisConfig, Relay, RelayOptions, Share, Submission, SyncRequest,
+    TlsFiles,
     ring::{Audience, Retention, Ring},
 };
 use hubbub_protocol::{GuestSecret, Record, RelayState, RoomId, User};
@@ -27,7 +28,7 @@ const BODY: usize = 200;
 /// Publishes of an instance that wait for their place at a time.
 const IN_FLIGHT: usize = 4096;
 /// Messages that the log keeps.
-const CAPACITY: usize = 100_000;
+const BOUNDS: LogBounds = LogBounds { entries: 100_000, unrecorded: None };
 /// Entries that one look at the ring takes.
 const LOOK: usize = 1024;
 
@@ -151,12 +152,12 @@ impl Instance {
     }
 
     async fn append(&self, messages: u32) {
-        let position = SyncRequest { after: self.ring.last(), low: None, limit: 0 };
+        let position = SyncRequest { after: self.ring.last(), low: None, floor: 0, limit: 0 };
         let snapshot = self.log.sync(position).await.unwrap();
         let known = Fence { epoch: snapshot.base, last: snapshot.base };
         for n in 0..messages {
             let submission = Submission::new(serde_json::to_vec(&self.record(n)).unwrap(), 0, 0).unwrap();
-            let receipt = self.log.append(known, CAPACITY, &[submission]).await.unwrap();
+            let receipt = self.log.append(known, BOUNDS, &[submission]).await.unwrap();
             assert!(matches!(receipt, AppendOutcome::Placed(places) if places.len() == 1), "fenced");
         }
     }

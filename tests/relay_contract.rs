@@ -16,8 +16,8 @@ use std::{
 
 use hubbub_lifecycle::{SecretSource, Shutdown};
 use hubbub_log::{
-    Announcement, AppendOutcome, Backend, Fence, Full, Kind, LogEntry, Memory, Placement, Redis, RedisConfig,
-    RedisError, Relay, RelayOptions, Share, Submission, SyncRequest, TlsFiles,
+    Announcement, AppendOutcome, Backend, Fence, Full, Kind, LogBounds, LogEntry, Memory, Placement, Redis,
+    RedisConfig, RedisError, Relay, RelayOptions, Share, Submission, SyncRequest, TlsFiles,
     census::Census,
     ring::{Audience, CursorCheck, Entry, Retention, Ring},
 };
@@ -77,9 +77,11 @@ impl World {
     /// Appends this, as an instance would that has nothing in its ring.
     async fn append(&self, batch: &[Submission]) -> Vec<Placement> {
         let backend = self.backend();
-        let snapshot = backend.sync(SyncRequest { after: 0, low: None, limit: 0 }).await.unwrap();
+        let snapshot = backend.sync(SyncRequest { after: 0, low: None, floor: 0, limit: 0 }).await.unwrap();
         let fence = Fence { epoch: snapshot.base, last: snapshot.base };
-        let AppendOutcome::Placed(placements) = backend.append(fence, 1000, batch).await.unwrap() else {
+        let AppendOutcome::Placed(placements) =
+            backend.append(fence, LogBounds { entries: 1000, unrecorded: None }, batch).await.unwrap()
+        else {
             panic!("fenced")
         };
         placements
@@ -87,7 +89,7 @@ impl World {
 
     /// The log.
     async fn entries(&self) -> Vec<LogEntry> {
-        self.backend().sync(SyncRequest { after: 0, low: None, limit: 1000 }).await.unwrap().entries
+        self.backend().sync(SyncRequest { after: 0, low: None, floor: 0, limit: 1000 }).await.unwrap().entries
     }
 
     /// Everything that was stored is gone.

@@ -12,6 +12,9 @@ use crate::{
     marker::Marker,
 };
 
+/// How long the right to record the log lasts without being renewed.
+pub const RECORDING_LEASE: Duration = Duration::from_secs(5);
+
 /// How long the census counts an instance that has stopped reporting.
 pub(crate) const CENSUS_LEASE: Duration = Duration::from_secs(3);
 
@@ -22,7 +25,7 @@ pub(crate) const CENSUS_LEASE: Duration = Duration::from_secs(3);
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Appends a batch in order and publishes the new messages on the channel. A submission whose key is known already
     /// is not published: it gets its first `seq` again if it says the same, and is refused otherwise. A re-appended
-    /// message is never refused. Afterwards the log holds its newest `capacity` entries, or somewhat more.
+    /// message is never refused. Afterwards the log holds its newest entries, as many as `bounds` say, or somewhat more.
     ///
     /// # Errors
     ///
@@ -30,7 +33,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     fn append<'a>(
         &'a self,
         fence: Fence,
-        capacity: usize,
+        bounds: LogBounds,
         batch: &'a [Submission],
     ) -> BoxFuture<'a, Result<AppendOutcome, BackendError>>;
 
@@ -41,6 +44,21 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`BackendError`] if the store did not answer or refused.
     fn sync(&self, request: SyncRequest) -> BoxFuture<'_, Result<Snapshot, BackendError>>;
+
+    /// Takes, renews or gives up the right to record this log, and notes how far it is recorded. One holder at a time
+    /// gets the right. It is for economy only: what is recorded once is decided in the database.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError`] if the store did not answer or refused.
+    fn lease<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<Lease, BackendError>>;
+
+    /// Sets how far the log is recorded, also to less than before: a database was restored.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError`] if the store did not answer or refused.
+    fn rewind(&self, recorded: Seq) -> BoxFuture<'_, Result<(), BackendError>>;
 
     /// Publishes an ephemeral payload on the channel.
     ///
@@ -132,6 +150,60 @@ pub enum AppendOutcome {
     Placed(Vec<Placement>),
     /// The log does not match the [`Fence`]: nothing was written.
     Fenced,
+    /// Too much waits for the recorder, and the batch has something new: nothing was written.
+    Full,
+}
+
+/// How much of the log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogBounds {
+    /// Entries that are kept.
+    pub entries: usize,
+    /// What may wait for the recorder. None: nothing is recorded, and the log is trimmed whatever is in it. Otherwise an
+    /// entry that is not recorded is never trimmed.
+    pub unrecorded: Option<Unrecorded>,
+}
+
+/// Upper bounds for what waits for the recorder. Beyond them an append is refused with [`AppendOutcome::Full`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unrecorded {
+    /// Events. At least twice [`LogBounds::entries`].
+    pub events: u64,
+    /// Bytes of their records.
+    pub bytes: u64,
+}
+
+/// A claim on the right to record the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Who claims it: an instance; another one after each start of its process.
+    pub holder: Arc<str>,
+    /// What it claims.
+    pub step: ClaimStep,
+}
+
+/// What a [`Claim`] does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimStep {
+    /// Takes or renews the right for [`RECORDING_LEASE`].
+    Hold {
+        /// The last `seq` that the database has. Counts only if the claim succeeds, and only if it is more than before
+        /// and not above what the log has.
+        recorded: Seq,
+    },
+    /// Gives it up.
+    Release,
+}
+
+/// The answer to a [`Claim`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Whether the claimant has the right now.
+    pub is_held: bool,
+    /// Identifies the log: random, made with its first epoch.
+    pub log_id: Arc<str>,
+    /// The last `seq` that is recorded, as the log knows it; 0 for none.
+    pub recorded: Seq,
 }
 
 /// A request to read the log, with what the reader has already.
@@ -141,6 +213,8 @@ pub struct SyncRequest {
     pub after: Seq,
     /// The lowest cursor that it can complete from its ring; None when the ring is empty.
     pub low: Option<Seq>,
+    /// A `seq` that the database has. No epoch opens below it, and one opens if the log ends below it. 0 for none.
+    pub floor: Seq,
     /// Upper bound for the entries of one reply.
     pub limit: usize,
 }

@@ -21,8 +21,8 @@ mod tests;
 mod wire;
 
 pub use backend::{
-    AppendOutcome, Backend, BackendError, Event, Fence, LogEntry, Placement, Report, Snapshot, Submission, SyncRequest,
-    VersionedCount,
+    AppendOutcome, Backend, BackendError, Claim, ClaimStep, Event, Fence, Lease, LogBounds, LogEntry, Placement,
+    RECORDING_LEASE, Report, Snapshot, Submission, SyncRequest, Unrecorded, VersionedCount,
 };
 pub use identity::ContentHash;
 pub use kind::Kind;

@@ -14,13 +14,15 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use hubbub_lifecycle::clock::unix_micros;
+use hubbub_protocol::Seq;
 use leases::Leases;
 use parking_lot::Mutex;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
     backend::{
-        AppendOutcome, Backend, BackendError, Event, Fence, Report, Snapshot, Submission, SyncRequest, VersionedCount,
+        AppendOutcome, Backend, BackendError, Claim, Event, Fence, Lease, LogBounds, Report, Snapshot, Submission,
+        SyncRequest, VersionedCount,
     },
     wire,
 };
@@ -73,11 +75,11 @@ impl Backend for Memory {
     fn append<'a>(
         &'a self,
         fence: Fence,
-        capacity: usize,
+        bounds: LogBounds,
         batch: &'a [Submission],
     ) -> BoxFuture<'a, Result<AppendOutcome, BackendError>> {
         let mut server = self.server.lock();
-        let (outcome, payloads) = server.store.append(fence, capacity, batch);
+        let (outcome, payloads) = server.store.append(fence, bounds.entries, batch);
         // still under the lock, so that the channel has the order of the log
         for payload in payloads {
             self.publish(payload);
@@ -96,6 +98,14 @@ impl Backend for Memory {
             self.publish(wire::epoch(base));
         }
         ready(Ok(server.store.read(request))).boxed()
+    }
+
+    fn lease<'a>(&'a self, _: &'a Claim) -> BoxFuture<'a, Result<Lease, BackendError>> {
+        ready(Err(BackendError("recording is not built yet".into()))).boxed()
+    }
+
+    fn rewind(&self, _: Seq) -> BoxFuture<'_, Result<(), BackendError>> {
+        ready(Err(BackendError("recording is not built yet".into()))).boxed()
     }
 
     fn announce(&self, payload: Bytes) -> BoxFuture<'_, Result<(), BackendError>> {

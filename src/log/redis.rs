@@ -14,7 +14,7 @@ mod eviction;
 mod subscription;
 mod tls;
 
-use std::{fmt, sync::Once};
+use std::{fmt, future::ready, sync::Once};
 
 use bytes::Bytes;
 use fred::{
@@ -39,8 +39,8 @@ pub use self::{
 };
 use self::{connection::Connection, subscription::Subscription};
 use crate::backend::{
-    AppendOutcome, Backend, BackendError, CENSUS_LEASE, Event, Fence, Report, Snapshot, Submission, SyncRequest,
-    VersionedCount,
+    AppendOutcome, Backend, BackendError, CENSUS_LEASE, Claim, Event, Fence, Lease, LogBounds, Report, Snapshot,
+    Submission, SyncRequest, VersionedCount,
 };
 
 /// The warning that the log is gone.
@@ -158,7 +158,7 @@ impl Backend for Redis {
     fn append<'a>(
         &'a self,
         fence: Fence,
-        capacity: usize,
+        bounds: LogBounds,
         batch: &'a [Submission],
     ) -> BoxFuture<'a, Result<AppendOutcome, BackendError>> {
         async move {
@@ -170,7 +170,7 @@ impl Backend for Redis {
             }
             let mut arguments: Vec<Value> = vec![
                 channel.clone().into(),
-                capacity.to_string().into(),
+                bounds.entries.to_string().into(),
                 DEDUPE_WINDOW.as_millis().to_string().into(),
                 fence.epoch.to_string().into(),
                 fence.last.to_string().into(),
@@ -215,6 +215,14 @@ impl Backend for Redis {
             Ok(snapshot)
         }
         .boxed()
+    }
+
+    fn lease<'a>(&'a self, _: &'a Claim) -> BoxFuture<'a, Result<Lease, BackendError>> {
+        ready(Err(BackendError("recording is not built yet".into()))).boxed()
+    }
+
+    fn rewind(&self, _: Seq) -> BoxFuture<'_, Result<(), BackendError>> {
+        ready(Err(BackendError("recording is not built yet".into()))).boxed()
     }
 
     fn announce(&self, payload: Bytes) -> BoxFuture<'_, Result<(), BackendError>> {

@@ -17,7 +17,7 @@ use hubbub_edge::{
 };
 use hubbub_lifecycle::Shutdown;
 use hubbub_log::{
-    AppendOutcome, Backend, Fence, Memory, Relay, RelayOptions, Submission, SyncRequest,
+    AppendOutcome, Backend, Fence, LogBounds, Memory, Relay, RelayOptions, Submission, SyncRequest,
     ring::{Retention, Ring},
 };
 use hubbub_protocol::{Frame, GuestSecret, Record, RelayState, RoomId, Seq, User};
@@ -26,7 +26,7 @@ use tokio::task::yield_now;
 use crate::wait::within;
 
 /// Entries that the log keeps.
-const CAPACITY: usize = 10_000;
+const BOUNDS: LogBounds = LogBounds { entries: 10_000, unrecorded: None };
 /// A place as long as those of our days: sixteen digits.
 const SOME_SEQ: Seq = 1_795_000_000_000_001;
 
@@ -92,7 +92,7 @@ impl Instance {
         let (log, ring, shutdown) = (Memory::new(), Arc::new(Ring::new(Retention::default())), Shutdown::default());
         let relay = Relay::start(log.clone(), Arc::clone(&ring), RelayOptions::default(), &shutdown);
         within(relay.state().wait_for(|state| *state == RelayState::Live)).await.unwrap();
-        let snapshot = log.sync(SyncRequest { after: ring.last(), low: None, limit: 0 }).await.unwrap();
+        let snapshot = log.sync(SyncRequest { after: ring.last(), low: None, floor: 0, limit: 0 }).await.unwrap();
         let mut instance = Self {
             log,
             known: Fence { epoch: snapshot.base, last: snapshot.seq },
@@ -176,7 +176,7 @@ impl Instance {
 
     /// Appends the messages to the log and waits until the ring has them.
     pub async fn append(&mut self, batch: &Batch) {
-        let receipt = self.log.append(self.known, CAPACITY, &batch.submissions).await.unwrap();
+        let receipt = self.log.append(self.known, BOUNDS, &batch.submissions).await.unwrap();
         let AppendOutcome::Placed(places) = receipt else { panic!("the log is another one") };
         self.known.last = places.last().unwrap().seq();
         within(until(|| self.ring.last() >= self.known.last)).await;

@@ -22,7 +22,7 @@ use super::{
     sync_requests::SyncRequests,
 };
 use crate::{
-    backend::{AppendOutcome, Backend, Fence, Placement},
+    backend::{AppendOutcome, Backend, Fence, LogBounds, Placement},
     ring::Ring,
 };
 
@@ -101,13 +101,18 @@ impl Publisher {
 
     /// One round trip.
     async fn append(&mut self, base: Seq, batch: AppendBatch) {
-        let ((applied, _), capacity) = (self.ring.applied(), self.ring.capacity());
+        let (applied, _) = self.ring.applied();
+        let bounds = LogBounds { entries: self.ring.capacity(), unrecorded: None };
         let placed = if self.fence.epoch == base { self.fence.last } else { base };
         self.fence = Fence { epoch: base, last: placed.max(applied) };
-        match self.backend.append(self.fence, capacity, &batch.submissions).await {
+        match self.backend.append(self.fence, bounds, &batch.submissions).await {
             Ok(AppendOutcome::Placed(placements)) => {
                 self.recover();
                 self.placed(batch, &placements).await;
+            }
+            Ok(AppendOutcome::Full) => {
+                self.queue.append_failed();
+                self.rest().await;
             }
             Ok(AppendOutcome::Fenced) => {
                 self.recover();

@@ -84,7 +84,7 @@ impl RingWriter {
         let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap_or(u64::MAX);
         let young = unix_millis().saturating_sub(window.saturating_sub(REOFFER_MARGIN_MS));
         let (after, low) = self.ring.bounds(young);
-        SyncRequest { after, low, limit: SYNC_LIMIT }
+        SyncRequest { after, low, floor: 0, limit: SYNC_LIMIT }
     }
 
     /// Applies events from the channel. False: entries before these are missing; sync first.

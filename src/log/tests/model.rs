@@ -199,7 +199,7 @@ impl World {
 
     fn publish(&mut self) {
         if self.next < MESSAGES {
-            let epoch = self.store.read(SyncRequest { after: 0, low: None, limit: 0 }).base;
+            let epoch = self.store.read(SyncRequest { after: 0, low: None, floor: 0, limit: 0 }).base;
             let (outcome, _) = self.store.append(Fence { epoch, last: epoch }, usize::MAX, &[submission(self.next)]);
             assert!(matches!(outcome, AppendOutcome::Placed(_)));
             self.next += 1;

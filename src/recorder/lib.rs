@@ -1,0 +1,1 @@
+//! Moves events of the log into the database, in order, each once.

@@ -1,0 +1,1 @@
+//! The database: SQLite and Postgres behind the ports of the messenger.
