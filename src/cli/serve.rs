@@ -14,10 +14,13 @@ use hubbub_edge::{
     node::Node,
     ports::Ports,
 };
-use hubbub_http::listener::{self, Bounds};
+use hubbub_http::{
+    history::RingPast,
+    listener::{self, Bounds},
+};
 use hubbub_lifecycle::{RotatingSecret, Shutdown};
 use hubbub_log::{
-    Memory, Redis, RedisConfig, RedisError, Relay, RelayOptions, Renewer, TlsFiles,
+    Memory, Redis, RedisConfig, RedisError, Relay, RelayOptions, Renewer,
     ring::{Retention, Ring},
 };
 use tokio::net::TcpListener;
@@ -62,15 +65,7 @@ impl Settings {
         .with_context(|| format!("--log {}", config.log))?;
         let bytes = usize::try_from(config.log_bytes.as_u64()).context("--log-bytes")?;
         let retention = Retention { messages: config.log_retention, bytes };
-        let redis = config.redis_url().map(|url| RedisConfig {
-            url,
-            prefix: config.prefix.clone(),
-            tls: TlsFiles {
-                ca: config.redis_ca.clone(),
-                cert: config.redis_cert.clone(),
-                key: config.redis_key.clone(),
-            },
-        });
+        let redis = config.redis.config();
         let api_key = config.api_key().map(RotatingSecret::read).transpose().context("--api-key-file: cannot read")?;
         Ok(Self { redis, retention, api_key, instance: config.instance_name() })
     }
@@ -106,6 +101,7 @@ pub(crate) async fn run(config: &Config, settings: Settings) -> anyhow::Result<E
         trusted_proxies: config.trusted_proxies(),
         max_connections,
         limits: limits(config),
+        past: Arc::new(RingPast(node.clone())),
     };
     let routes = hubbub_http::router(&node, &options, &shutdown);
     let bounds = config.bounds(descriptors.clients);

@@ -4,6 +4,7 @@ mod access;
 mod address;
 mod assets;
 mod forwarded;
+pub mod history;
 pub mod host;
 pub mod listener;
 pub mod origin;
@@ -45,6 +46,7 @@ use tracing::{Level, debug_span};
 use self::{
     access::{Access, ApiKey},
     address::{client_address, quota_key},
+    history::Past,
     host::{HostPattern, PublicHosts},
     listener::Slot,
     origin::{AllowedOrigins, OriginPattern},
@@ -83,6 +85,8 @@ pub struct Options {
     pub max_connections: usize,
     /// Limits for the WebSockets of one person, and of one IPv4 address or IPv6 /64.
     pub limits: Limits,
+    /// Where the history of rooms is read.
+    pub past: Arc<dyn Past>,
 }
 
 /// The shared state of the public routes.
@@ -95,6 +99,7 @@ struct App {
     websockets: Arc<Semaphore>,
     door: Door,
     desk: Desk,
+    past: Arc<dyn Past>,
     shutdown: Shutdown,
 }
 
@@ -108,6 +113,7 @@ pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
         websockets: Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS))),
         door: Door::new(options.limits),
         desk: Desk::new(),
+        past: Arc::clone(&options.past),
         shutdown: shutdown.clone(),
     };
     let trusted = Arc::clone(&app.trusted_proxies);

@@ -17,10 +17,11 @@ use axum::{
 use hubbub_lifecycle::{Permit, Quota, Throttle, metric};
 use hubbub_protocol::{ErrorCode, Frame, Refusal, Seq};
 use hyper::body::{Body as HttpBody, Frame as Piece, SizeHint};
+use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
-use super::{address::quota_key, problem::Problem};
+use super::{address::quota_key, history::History, problem::Problem};
 
 /// Upper bound for the messages of a page, in bytes. One message always fits.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
@@ -73,16 +74,6 @@ impl Desk {
     }
 }
 
-/// A page of history: messages in ascending order.
-#[derive(Debug)]
-pub(super) struct History {
-    pub(super) messages: Vec<(Seq, Frame)>,
-    /// `before` of the next older page, if there is one.
-    pub(super) next: Option<Seq>,
-    /// How far the answering instance knows the log.
-    pub(super) seq: Seq,
-}
-
 impl History {
     /// Drops the oldest messages beyond the bound in bytes. The next page begins with them.
     fn within(mut self, bound: usize) -> Self {
@@ -102,9 +93,10 @@ impl History {
 
 /// The answer with this page. The permit is kept until it is written.
 pub(super) fn respond(history: History, permit: PagePermit) -> Response {
-    let History { messages, next, seq } = history.within(MAX_PAGE_BYTES);
+    let History { messages, next, seq, gaps } = history.within(MAX_PAGE_BYTES);
     let next = next.map_or_else(|| "null".to_owned(), |next| next.to_string());
-    let body = Page::new(messages, format!(r#"],"next":{next},"seq":{seq}}}"#), permit);
+    let gaps = if gaps.is_empty() { String::new() } else { format!(r#","gaps":{}"#, json!(gaps)) };
+    let body = Page::new(messages, format!(r#"],"next":{next},"seq":{seq}{gaps}}}"#), permit);
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], Body::new(body)).into_response()
 }
 
@@ -176,7 +168,7 @@ mod tests {
 
     fn history(bodies: &[String]) -> History {
         let messages = (1..).zip(bodies.iter().map(|body| Frame::text(&format!("{body:?}")))).collect();
-        History { messages, next: None, seq: 9 }
+        History { messages, seq: 9, ..History::default() }
     }
 
     async fn text(history: History) -> String {

@@ -15,12 +15,7 @@ use hubbub_protocol::{ErrorCode, Publish, Refusal, RoomId, Seq, User, UserName};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{
-    App,
-    address::client_address,
-    page::{self, History},
-    problem::Problem,
-};
+use super::{App, address::client_address, history::Range, page, problem::Problem};
 
 /// Messages per page of history, unless the request sets a limit.
 const DEFAULT_PAGE: usize = 50;
@@ -50,9 +45,8 @@ pub(super) async fn history(
     let Query(page) = page.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let limit = page.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
     let permit = app.desk.take(client_address(peer.ip(), &headers, &app.trusted_proxies))?;
-    let found = app.node.history(&room, page.before, page.after, limit);
-    let messages = found.entries.iter().map(|entry| (entry.seq, entry.frame.clone())).collect();
-    Ok(page::respond(History { messages, next: found.next, seq: found.seq }, permit))
+    let range = Range { before: page.before, after: page.after, limit };
+    Ok(page::respond(app.past.page(&room, range).await?, permit))
 }
 
 #[derive(Debug, Deserialize)]

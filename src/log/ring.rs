@@ -82,6 +82,19 @@ pub struct History {
     pub seq: Seq,
 }
 
+/// The newest messages of a room, for a reader that has the older ones from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Recent {
+    /// In ascending order of `seq`.
+    pub entries: Vec<Arc<Entry>>,
+    /// The ring has everything above this `seq`.
+    pub complete_above: Seq,
+    /// The lowest `cut` of the markers in the ring. A message that was appended again has its place above it.
+    pub lowest_cut: Option<Seq>,
+    /// The last `seq` applied when this was read; 0 before the first.
+    pub seq: Seq,
+}
+
 /// The cursor fell out of the ring: something may have been missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the cursor fell out of the ring")]
@@ -159,6 +172,11 @@ impl Ring {
     /// The newest `limit` messages of a room between `after` and `before`, both exclusive, ascending.
     pub fn history(&self, room: &RoomId, before: Option<Seq>, after: Option<Seq>, limit: usize) -> History {
         self.window.read().history(room, before, after, limit)
+    }
+
+    /// The messages of a room above a `seq`.
+    pub fn recent(&self, room: &RoomId, above: Seq) -> Recent {
+        self.window.read().recent(room, above)
     }
 
     /// The last `seq` applied, which readers may not know of yet, and the base of the last marker applied.
