@@ -244,3 +244,23 @@ async fn who_does_not_read_history_leaves_it_to_others() {
     assert_others_are_served(&server).await;
     server.logged("refusing a page of history").await;
 }
+
+#[tokio::test]
+async fn pages_that_a_few_addresses_do_not_read_make_way_for_others() {
+    let (server, path) = with_long_history().await;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut unread = Vec::new();
+    // Together four addresses take every page.
+    for host in 2..6 {
+        for _ in 0..16 {
+            let mut stream = connect_from([127, 0, 0, host], &server, Some(4096)).await;
+            stream.write_all(request.as_bytes()).await.unwrap();
+            assert!(head(&mut stream).await.starts_with("HTTP/1.1 200 "));
+            unread.push(stream);
+        }
+    }
+    let asked = Instant::now();
+    assert_eq!(http::get(server.address(), &path).await.status, 200);
+    assert!(asked.elapsed() < Duration::from_secs(9), "{:?}", asked.elapsed());
+    assert_others_are_served(&server).await;
+}
