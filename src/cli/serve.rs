@@ -9,13 +9,13 @@ use std::{
 
 use anyhow::Context;
 use hubbub_edge::{
-    door::{Limits, Rate},
+    door::Limits,
     drain::{DrainTimes, drain},
     node::Node,
     ports::Ports,
 };
 use hubbub_http::listener::{self, Bounds};
-use hubbub_lifecycle::{RotatingSecret, Shutdown};
+use hubbub_lifecycle::{Rate, RotatingSecret, Shutdown};
 use hubbub_log::{
     Memory, Redis, RedisConfig, RedisError, Relay, RelayOptions, Renewer, TlsFiles,
     ring::{Retention, Ring},

@@ -235,11 +235,21 @@ impl Gate {
     async fn serve(self: Arc<Self>, stream: TcpStream, address: SocketAddr, peer: Arc<Peer>, mut slot: Slot) {
         set_options(&stream);
         let (mut wire, mut patience) = (Wire::new(stream), HEADER_DEADLINE);
+        let mut pause = self.peers.pause(&peer);
+        if !pause.is_zero() {
+            tell_of_haste(address);
+        }
         loop {
             let (evict, evicted) = oneshot::channel();
             let place = self.idle.enter(peer.key(), Idle { slot, _evict: evict });
+            let request = async {
+                if !pause.is_zero() {
+                    sleep(pause).await;
+                }
+                timeout(patience, wire.readable()).await.unwrap_or(false)
+            };
             let sent = tokio::select! {
-                sent = timeout(patience, wire.readable()) => sent.unwrap_or(false),
+                sent = request => sent,
                 _dropped = evicted => false,
                 () = self.shutdown.started() => false,
             };
@@ -260,7 +270,7 @@ impl Gate {
             let Some(rest) = rest else { return };
             drop(turn);
             wire = rest;
-            patience = self.keep_alive;
+            (pause, patience) = (Duration::ZERO, self.keep_alive);
         }
     }
 
@@ -296,6 +306,17 @@ impl Gate {
 struct Idle {
     slot: Slot,
     _evict: oneshot::Sender<()>,
+}
+
+fn tell_of_haste(address: SocketAddr) {
+    static HASTE: Throttle = Throttle::new();
+    metrics::counter!(metric::PAUSES, "what" => "connections").increment(1);
+    if let Some(held_back) = HASTE.pass() {
+        warn!(
+            net.peer = %address, held_back,
+            "an address opens connections too fast: they wait. See --max-per-address, and --trusted-proxies if it is a proxy"
+        );
+    }
 }
 
 fn tell_of_crowd(address: SocketAddr) {
