@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use hubbub_edge::{
-    door::{Limits, Rate},
+    door::Limits,
     drain::{DrainTimes, drain},
     node::Node,
     ports::Ports,
@@ -18,7 +18,7 @@ use hubbub_http::{
     history::RingPast,
     listener::{self, Bounds},
 };
-use hubbub_lifecycle::{RotatingSecret, Shutdown};
+use hubbub_lifecycle::{Rate, RotatingSecret, Shutdown};
 use hubbub_log::{
     Memory, Redis, RedisConfig, RedisError, Relay, RelayOptions, Renewer,
     ring::{Retention, Ring},

@@ -33,6 +33,9 @@ metrics! {
     counter FRAMES_OUT = "hubbub_frames_out_total", Count;
     /// Bytes of the log's frames written to clients. Replies are not counted.
     counter BYTES_OUT = "hubbub_bytes_out_total", Bytes;
+    /// Pauses of connections whose address sends frames or opens connections too fast, by what it does (label `what`:
+    /// `frames`, `connections`).
+    counter PAUSES = "hubbub_pauses_total", Count;
     /// Connections closed, by close code (label `code`) and its name (label `reason`), whichever side closed first. Without
     /// a code of the server the reason is `closed_by_client` or `lost`.
     counter CLOSES = "hubbub_closes_total", Count;
