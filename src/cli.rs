@@ -4,11 +4,13 @@
 
 mod address_file;
 mod config;
+mod data_folder;
 mod descriptors;
 mod health;
 mod secrets;
 mod serve;
 mod signals;
+mod storage;
 mod telemetry;
 
 use std::{ffi::OsStr, process::ExitCode};
@@ -18,7 +20,6 @@ use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand,
     builder::{self, Resettable},
 };
-use hubbub_log::RedisError;
 use tokio::runtime::Runtime;
 
 use self::{config::Config, health::Health, serve::Settings};
@@ -88,7 +89,7 @@ fn serve(config: &Config) -> ExitCode {
         runtime.shutdown_background();
         outcome
     });
-    outcome.unwrap_or_else(|error| report(&error, if error.is::<RedisError>() { USAGE } else { 1 }))
+    outcome.unwrap_or_else(|error| report(&error, if storage::is_wrong(&error) { USAGE } else { 1 }))
 }
 
 fn start_runtime() -> anyhow::Result<Runtime> {

@@ -11,6 +11,7 @@ pub mod origin;
 mod page;
 pub mod problem;
 mod rooms;
+pub mod startup;
 mod status;
 pub mod upgrade;
 
