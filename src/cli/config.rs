@@ -23,7 +23,7 @@ use ipnet::IpNet;
 
 pub(crate) use self::{
     redis::RedisArgs,
-    storage::{Durable, Migrate, Role, StorageArgs},
+    storage::{Durable, Migrate, PlaceArgs, Role, StorageArgs},
 };
 
 /// Upper bound of every duration.

@@ -1,6 +1,10 @@
 //! What an instance keeps, and where: decided from the options before anything starts, then opened.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 use hubbub_lifecycle::{Shutdown, Throttle};
@@ -15,13 +19,12 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::{
-    config::{Config, Durable, Migrate, Role},
+    config::{Config, Durable, Migrate, PlaceArgs, RedisArgs, Role},
     data_folder::{DataFolder, DataFolderError},
 };
 
-/// Files in the data folder.
+/// The log in the data folder.
 const LOG_FILE: &str = "log.db";
-const DATABASE_FILE: &str = "hubbub.db";
 /// How long a start waits for another process that still uses the data folder: longer than its drain may take.
 const FOLDER_PATIENCE: Duration = Duration::from_secs(40);
 /// Pause between two attempts to reach the database.
@@ -37,7 +40,7 @@ pub(crate) struct Storage {
 
 /// Where the log is.
 #[derive(Debug)]
-enum LogPlace {
+pub(crate) enum LogPlace {
     /// In this process: nothing is kept.
     Memory,
     /// In a file of this folder.
@@ -76,40 +79,9 @@ impl Storage {
     ///
     /// Options that contradict each other, or a wrong URL.
     pub(crate) fn plan(config: &Config) -> anyhow::Result<Self> {
-        let folder = config.storage.folder();
-        let log = match (config.redis.config(), folder) {
-            (Some(redis), _) => LogPlace::Redis(redis),
-            (None, Some(path)) => {
-                let durability = match config.storage.sync {
-                    Durable::Full => Durability::Full,
-                    Durable::Normal => Durability::Normal,
-                };
-                LogPlace::Folder { path: path.clone(), durability }
-            }
-            (None, None) => LogPlace::Memory,
-        };
-        let url = match config.storage.database_url() {
-            Some(source) => {
-                let secret = source.read().context("--database-url-file: cannot read")?;
-                match secret.reveal() {
-                    "none" => None,
-                    url => Some(url.parse::<DatabaseUrl>().context("--database-url")?),
-                }
-            }
-            None => match &log {
-                LogPlace::Folder { path, .. } => Some(DatabaseUrl::file(path.join(DATABASE_FILE))),
-                LogPlace::Memory | LogPlace::Redis(_) => None,
-            },
-        };
-        let own_folder = match &log {
-            LogPlace::Folder { path, .. } => url.as_ref().and_then(DatabaseUrl::path).is_some_and(|file| file.starts_with(path)),
-            LogPlace::Memory | LogPlace::Redis(_) => false,
-        };
-        ensure!(
-            url.is_none() || !matches!(log, LogPlace::Memory),
-            "--database-url needs a log that outlives the process: set --data to a folder, or --redis-url"
-        );
-        let database = url.map(|url| DatabasePlan::new(url, own_folder, config)).transpose()?;
+        let storage = &config.storage;
+        let log = LogPlace::of(&config.redis, &storage.place, storage.sync);
+        let database = log.database(&storage.place)?.map(|url| DatabasePlan::new(url, &log, config)).transpose()?;
         Ok(Self { log, database })
     }
 
@@ -120,10 +92,7 @@ impl Storage {
     /// What does not pass by itself.
     pub(crate) async fn open(self, ring: Arc<Ring>, options: RelayOptions, shutdown: &Shutdown) -> anyhow::Result<Opened> {
         let Self { log, database: plan } = self;
-        let folder = match &log {
-            LogPlace::Folder { path, .. } => Some(DataFolder::lock(path, FOLDER_PATIENCE).await?),
-            LogPlace::Memory | LogPlace::Redis(_) => None,
-        };
+        let folder = log.lock().await?;
         let (database, floor) = match &plan {
             Some(plan) => {
                 let (database, floor) = plan.open().await?;
@@ -137,18 +106,7 @@ impl Storage {
         };
         let unrecorded = plan.as_ref().map(|plan| plan.unrecorded);
         let options = RelayOptions { unrecorded, floor, ..options };
-        let (relay, renewer) = match log {
-            LogPlace::Memory => (Relay::start(Memory::new(), ring, options, shutdown), None),
-            LogPlace::Folder { path, durability } => {
-                let file = File::open(&path.join(LOG_FILE), durability).await?;
-                (Relay::start(file, ring, options, shutdown), None)
-            }
-            LogPlace::Redis(config) => {
-                let redis = Redis::connect(&config).context("--redis-url")?;
-                let renewer = redis.renewer();
-                (Relay::start(redis, ring, options, shutdown), renewer)
-            }
-        };
+        let (relay, renewer) = log.start(ring, options, shutdown).await?;
         let recorder = plan.filter(|plan| plan.records).zip(database.clone()).map(|(plan, database)| {
             Recorder::start(Arc::new(database), Arc::new(relay.tail()), plan.recorder, shutdown)
         });
@@ -156,9 +114,75 @@ impl Storage {
     }
 }
 
+impl LogPlace {
+    pub(crate) fn of(redis: &RedisArgs, place: &PlaceArgs, durability: Durable) -> Self {
+        match (redis.config(), place.folder()) {
+            (Some(redis), _) => Self::Redis(redis),
+            (None, Some(path)) => Self::Folder { path: path.clone(), durability: durability.into() },
+            (None, None) => Self::Memory,
+        }
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Folder { path, .. } => Some(path),
+            Self::Memory | Self::Redis(_) => None,
+        }
+    }
+
+    /// The database of the history, if there is one.
+    pub(crate) fn database(&self, place: &PlaceArgs) -> anyhow::Result<Option<DatabaseUrl>> {
+        let url = place.database(self.folder())?;
+        ensure!(
+            url.is_none() || !matches!(self, Self::Memory),
+            "--database-url needs a log that outlives the process: set --data to a folder, or --redis-url"
+        );
+        Ok(url)
+    }
+
+    /// Locks the data folder, if the log is in one.
+    pub(crate) async fn lock(&self) -> Result<Option<DataFolder>, DataFolderError> {
+        match self.folder() {
+            Some(path) => DataFolder::lock(path, FOLDER_PATIENCE).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Starts the relay on this log. The connection to Redis may be renewed.
+    pub(crate) async fn start(
+        self,
+        ring: Arc<Ring>,
+        options: RelayOptions,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<(Relay, Option<Renewer>)> {
+        match self {
+            Self::Memory => Ok((Relay::start(Memory::new(), ring, options, shutdown), None)),
+            Self::Folder { path, durability } => {
+                let file = File::open(&path.join(LOG_FILE), durability).await?;
+                Ok((Relay::start(file, ring, options, shutdown), None))
+            }
+            Self::Redis(config) => {
+                let redis = Redis::connect(&config).context("--redis-url")?;
+                let renewer = redis.renewer();
+                Ok((Relay::start(redis, ring, options, shutdown), renewer))
+            }
+        }
+    }
+}
+
+impl From<Durable> for Durability {
+    fn from(durable: Durable) -> Self {
+        match durable {
+            Durable::Full => Self::Full,
+            Durable::Normal => Self::Normal,
+        }
+    }
+}
+
 impl DatabasePlan {
-    fn new(url: DatabaseUrl, own_folder: bool, config: &Config) -> anyhow::Result<Self> {
+    fn new(url: DatabaseUrl, log: &LogPlace, config: &Config) -> anyhow::Result<Self> {
         let storage = &config.storage;
+        let own_folder = log.folder().is_some_and(|folder| url.path().is_some_and(|file| file.starts_with(folder)));
         ensure!(
             storage.backlog / 2 >= config.log_retention,
             "--backlog {} is less than twice --log-retention {}",

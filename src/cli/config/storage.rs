@@ -1,19 +1,26 @@
 //! The options of what is kept: the log, the database, and what an instance does with them.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use anyhow::Context;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
-use hubbub_lifecycle::{Secret, SecretSource};
+use hubbub_lifecycle::Secret;
+use hubbub_store::DatabaseUrl;
 
 use super::{positive, source};
 
+/// The database in the data folder.
+const DATABASE_FILE: &str = "hubbub.db";
 /// A day.
 const DAY: Duration = Duration::from_hours(24);
 
-/// What is kept, and where.
+/// Where the log and the database are.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct StorageArgs {
+pub(crate) struct PlaceArgs {
     /// Folder for the log and the database of an instance without Redis. It is made if it is missing, and only one process
     /// uses it at a time. `none`: nothing is kept.
     #[arg(long, env = "HUBBUB_DATA", help_heading = "Storage", default_value = "hubbub-data", value_name = "DIR")]
@@ -33,6 +40,13 @@ pub(crate) struct StorageArgs {
         conflicts_with = "database_url"
     )]
     database_url_file: Option<PathBuf>,
+}
+
+/// What is kept, and how.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StorageArgs {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 
     /// When a message of the log in --data counts as written. `full`: it is on the disk. `normal`: the operating system
     /// has it, which is faster; a power cut may take the last moments.
@@ -99,17 +113,30 @@ pub(crate) enum Role {
     Worker,
 }
 
-impl StorageArgs {
+impl PlaceArgs {
     /// The data folder. None: nothing is kept.
     pub(crate) fn folder(&self) -> Option<&PathBuf> {
         (self.data.as_os_str() != "none").then_some(&self.data)
     }
 
-    /// Where the URL of the database comes from, if it is set.
-    pub(crate) fn database_url(&self) -> Option<SecretSource> {
-        source(self.database_url.as_ref(), self.database_url_file.as_ref())
+    /// The database of the history. None: there is none. `folder` is the data folder if the log is there.
+    ///
+    /// # Errors
+    ///
+    /// The URL cannot be read, or is wrong.
+    pub(crate) fn database(&self, folder: Option<&Path>) -> anyhow::Result<Option<DatabaseUrl>> {
+        let Some(source) = source(self.database_url.as_ref(), self.database_url_file.as_ref()) else {
+            return Ok(folder.map(|folder| DatabaseUrl::file(folder.join(DATABASE_FILE))));
+        };
+        let secret = source.read().context("--database-url-file: cannot read")?;
+        match secret.reveal() {
+            "none" => Ok(None),
+            url => url.parse().map(Some).context("--database-url"),
+        }
     }
+}
 
+impl StorageArgs {
     /// How long messages are kept. None: for ever.
     pub(crate) fn keep(&self) -> Option<Duration> {
         self.keep_days.map(|days| DAY * days)
