@@ -23,7 +23,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header},
     middleware::from_fn_with_state,
     response::Response,
-    routing::get,
+    routing::{any, get},
 };
 use hubbub_edge::{
     conversation,
@@ -123,7 +123,7 @@ pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
         listed => PublicHosts::new(listed.to_vec(), trusted),
     };
     Router::new()
-        .route("/ws", get(accept))
+        .route("/ws", any(accept))
         .route("/v1/rooms/{room}/messages", get(rooms::history).post(rooms::publish))
         .route("/v1/stats", get(status::stats))
         .route("/health/live", get(status::live))
@@ -160,7 +160,8 @@ pub fn admin_router(node: &Node, render: impl Fn() -> String + Clone + Send + Sy
     Router::new().route("/metrics", get(scrape))
 }
 
-/// `GET /ws`
+/// `GET /ws`. With any other method a page asks why its sockets are refused: a browser sends the `Origin` of a page to
+/// the page's own server only then.
 async fn accept(
     State(app): State<App>,
     Extension(slot): Extension<Slot>,
@@ -180,7 +181,7 @@ async fn accept(
         let detail = "connection limit reached: see --max-connections";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_ms(RETRY_MS));
     };
-    // last: a page that asks without an upgrade learns why its sockets are refused
+    // last: whoever asks without an upgrade learns first why there is no socket
     let upgrade = upgrade?;
     let address = client_address(peer.ip(), &headers, &app.trusted_proxies);
     let response = upgrade.response();
