@@ -201,7 +201,8 @@ impl Instance {
 
     /// Drains the node, then ends the tasks.
     async fn stop(&self, config: &Config, shutdown: &Shutdown) -> ExitCode {
-        let times = DrainTimes { delay: config.drain_delay, window: config.drain_window, timeout: config.drain_timeout };
+        let times =
+            DrainTimes { delay: config.drain_delay, window: config.drain_window, timeout: config.drain_timeout };
         let drained = drain(&self.node, times, async {
             if let Some(recorder) = &self.recorder {
                 recorder.close(LAST_RECORDS).await;

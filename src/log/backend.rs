@@ -263,6 +263,14 @@ pub enum LogEntry {
 }
 
 impl LogEntry {
+    /// An event of any kind.
+    pub(crate) fn of_kind(kind: Kind, seq: Seq, was: Seq, record: Bytes) -> Self {
+        match kind {
+            Kind::Message => Self::Message { seq, was, record },
+            Kind::Other(_) => Self::Event { seq, was, kind, record },
+        }
+    }
+
     /// Its `seq`.
     pub const fn seq(&self) -> Seq {
         match self {

@@ -14,6 +14,17 @@ const ENVELOPE: [&str; 5] = ["room", "id", "from", "at", "first"];
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ContentHash(u64);
 
+impl ContentHash {
+    /// The hash as a signed integer, for stores that know no other.
+    pub(crate) const fn to_bits(self) -> i64 {
+        self.0.cast_signed()
+    }
+
+    pub(crate) const fn from_bits(bits: i64) -> Self {
+        Self(bits.cast_unsigned())
+    }
+}
+
 impl fmt::Display for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)

@@ -2,30 +2,24 @@
 //!
 //! Relays on clones of one [`Memory`] share its log and channel, as instances share one Redis.
 
-mod leases;
-mod recorder;
 mod store;
 
 use std::{fmt, future::ready, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::{
-    FutureExt, StreamExt,
-    future::BoxFuture,
-    stream::{self, BoxStream},
-};
+use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
 use hubbub_lifecycle::clock::unix_micros;
 use hubbub_protocol::Seq;
-use leases::Leases;
 use parking_lot::Mutex;
-use recorder::Recorder;
-use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
     backend::{
         AppendOutcome, Backend, BackendError, Claim, ClaimStep, Event, Fence, Lease, LogBounds, Report, Snapshot,
         Submission, SyncRequest, VersionedCount,
     },
+    channel::Channel,
+    leases::Leases,
+    recording::RecordingRight,
     wire,
 };
 #[cfg(test)]
@@ -33,38 +27,30 @@ pub(crate) use store::Store;
 #[cfg(not(test))]
 use store::Store;
 
-/// Payloads that a relay may lag behind. One that lags further must read the log.
-const CHANNEL: usize = 4096;
-
 /// The log inside this process. Cloning shares it.
 #[derive(Clone)]
 pub struct Memory {
     server: Arc<Mutex<Server>>,
-    channel: broadcast::Sender<Bytes>,
+    channel: Channel,
 }
 
 /// What a Redis server would keep.
 #[derive(Default)]
 struct Server {
     store: Store,
-    recorder: Recorder,
+    right: RecordingRight,
     leases: Leases,
 }
 
 impl Memory {
     /// An empty log.
     pub fn new() -> Self {
-        Self { server: Arc::default(), channel: broadcast::Sender::new(CHANNEL) }
+        Self { server: Arc::default(), channel: Channel::new() }
     }
 
     /// Loses everything, as a server without persistence does when it restarts. For tests.
     pub fn forget(&self) {
         *self.server.lock() = Server::default();
-    }
-
-    fn publish(&self, payload: Bytes) {
-        // an error means there is no subscriber
-        drop(self.channel.send(payload));
     }
 }
 
@@ -85,7 +71,7 @@ impl Backend for Memory {
         let (outcome, payloads) = server.store.append(fence, bounds, batch);
         // still under the lock, so that the channel has the order of the log
         for payload in payloads {
-            self.publish(payload);
+            self.channel.publish(payload);
         }
         ready(Ok(outcome)).boxed()
     }
@@ -98,14 +84,14 @@ impl Backend for Memory {
             Err(error) => return ready(Err(error)).boxed(),
         };
         if let Some(base) = opened {
-            self.publish(wire::epoch(base));
+            self.channel.publish(wire::epoch(base));
         }
         ready(Ok(server.store.read(request))).boxed()
     }
 
     fn lease<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<Lease, BackendError>> {
         let mut server = self.server.lock();
-        let is_held = server.recorder.claim(claim);
+        let is_held = server.right.claim(claim);
         if let (true, ClaimStep::Hold { recorded }) = (is_held, claim.step) {
             server.store.record(recorded);
         }
@@ -120,7 +106,7 @@ impl Backend for Memory {
     }
 
     fn announce(&self, payload: Bytes) -> BoxFuture<'_, Result<(), BackendError>> {
-        self.publish(payload);
+        self.channel.publish(payload);
         ready(Ok(())).boxed()
     }
 
@@ -128,18 +114,13 @@ impl Backend for Memory {
         let mut server = self.server.lock();
         let (count, changed) = server.leases.report(report);
         if changed {
-            self.publish(wire::count(count));
+            self.channel.publish(wire::count(count));
         }
         ready(Ok(count)).boxed()
     }
 
     fn events(&self) -> BoxStream<'static, Event> {
-        let pushes = stream::unfold(self.channel.subscribe(), async |mut channel| match channel.recv().await {
-            Ok(payload) => Some((Event::Payload(payload), channel)),
-            Err(RecvError::Lagged(_)) => Some((Event::Lagged, channel)),
-            Err(RecvError::Closed) => None,
-        });
-        stream::once(ready(Event::Subscribed)).chain(pushes).boxed()
+        self.channel.events()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -95,8 +95,7 @@ fn entry(entry: Value) -> Option<LogEntry> {
     }
     match (record, cut, low, kind) {
         (None, Some(cut), Some(low), _) => Some(LogEntry::Marker(Marker { base: seq, cut, low })),
-        (Some(record), _, _, Some(Kind::Message)) => Some(LogEntry::Message { seq, was, record }),
-        (Some(record), _, _, Some(kind)) => Some(LogEntry::Event { seq, was, kind, record }),
+        (Some(record), _, _, Some(kind)) => Some(LogEntry::of_kind(kind, seq, was, record)),
         // one without a record or a kind keeps its seq
         _ => Some(LogEntry::Message { seq, was, record: Bytes::new() }),
     }

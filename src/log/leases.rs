@@ -16,7 +16,7 @@ struct Lease {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Leases {
+pub(crate) struct Leases {
     by_instance: HashMap<Arc<str>, Lease>,
     announced: Option<VersionedCount>,
     /// Since when all instances could renew their leases. For the length of a lease from here, none is swept.
@@ -26,7 +26,7 @@ pub(super) struct Leases {
 
 impl Leases {
     /// Records a report. Returns the count of the census, and whether the report has changed it.
-    pub(super) fn report(&mut self, report: &Report) -> (VersionedCount, bool) {
+    pub(crate) fn report(&mut self, report: &Report) -> (VersionedCount, bool) {
         let now = Instant::now();
         let paused = self.last_report.is_none_or(|last| now.duration_since(last) > CENSUS_LEASE / 2);
         let settling_since = if paused { now } else { self.settling_since.unwrap_or(now) };
