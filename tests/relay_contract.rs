@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+#[path = "relay_contract/recording.rs"]
+mod recording;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -23,6 +26,7 @@ use hubbub_log::{
 };
 use hubbub_protocol::{Count, GuestSecret, Record, RelayState, RoomId, Seq, User, UserId};
 use hubbub_testbed::Redis as Server;
+use recording::*;
 use tokio::{
     sync::mpsc,
     time::{interval, timeout},
@@ -324,6 +328,19 @@ contract! {
     an_orderly_leave_is_counted_at_once,
     a_crash_is_counted_within_four_seconds,
     closing_flushes_what_waits,
+    one_holder_at_a_time_may_record,
+    the_right_to_record_ends_unless_it_is_renewed,
+    what_is_recorded_grows_within_the_log_until_it_is_rewound,
+    a_log_has_one_id_until_it_is_gone,
+    what_is_not_recorded_is_never_trimmed,
+    a_log_that_nobody_has_recorded_is_not_trimmed,
+    a_log_full_of_what_waits_takes_nothing_new,
+    a_log_full_of_bytes_that_wait_takes_nothing_new,
+    no_epoch_opens_at_or_below_what_the_database_has,
+    an_instance_asks_with_its_floor,
+    a_full_backlog_refuses_what_comes_and_keeps_what_it_has_accepted,
+    a_tail_reads_on_from_any_place_and_waits_for_more,
+    an_epoch_that_a_tail_opens_resets_nobody,
 }
 
 async fn places_are_dense_in_one_epoch(world: World) {

@@ -66,6 +66,8 @@ metrics! {
     gauge READY = "hubbub_ready", Count;
     /// Publishes that wait to be appended to the log, sampled every half second.
     gauge RELAY_PENDING = "hubbub_relay_pending_messages", Count;
+    /// 1 while the log refuses new messages because too much of it waits for the recorder, 0 while it does not.
+    gauge RELAY_BACKLOG_FULL = "hubbub_relay_backlog_full", Count;
     /// Gaps in the channel that this instance asked the log to fill. Each gap counts once.
     counter RELAY_GAPS = "hubbub_relay_gaps_total", Count;
     /// Gaps that the log could not fill. Each one resets the connections of this instance.

@@ -16,6 +16,7 @@ mod redis;
 mod relay;
 pub mod ring;
 mod sequencer;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -30,4 +31,5 @@ pub use marker::Marker;
 pub use memory::Memory;
 pub use redis::{Redis, RedisConfig, RedisError, Renewal, Renewer, TlsFiles};
 pub use relay::{Full, Overloaded, Relay, RelayOptions, Share};
+pub use tail::Tail;
 pub use wire::Announcement;

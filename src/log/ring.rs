@@ -17,7 +17,8 @@ use std::{
     sync::Arc,
 };
 
-use hubbub_protocol::{ResetReason, RoomId, Seq, UnixMillis};
+use hubbub_lifecycle::clock::unix_millis;
+use hubbub_protocol::{DEDUPE_WINDOW, ResetReason, RoomId, Seq, UnixMillis};
 use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 use window::Window;
@@ -26,6 +27,10 @@ pub(crate) use draft::{Draft, Hole, NewEvent};
 pub use entry::{Audience, Entry};
 
 use crate::backend::LogEntry;
+
+/// An entry counts as recoverable until this long before the end of the dedupe window. The margin covers the time
+/// until it is appended again, and clocks that differ.
+const REOFFER_MARGIN_MS: u64 = 10_000;
 
 /// Upper bounds for the ring, and for the log behind it. Whichever is reached first counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,9 +172,16 @@ impl Ring {
         (window.last(), window.epoch())
     }
 
+    /// The last `seq` applied, and the lowest cursor after which the ring has everything and can append it again. None
+    /// when the ring is empty.
+    pub(crate) fn recoverable(&self) -> (Seq, Option<Seq>) {
+        let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap_or(u64::MAX);
+        self.bounds(unix_millis().saturating_sub(window.saturating_sub(REOFFER_MARGIN_MS)))
+    }
+
     /// The last `seq` applied, and the lowest cursor after which the ring has everything; messages older than `young`
     /// count as missing. None when the ring is empty.
-    pub(crate) fn bounds(&self, young: UnixMillis) -> (Seq, Option<Seq>) {
+    fn bounds(&self, young: UnixMillis) -> (Seq, Option<Seq>) {
         let window = self.window.read();
         (window.last(), window.low(young))
     }

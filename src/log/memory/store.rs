@@ -1,4 +1,4 @@
-//! The log itself, with the rules of append.lua and sync.lua.
+//! The log itself, with the rules of append.lua, sync.lua, lease.lua and rewind.lua.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -7,11 +7,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use hubbub_lifecycle::metric::count;
 use hubbub_protocol::{DEDUPE_WINDOW, Seq};
 use tokio::time::Instant;
 
 use crate::{
-    backend::{AppendOutcome, BackendError, Fence, LogEntry, Placement, Snapshot, Submission, SyncRequest},
+    backend::{
+        AppendOutcome, BackendError, Fence, LogBounds, LogEntry, Placement, Snapshot, Submission, SyncRequest,
+        Unrecorded,
+    },
     identity::ContentHash,
     kind::Kind,
     marker::Marker,
@@ -28,17 +32,21 @@ pub(crate) struct Store {
     open: Option<Marker>,
     seq: Seq,
     markers: VecDeque<Marker>,
+    log_id: Option<Arc<str>>,
+    recorded: Seq,
+    /// Bytes of the records above `recorded`.
+    unrecorded_bytes: u64,
     /// The message of each key. Several if messages that the log had lost were appended again under one key.
     seen: HashMap<Arc<str>, Vec<(Seq, ContentHash)>>,
     expiries: VecDeque<(Instant, Arc<str>, Seq)>,
 }
 
 impl Store {
-    /// Appends a batch and keeps the newest `capacity` entries. Returns the payloads to publish.
+    /// Appends a batch and trims the log. Returns the payloads to publish.
     pub(crate) fn append(
         &mut self,
         fence: Fence,
-        capacity: usize,
+        bounds: LogBounds,
         batch: &[Submission],
     ) -> (AppendOutcome, Vec<Bytes>) {
         let Fence { epoch, last } = fence;
@@ -46,6 +54,9 @@ impl Store {
             return (AppendOutcome::Fenced, Vec::new());
         }
         self.expire();
+        if bounds.unrecorded.is_some_and(|unrecorded| self.is_full(unrecorded, batch)) {
+            return (AppendOutcome::Full, Vec::new());
+        }
         let first = self.seq + 1;
         let (mut placements, mut new) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for submission in batch {
@@ -56,8 +67,54 @@ impl Store {
                 new.push(submission);
             }
         }
-        self.log.drain(..self.log.len().saturating_sub(capacity));
+        self.trim(bounds);
         (AppendOutcome::Placed(placements), wire::events(epoch, first, &new))
+    }
+
+    /// Whether more than allowed would wait for the recorder. Only what is new counts.
+    fn is_full(&self, unrecorded: Unrecorded, batch: &[Submission]) -> bool {
+        let new = batch.iter().filter(|submission| submission.was == 0 && self.known(submission).is_none());
+        let waiting = count(self.log.len() - self.recorded_entries());
+        let (events, bytes) =
+            new.fold((0, 0), |(events, bytes), submission| (events + 1, bytes + count(submission.record.len())));
+        let exceeds = waiting + events > unrecorded.events || self.unrecorded_bytes + bytes > unrecorded.bytes;
+        events > 0 && waiting > 0 && exceeds
+    }
+
+    fn trim(&mut self, LogBounds { entries, unrecorded }: LogBounds) {
+        let surplus = self.log.len().saturating_sub(entries);
+        let trimmed = if unrecorded.is_some() { surplus.min(self.recorded_entries()) } else { surplus };
+        let above = |entry: &LogEntry| entry.seq() > self.recorded;
+        self.unrecorded_bytes -= self.log.drain(..trimmed).filter(above).map(|entry| bytes(&entry)).sum::<u64>();
+    }
+
+    /// How many entries are recorded and still there.
+    fn recorded_entries(&self) -> usize {
+        self.log.partition_point(|entry| entry.seq() <= self.recorded)
+    }
+
+    pub(super) fn log_id(&self) -> Option<Arc<str>> {
+        self.log_id.clone()
+    }
+
+    pub(super) const fn recorded(&self) -> Seq {
+        self.recorded
+    }
+
+    /// The database has everything up to `recorded`. Less than before, and more than the log has, changes nothing.
+    pub(super) fn record(&mut self, recorded: Seq) {
+        if recorded <= self.recorded || recorded > self.seq {
+            return;
+        }
+        let before = self.recorded_entries();
+        self.recorded = recorded;
+        self.unrecorded_bytes -= self.log.range(before..self.recorded_entries()).map(bytes).sum::<u64>();
+    }
+
+    /// The database has everything up to `recorded`, which may be less than before.
+    pub(super) fn rewind(&mut self, recorded: Seq) {
+        self.recorded = recorded.min(self.seq);
+        self.unrecorded_bytes = self.log.range(self.recorded_entries()..).map(bytes).sum();
     }
 
     /// What becomes of a submission whose key names a message in the log. None: it is to be appended.
@@ -73,6 +130,7 @@ impl Store {
         let Submission { kind, key, hash, record, was, at: _ } = submission.clone();
         self.seq += 1;
         let seq = self.seq;
+        self.unrecorded_bytes += count(record.len());
         self.log.push_back(match kind {
             Kind::Message => LogEntry::Message { seq, was, record },
             Kind::Other(_) => LogEntry::Event { seq, was, kind, record },
@@ -81,12 +139,14 @@ impl Store {
         self.seen.entry(key).or_default().push((self.seq, hash));
     }
 
-    /// Opens an epoch if none is open, or if the reader is ahead of the log. Returns its base.
+    /// Opens an epoch if none is open, or if the reader or the database is ahead of the log. Returns its base.
     pub(crate) fn open(&mut self, request: SyncRequest, now_us: u64) -> Result<Option<Seq>, BackendError> {
-        if self.open.is_some() && request.after <= self.seq {
+        let known = request.after.max(request.floor);
+        if self.open.is_some() && known <= self.seq {
             return Ok(None);
         }
-        let base = sequencer::open_at(self.seq.max(request.after), now_us)
+        self.log_id.get_or_insert_with(|| format!("{:032x}", rand::random::<u128>()).into());
+        let base = sequencer::open_at(self.seq.max(known), now_us)
             .ok_or_else(|| BackendError("the clock or the requested seq is out of range".into()))?;
         let cut = self.log.back().map_or(0, LogEntry::seq);
         let marker = Marker { base, cut, low: request.low.unwrap_or(base) };
@@ -116,6 +176,7 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn replace(&mut self, log: VecDeque<LogEntry>) {
         self.log = log;
+        self.rewind(self.recorded);
     }
 
     /// Another server process takes over with these entries.
@@ -136,6 +197,14 @@ impl Store {
                 }
             }
         }
+    }
+}
+
+/// Bytes of the record.
+fn bytes(entry: &LogEntry) -> u64 {
+    match entry {
+        LogEntry::Message { record, .. } | LogEntry::Event { record, .. } => count(record.len()),
+        LogEntry::Marker(_) => 0,
     }
 }
 
