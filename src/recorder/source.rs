@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::{FutureExt, future::BoxFuture};
 use hubbub_log::{BackendError, ClaimStep, Lease, Snapshot, Tail};
 use hubbub_protocol::Seq;
 
@@ -25,18 +25,18 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
 
 impl Source for Tail {
     fn read(&self, after: Seq, limit: usize) -> BoxFuture<'_, Result<Snapshot, BackendError>> {
-        self.read(after, limit).boxed()
+        Self::read(self, after, limit).boxed()
     }
 
     fn lease(&self, step: ClaimStep) -> BoxFuture<'_, Result<Lease, BackendError>> {
-        self.lease(step).boxed()
+        Self::lease(self, step).boxed()
     }
 
     fn rewind(&self, recorded: Seq) -> BoxFuture<'_, Result<(), BackendError>> {
-        self.rewind(recorded).boxed()
+        Self::rewind(self, recorded).boxed()
     }
 
     fn grown(&self, beyond: Seq) -> BoxFuture<'_, ()> {
-        self.grown(beyond).boxed()
+        Self::grown(self, beyond).boxed()
     }
 }
