@@ -58,7 +58,7 @@ fn frame(stamp: Stamp, bare: &Bare, from: &User) -> Result<Frame> {
         at: stamp.due / 1_000_000,
     };
     // as many digits as a `seq` has
-    Ok(Frame::json(&ServerFrame::Message(Message { seq: stamp.due / 1_000, record, was: None })))
+    Ok(Frame::json(&ServerFrame::Message(Message { seq: stamp.due / 1_000, record, first: None, was: None })))
 }
 
 /// A connection after its handshake, and the room that it asked for.

@@ -97,3 +97,8 @@ export function wellFormed(text: string): string {
 export function keyOf({ from, room, id }: Pick<Message, 'from' | 'room' | 'id'>): string {
   return `${from.id}:${room}:${id}`
 }
+
+/** The place of a message in its room: the lowest `seq` at which anybody may have seen it. History and pages are ordered by it. */
+export function placeOf({ first, was, seq }: Message): number {
+  return first ?? was ?? seq
+}

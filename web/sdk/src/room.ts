@@ -1,7 +1,7 @@
 import type { Traced } from './hops.ts'
 import type { Entry } from './outbox.ts'
 import { latest } from './profile.ts'
-import type { Message, User } from './protocol.ts'
+import { placeOf, type Message, type User } from './protocol.ts'
 import { Speakers, type Speaker } from './speakers.ts'
 import { Timeline } from './timeline.ts'
 
@@ -147,14 +147,15 @@ export class Room {
     if (readSeq === undefined) return 0
     let count = 0
     for (const message of newestFirst(this.timeline.messages)) {
-      if (message.seq <= readSeq) break
+      if (placeOf(message) <= readSeq) break
       if (message.from.id !== me?.id) count += 1
     }
     return count
   }
 
   #newestOfOthers(me: User | undefined): number | undefined {
-    return this.timeline.messages.findLast(({ from }) => from.id !== me?.id)?.seq
+    const newest = this.timeline.messages.findLast(({ from }) => from.id !== me?.id)
+    return newest && placeOf(newest)
   }
 }
 

@@ -75,3 +75,15 @@ test('the way of a message grows hop by hop, and the message seen before stays a
   expect(timeline.messages[0]?.hops).toEqual({ sentAt: 1, ackedAt: 2 })
   expect(before?.hops).toBeUndefined()
 })
+
+test('a returned message stands where it was seen first', () => {
+  const timeline = new Timeline()
+  for (const seq of [3, 5, 9]) timeline.append(message(seq))
+  timeline.append(message(900, { id: 'once', was: 4 }))
+  timeline.append(message(901, { id: 'twice', was: 700, first: 6 }))
+  timeline.merge([message(8)])
+  expect(seqs(timeline)).toEqual([3, 900, 5, 901, 8, 9])
+  expect(timeline.trace(901, { shownAt: 1 })).toBe(true)
+  timeline.dropBefore(6)
+  expect(seqs(timeline)).toEqual([901, 8, 9])
+})

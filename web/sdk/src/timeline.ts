@@ -1,10 +1,10 @@
 import type { Hops, Traced } from './hops.ts'
-import { keyOf, type Message } from './protocol.ts'
+import { keyOf, placeOf, type Message } from './protocol.ts'
 
 /** How much more than its bound a timeline may hold before it is cut back to it, as a part of the bound. */
 const SLACK = 0.1
 
-/** The messages of a room in the order of `seq`, each once. */
+/** The messages of a room in the order of their places, each once. */
 export class Timeline {
   #messages: Traced[] = []
   readonly #keys = new Set<string>()
@@ -34,7 +34,7 @@ export class Timeline {
   append(message: Message): boolean {
     if (this.has(message)) return false
     this.#remember(message)
-    this.#messages.splice(this.#position(message.seq), 0, message)
+    this.#messages.splice(this.#position(placeOf(message)), 0, message)
     return true
   }
 
@@ -45,14 +45,14 @@ export class Timeline {
       if (isNew) this.#remember(message)
       return isNew
     })
-    if (fresh.length > 0) this.#messages = [...fresh, ...this.#messages].toSorted((a, b) => a.seq - b.seq)
+    if (fresh.length > 0) this.#messages = [...fresh, ...this.#messages].toSorted((a, b) => placeOf(a) - placeOf(b))
   }
 
-  /** Adds to what is known of the way of the message at this place. Says whether there is one. */
+  /** Adds to what is known of the way of the message with this `seq`. Says whether there is one. */
   trace(seq: number, hops: Hops): boolean {
-    const index = this.#position(seq)
+    const index = this.#messages.findLastIndex((message) => message.seq === seq)
     const message = this.#messages[index]
-    if (message?.seq !== seq) return false
+    if (!message) return false
     this.#messages[index] = { ...message, hops: { ...message.hops, ...hops } }
     return true
   }
@@ -79,13 +79,14 @@ export class Timeline {
     this.#seqs.delete(message.seq)
   }
 
-  /** How many messages come before this seq. */
-  #position(seq: number): number {
+  /** How many messages come before this place. */
+  #position(place: number): number {
+    const at = (index: number) => (this.#messages[index] ? placeOf(this.#messages[index]) : 0)
     let [low, high] = [0, this.#messages.length]
-    if ((this.newest?.seq ?? 0) < seq) return high
+    if (at(high - 1) < place) return high
     while (low < high) {
       const middle = (low + high) >>> 1
-      if ((this.#messages[middle]?.seq ?? 0) < seq) low = middle + 1
+      if (at(middle) < place) low = middle + 1
       else high = middle
     }
     return low
