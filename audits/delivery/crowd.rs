@@ -17,7 +17,7 @@ use hubbub_client::Config;
 use hubbub_protocol::{DEDUPE_WINDOW, RoomId};
 use hubbub_testbed::{
     TestClient,
-    ledger::{Reading, Sent, Verdict},
+    ledger::{Kept, Reading, Sent, Verdict},
 };
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -150,7 +150,7 @@ impl Crowd {
 
     /// Stops the senders, waits until everything is settled and delivered, but not for ever, and stops the receivers.
     /// Returns what else went wrong, too.
-    pub(crate) async fn verdict(mut self, settling: Duration, completing: Duration) -> (Verdict, Vec<String>) {
+    pub(crate) async fn verdict(&mut self, settling: Duration, completing: Duration) -> (Verdict, Vec<String>) {
         self.ledger.phase.send_replace(Phase::Silent);
         self.until(settling, |ledger| ledger.sent.lock().unsettled() == 0).await;
         let complete = |ledger: &Ledger| {
@@ -170,6 +170,11 @@ impl Crowd {
         let sent = self.ledger.sent.lock();
         let readings: Vec<_> = self.ledger.readings.iter().map(Mutex::lock).collect();
         (Verdict::on(&sent, readings.iter().map(|reading| &**reading)), troubles)
+    }
+
+    /// The rooms, by number, and what a history must have of them.
+    pub(crate) fn kept(&self) -> (Vec<RoomId>, Kept) {
+        (self.ledger.rooms.clone(), self.ledger.sent.lock().kept())
     }
 
     async fn until(&self, limit: Duration, holds: impl Fn(&Ledger) -> bool) -> bool {

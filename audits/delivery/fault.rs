@@ -1,6 +1,7 @@
 //! What can go wrong, and how each of it is done and undone.
 
 mod clients;
+mod database;
 mod instance;
 mod link;
 mod redis;
@@ -59,6 +60,10 @@ pub(crate) enum Fault {
     InstanceStop,
     /// For 3 s, connections of clients are cut after a random number of bytes.
     CutMidFrame,
+    /// The database is killed, and started again after 2 s. With `--history postgres`.
+    DatabaseKill,
+    /// The database is stopped (SIGSTOP) for 10 s. With `--history postgres`.
+    DatabaseStop,
     /// A third of the receivers cannot read for 3 s, or only 2 kB a second.
     SlowReaders,
 }
@@ -87,6 +92,11 @@ impl Fault {
             Self::Failover => Storage::Sentinel,
             _ => Storage::Redis,
         }
+    }
+
+    /// Whether it needs a database with processes of its own.
+    pub(crate) const fn is_of_database(self) -> bool {
+        matches!(self, Self::DatabaseKill | Self::DatabaseStop)
     }
 
     /// Whose memory it takes away.
@@ -143,6 +153,8 @@ impl Fault {
             Self::InstanceKill => instance::kill(world, rng).await,
             Self::InstanceTerm => instance::roll(world).await,
             Self::InstanceStop => instance::stop(world, rng).await,
+            Self::DatabaseKill => database::kill(world).await,
+            Self::DatabaseStop => database::stop(world).await,
             Self::CutMidFrame => clients::cut_mid_frame(world, rng).await,
             Self::SlowReaders => clients::slow_down(world, rng).await,
         }

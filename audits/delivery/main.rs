@@ -6,6 +6,7 @@
 
 mod crowd;
 mod fault;
+mod kept;
 mod report;
 mod schedule;
 mod soak;
@@ -23,6 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     crowd::Size,
     fault::Fault,
+    kept::Engine,
     trial::{Options, Outcome, Setting},
     world::{Blueprint, Storage},
 };
@@ -78,6 +80,9 @@ struct Cli {
     /// Seconds that a receiver stays connected, on average; 0: it never leaves by itself.
     #[arg(long, default_value_t = 4, value_name = "SECONDS")]
     stay: u64,
+    /// Records the history there, and compares it with what was acked.
+    #[arg(long, value_name = "ENGINE")]
+    history: Option<Engine>,
     /// Another build of the server [default: the one that cargo has just built].
     #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,
@@ -157,6 +162,10 @@ impl Cli {
         ensure!(self.soak != Some(0), "a soak of no minutes observes nothing");
         let mixtures = self.soak.map_or_else(|| self.mixtures(), |_| 1);
         ensure!(times > 0 || mixtures > 0, "neither --times nor --mixtures asks for a trial");
+        ensure!(
+            self.history == Some(Engine::Postgres) || !self.only.iter().any(|fault| fault.is_of_database()),
+            "these kinds of fault need --history postgres"
+        );
         let can_be_mixed = |fault: &Fault| fault.storage() == Storage::Redis;
         ensure!(mixtures == 0 || self.faults().iter().any(can_be_mixed), "these kinds of fault cannot be mixed");
         Ok(())
@@ -188,7 +197,7 @@ impl Cli {
         let unjudged = self.any_place.then_some(Breach::Displaced);
         let program = self.program.clone().unwrap_or_else(hubbub_testbed::program);
         let retention = if self.soak.is_some() { soak::retention(rate) } else { Retention::default().messages };
-        let blueprint = Blueprint { program, storage: Storage::Redis, instances, retention };
+        let blueprint = Blueprint { program, storage: Storage::Redis, history: self.history, instances, retention };
         Setting {
             blueprint,
             size: Size { senders, receivers, rooms, rate, stay },
@@ -214,6 +223,7 @@ impl Cli {
         };
         let changed = numbers(self).into_iter().zip(numbers(&usual)).filter(|(this, usual)| this != usual);
         let mut world: Vec<String> = changed.map(|((name, value), _)| format!(" --{name} {value}")).collect();
+        world.extend(self.history.and_then(|engine| engine.to_possible_value()).map(|engine| format!(" --history {}", engine.get_name())));
         world.extend(self.any_place.then(|| " --any-place".to_owned()));
         world.extend(self.program.iter().map(|program| format!(" --program {}", program.display())));
         let only: Vec<String> = self.only.iter().map(ToString::to_string).collect();
@@ -225,7 +235,10 @@ impl Cli {
     fn faults(&self) -> Vec<Fault> {
         match (self.only.as_slice(), self.short) {
             ([], true) => SHORT.to_vec(),
-            ([], false) => Fault::value_variants().to_vec(),
+            ([], false) => {
+                let all = Fault::value_variants().iter().copied();
+                all.filter(|fault| self.history == Some(Engine::Postgres) || !fault.is_of_database()).collect()
+            }
             (only, _) => only.to_vec(),
         }
     }

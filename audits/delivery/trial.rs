@@ -26,6 +26,8 @@ const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
 const SETTLING_LIMIT: Duration = Duration::from_secs(150);
 /// What is acked must have arrived by then.
 const COMPLETING_LIMIT: Duration = Duration::from_secs(30);
+/// What is acked must be recorded by then: a recorder that finds a new log first waits a minute for another cluster.
+const RECORDING_LIMIT: Duration = Duration::from_secs(90);
 /// Between the faults of a mixture, on average.
 const PACE: Duration = Duration::from_secs(3);
 
@@ -133,11 +135,16 @@ impl Setting {
         happenings: impl AsyncFnOnce(&Scene<'_>, &mut StdRng) -> Found,
     ) -> Result<Outcome> {
         let world = World::start(&Blueprint { storage, ..self.blueprint.clone() }).await?;
-        let crowd = Crowd::gather(self.size, &world, rng).await?;
+        let mut crowd = Crowd::gather(self.size, &world, rng).await?;
         sleep(CALM).await;
         let scene = Scene { world: &world, crowd: &crowd };
         let mut found = Box::pin(happenings(&scene, rng)).await;
         let (mut verdict, of_clients) = crowd.verdict(SETTLING_LIMIT, COMPLETING_LIMIT).await;
+        if let Some(history) = &world.history {
+            let (rooms, kept) = crowd.kept();
+            let compared = history.compare(&rooms, &kept, RECORDING_LIMIT).await;
+            found.troubles.extend(compared.unwrap_or_else(|error| vec![format!("the history: {error:#}")]));
+        }
         verdict.forgive(self.unjudged);
         if found.took_from_the_log() {
             // the accepting instance may have missed the answer to the first append, and has then appended the message again

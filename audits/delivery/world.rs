@@ -16,6 +16,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use crate::kept::{Engine, History};
+
 /// How far a loss of data and the end of an instance lie apart: what both have lost is out of reach.
 const APART: Duration = Duration::from_secs(5);
 /// How far two losses of data lie apart: a client that was away while the first one was repaired gets `reset` at the second.
@@ -44,6 +46,8 @@ pub(crate) enum Store {
 pub(crate) struct Blueprint {
     pub(crate) program: PathBuf,
     pub(crate) storage: Storage,
+    /// What keeps the history. None: it is not recorded.
+    pub(crate) history: Option<Engine>,
     pub(crate) instances: usize,
     /// Messages that the log keeps.
     pub(crate) retention: usize,
@@ -73,6 +77,7 @@ impl Holder {
 pub(crate) struct World {
     /// Held while a fault is done to it.
     pub(crate) store: Mutex<Store>,
+    pub(crate) history: Option<History>,
     pub(crate) instances: Vec<Instance>,
     /// One instance at a time is cut off from Redis.
     pub(crate) link: Mutex<()>,
@@ -103,12 +108,18 @@ impl World {
     pub(crate) async fn start(blueprint: &Blueprint) -> Result<Self> {
         let store = Store::start(blueprint.storage).await;
         let directory = scratch("audit");
+        let history = match blueprint.history {
+            Some(engine) => Some(History::start(engine, &directory).await),
+            None => None,
+        };
+        let database = history.as_ref().map(|history| history.url.as_str());
         let mut instances = Vec::new();
         for number in 0..blueprint.instances {
-            instances.push(Instance::start(number, &store, blueprint, &directory).await?);
+            instances.push(Instance::start(number, &store, database, blueprint, &directory).await?);
         }
         Ok(Self {
             store: Mutex::new(store),
+            history,
             instances,
             link: Mutex::default(),
             lost: Mutex::default(),
@@ -209,7 +220,13 @@ impl Store {
 }
 
 impl Instance {
-    async fn start(number: usize, store: &Store, blueprint: &Blueprint, directory: &Path) -> Result<Self> {
+    async fn start(
+        number: usize,
+        store: &Store,
+        database: Option<&str>,
+        blueprint: &Blueprint,
+        directory: &Path,
+    ) -> Result<Self> {
         let back = Proxy::wide(&format!("127.0.0.1:{}", store.primary().port())).await;
         let url = match store {
             Store::Redis(_) => format!("redis://{}", back.address()),
@@ -229,6 +246,7 @@ impl Instance {
         .iter()
         .map(ToString::to_string)
         .collect::<Vec<_>>();
+        flags.extend(database.into_iter().flat_map(|url| ["--database-url".to_owned(), url.to_owned()]));
         let program = blueprint.program.clone();
         let server = launch(&program, &flags).await;
         flags.extend(["--listen".to_owned(), server.address().to_owned()]);

@@ -10,7 +10,7 @@ use std::{
 
 use hubbub_protocol::Seq;
 
-pub use self::sent::{Fate, Mark, Sent};
+pub use self::sent::{Fate, Kept, Mark, Sent};
 
 /// Breaches that are kept with their circumstances; the others are only counted.
 const KEPT: usize = 20;

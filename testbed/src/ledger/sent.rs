@@ -1,6 +1,6 @@
 //! The messages that were sent, and what became of them on the side of their senders.
 
-use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
+use std::{collections::{BTreeMap, BTreeSet}, fmt, str::FromStr, time::Duration};
 
 use hubbub_protocol::Seq;
 
@@ -46,6 +46,15 @@ struct Message {
     fate: Fate,
     /// Where its first receiver saw it.
     place: Option<Seq>,
+}
+
+/// What a history must have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Every acked message with its room, and the place at which a receiver saw it first, or else the acked one.
+    pub acked: BTreeMap<Mark, (usize, Seq)>,
+    /// The highest of all places.
+    pub highest: Seq,
 }
 
 /// What the senders sent.
@@ -94,6 +103,20 @@ impl Sent {
             let place = self.messages[mark.sender][mark.n].place?;
             (place != seq).then_some((mark, seq, at, place))
         })
+    }
+
+    /// What a history must have.
+    pub fn kept(&self) -> Kept {
+        let mut kept = Kept::default();
+        for (sender, messages) in self.messages.iter().enumerate() {
+            for (n, Message { room, fate, place }) in messages.iter().enumerate() {
+                if let Fate::Acked(seq, _) = fate {
+                    kept.highest = kept.highest.max(*seq);
+                    kept.acked.insert(Mark { sender, n }, (*room, place.unwrap_or(*seq)));
+                }
+            }
+        }
+        kept
     }
 
     /// How many of each sender there are: what is sent from now on has a number at least as high.
