@@ -168,6 +168,12 @@ test('a command is what its name finds, and a room of that name comes last', asy
   await expect(options.first()).toHaveAttribute('aria-selected', 'true')
   await expect(options.last()).toHaveText(`Join or create #${room.slice(0, -1)}`)
   await page.keyboard.press('Escape')
+
+  // appearance, share: nobody who types this looks for a command
+  await page.keyboard.press('Control+k')
+  await page.keyboard.type('ar')
+  await expect(options).toHaveText(['Join or create #ar'])
+  await page.keyboard.press('Escape')
 })
 
 for (const isAllowed of [true, false]) {

@@ -92,6 +92,37 @@ test('an outage is told after a second, with a countdown to each attempt and a w
   for (const one of [ann, bob]) await one.sees(['before', 'one', 'two', 'three', 'from the other side'])
 })
 
+/** Notes what a screen reader says about the page: the text of its regions for that, whenever it is another. */
+function listen() {
+  const heard: string[] = []
+  const last = new Map<Element, string>()
+  Object.assign(window, { heard })
+  new MutationObserver(() => {
+    for (const region of document.querySelectorAll('[role=status]')) {
+      const copy = region.cloneNode(true) as Element
+      for (const hidden of copy.querySelectorAll('[aria-hidden=true]')) hidden.remove()
+      const parts = [...copy.querySelectorAll('p, button, span')].map((part) => part.textContent)
+      const text = parts.join(' ').replaceAll(/\s+/g, ' ')
+      if (text !== '' && text !== last.get(region)) heard.push(text)
+      last.set(region, text)
+    }
+  }).observe(document.body, { childList: true, characterData: true, subtree: true })
+}
+
+test('a screen reader says once that the page reconnects, and not at each attempt', async ({ person, room }) => {
+  const ann = await person('Ann')
+  const wire = await withClock(ann)
+  await ann.enter(room)
+  await ann.page.evaluate(listen)
+  await stopClock(ann)
+  // each attempt lasts as long as it may
+  wire.answers = () => undefined
+  await wire.close(1001)
+  while (wire.attempts < 3) await ann.page.clock.runFor(500)
+  await until(ann, () => expect(ann.page.getByText('Reconnecting')).toHaveText(/in \d+ s…$/, { timeout: 50 }))
+  expect(await ann.page.evaluate(() => (window as unknown as { heard: string[] }).heard)).toEqual(['Reconnecting Try now'])
+})
+
 test('a draining server is asked again when it said, and not before', async ({ person, room }) => {
   const ann = await person('Ann')
   const wire = await withClock(ann)

@@ -276,7 +276,7 @@ test('everything that can go wrong', async ({ person }) => {
   await isFit(ann, 'catching up')
   wire.answers = () => undefined
   await wire.close(1001)
-  await banner('Connecting…')
+  await banner('Reconnecting…')
   await isFit(ann, 'connecting')
   await wire.close(4501)
   await banner('too many connections open')

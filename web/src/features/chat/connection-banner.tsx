@@ -1,5 +1,5 @@
-import type { ReactNode } from 'react'
-import { closeText, refusalText, type Obstacle } from 'hubbub-client'
+import { useState, type ReactNode } from 'react'
+import { closeText, refusalText, type Link, type Obstacle } from 'hubbub-client'
 import { useChat, useSnapshot } from '@/state/chat'
 import { useOutage } from '@/state/outage'
 import { Button } from '@/ui/button'
@@ -24,6 +24,7 @@ function Outage() {
   const { client } = useChat()
   const link = useSnapshot((snapshot) => snapshot.link)
   const outage = useOutage()
+  const isFirst = useIsFirst(link)
   const retry = <BannerButton onClick={() => client.retryNow()}>Try now</BannerButton>
   if (link.state === 'stopped') {
     // another tab closed may be all it takes, where a page that is not understood has to be a newer one
@@ -44,22 +45,17 @@ function Outage() {
   if (outage !== 'long') return null
   switch (link.state) {
     case 'waiting':
+    case 'connecting':
       return (
-        <Banner tone={link.obstacle ? 'alert' : 'calm'} action={retry}>
+        <Banner tone={link.obstacle ? 'alert' : 'calm'} action={isFirst ? undefined : retry}>
           {link.obstacle && `${OBSTACLES[link.obstacle]} `}
-          <Countdown until={link.until} />
+          {isFirst ? 'Connecting…' : <Reconnecting until={link.state === 'waiting' ? link.until : undefined} />}
         </Banner>
       )
     case 'offline':
       return <Banner action={retry}>You’re offline. Messages will be sent when you reconnect.</Banner>
     case 'replaying':
       return <Banner>Catching up…</Banner>
-    case 'connecting':
-      return (
-        <Banner tone={link.obstacle ? 'alert' : 'calm'}>
-          {link.obstacle ? `${OBSTACLES[link.obstacle]} Reconnecting…` : 'Connecting…'}
-        </Banner>
-      )
     default:
       return null
   }
@@ -74,13 +70,21 @@ const OBSTACLES: Record<Obstacle, string> = {
   socket_blocked: 'The server answers, but live connections don’t get through. Whoever runs it should check its proxy and allowed addresses.',
 }
 
-function Countdown({ until }: { until: number }) {
-  const seconds = Math.max(1, Math.ceil((until - useTicks(250)) / 1000))
+/** Whether the page has tried to connect only once. */
+function useIsFirst({ state }: Link): boolean {
+  const [isFirst, setFirst] = useState(true)
+  if (isFirst && state !== 'idle' && state !== 'connecting') setFirst(false)
+  return isFirst
+}
+
+/** The same words between attempts and during each, so that a screen reader says them once. */
+function Reconnecting({ until }: { until: number | undefined }) {
+  const now = useTicks(250, until !== undefined)
   return (
     <>
-      Reconnecting{' '}
+      Reconnecting
       <span aria-hidden="true" className="whitespace-nowrap">
-        in {seconds} s…
+        {until === undefined ? '…' : ` in ${Math.max(1, Math.ceil((until - now) / 1000))} s…`}
       </span>
     </>
   )

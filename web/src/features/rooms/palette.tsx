@@ -8,6 +8,7 @@ import { CountBadge } from '@/ui/badge'
 import { cn } from '@/ui/cn'
 import { Dialog } from '@/ui/dialog'
 import { SearchIcon } from '@/ui/icons'
+import { found } from './fit'
 
 type Choice = { key: string; label: string; note?: string | undefined; unread?: number; run: () => void }
 /** A command is found by its label and by these words. */
@@ -109,28 +110,24 @@ function useChoices(query: string): Choice[] {
   const [theme, turnTheme] = useTheme()
   const [hasSingleKeys] = useSingleKeys()
   const room = roomNameFrom(query)
-  const found = rooms
-    .filter(({ name }) => name.includes(room.toLowerCase()))
-    .toSorted((a, b) => Number(b.unread > 0) - Number(a.unread > 0))
-    .map(
-      ({ name, unread }): Choice => ({
-        key: `room ${name}`,
-        label: `#${name}`,
-        note: name === active ? 'you are here' : undefined,
-        unread,
-        run: () => goToRoom(name),
-      }),
-    )
   const commands: Command[] = [
     { key: 'name', label: 'Change your name', words: 'rename profile', run: () => open('name') },
     { key: 'theme', label: `Theme: ${THEME_NAMES[theme]}`, words: 'change dark light appearance', run: turnTheme },
     { key: 'help', label: 'Keyboard shortcuts', words: 'show help keys', note: hasSingleKeys ? '?' : undefined, run: () => open('help') },
   ]
   if (active !== undefined) commands.push({ key: 'copy', label: 'Copy link', words: 'share address url room', run: () => open('address') })
-  const words = query.toLowerCase().split(/\s+/)
-  const meant = commands.filter((command) => words.every((word) => `${command.label} ${command.words}`.toLowerCase().includes(word)))
+  const meant = found(query, rooms, commands)
+  const goTo = meant.rooms.map(
+    ({ name, unread }): Choice => ({
+      key: `room ${name}`,
+      label: `#${name}`,
+      note: name === active ? 'you are here' : undefined,
+      unread,
+      run: () => goToRoom(name),
+    }),
+  )
   const isNew = roomFault(room) === undefined && !rooms.some(({ name }) => name === room)
   // last: whoever looks for a command does not want a room of that name
   const join = isNew ? [{ key: 'join', label: `Join or create #${room}`, run: () => goToRoom(room) }] : []
-  return [...found, ...meant, ...join]
+  return [...goTo, ...meant.commands, ...join]
 }
