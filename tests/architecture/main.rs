@@ -32,6 +32,9 @@ const CRATES: &[(&str, &str, &[&str])] = &[
     ("http", "src/http", &["edge", "lifecycle", "protocol", "web"]),
     ("edge", "src/edge", &["lifecycle", "log", "protocol"]),
     ("log", "src/log", &["lifecycle", "protocol"]),
+    ("recorder", "src/recorder", &["lifecycle", "log", "messenger", "protocol"]),
+    ("store", "src/store", &["messenger", "protocol"]),
+    ("messenger", "src/messenger", &["protocol"]),
     ("lifecycle", "src/lifecycle", &[]),
     ("protocol", "src/protocol", &[]),
     ("web", "web", &[]),
@@ -46,6 +49,7 @@ const FOR_TESTS: [&str; 3] = ["client", "protocol", "testbed"];
 /// A path of another crate, where in `src` it may be named, and where test code may name it too.
 const ONLY_IN: &[(&str, &[&str], &[&str])] = &[
     ("fred", &["src/log/redis"], &[]),
+    ("sqlx", &["src/store", "src/log/file"], &[]),
     ("axum", &["src/http"], &[]),
     ("hyper", &["src/http"], &[]),
     ("hyper_util", &["src/http"], &[]),
