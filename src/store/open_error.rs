@@ -54,7 +54,9 @@ pub enum OpenError {
     #[error("schema {0} of the database is not the one of this release. Start the release that made it")]
     Altered(i64),
     /// A migration failed. Nothing of it was kept.
-    #[error("the schema of the database cannot be changed: {0}")]
+    #[error(
+        "the schema of the database cannot be changed: {0}. Nothing was kept of it. Give Hubbub a database of its own"
+    )]
     Migration(String),
 }
 
@@ -81,7 +83,7 @@ impl From<sqlx::Error> for OpenError {
     }
 }
 
-fn of_sqlite(result: i32, why: String) -> OpenError {
+pub(crate) fn of_sqlite(result: i32, why: String) -> OpenError {
     match result {
         8 => OpenError::ReadOnly(why),
         11 | 26 => OpenError::Damaged(why),

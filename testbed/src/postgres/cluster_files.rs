@@ -8,15 +8,16 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 
 use super::OWNER;
-use crate::{
-    process::{scratch, unique},
-    wait::within,
-};
+use crate::process::{scratch, unique};
+
+/// `initdb` writes a thousand files, which takes long on a busy machine.
+const PREPARATION: Duration = Duration::from_secs(150);
 
 /// The folder of one server.
 #[derive(Debug)]
@@ -136,7 +137,7 @@ async fn initialise(template: &Path) {
 }
 
 async fn run(command: &mut Command) {
-    let output = within(command.output()).await;
+    let output = timeout(PREPARATION, command.output()).await.unwrap_or_else(|_| panic!("{command:?}: no end"));
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}; see `make setup`"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

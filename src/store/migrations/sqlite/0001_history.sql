@@ -39,7 +39,8 @@ CREATE TABLE messages (
     at INTEGER NOT NULL,
     body TEXT NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX messages_identity ON messages (room_id, sender_id, client_id);
+-- Not by room first: then a page could be read by it, and sorted, when statistics are old.
+CREATE UNIQUE INDEX messages_identity ON messages (sender_id, room_id, client_id);
 CREATE INDEX messages_place ON messages (room_id, seq);
 CREATE INDEX messages_age ON messages (at);
 
