@@ -238,7 +238,11 @@ impl Task {
         let snapshot = self.source.read(cursor.seq, 1).await?;
         self.is_blocked = walk(cursor, &snapshot, None).unknown.is_some();
         self.attempts.works();
-        Ok(if self.is_blocked { Next::After(TICK) } else { Next::Now })
+        if !self.is_blocked {
+            return Ok(Next::Now);
+        }
+        self.report.enter(RecordingState::UnknownKind);
+        Ok(Next::After(TICK))
     }
 
     /// Shows in the row that this log is in use. Call it with the answer to a renewal of the lease, never without. False:

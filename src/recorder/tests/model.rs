@@ -175,10 +175,16 @@ impl World {
 
     fn poll_one(&mut self) {
         let who = self.rng.random_range(0..=self.recorders.len());
-        let Some(recorder) = self.recorders.get_mut(who) else { return self.poll_operator() };
-        match recorder {
-            Some((running, _)) if !poll(running) => (),
-            Some(_) => *recorder = None,
+        if who < self.recorders.len() { self.poll_recorder(who) } else { self.poll_operator() }
+    }
+
+    fn poll_recorder(&mut self, who: usize) {
+        match &mut self.recorders[who] {
+            Some((running, _)) => {
+                if poll(running) {
+                    self.recorders[who] = None;
+                }
+            }
             None => self.start(who),
         }
     }
@@ -320,11 +326,7 @@ impl World {
         for _ in 0..600 {
             for who in 0..self.recorders.len() {
                 for _ in 0..60 {
-                    match &mut self.recorders[who] {
-                        Some((running, _)) if !poll(running) => (),
-                        Some(_) => self.recorders[who] = None,
-                        None => self.start(who),
-                    }
+                    self.poll_recorder(who);
                 }
             }
             self.operate();
