@@ -8,6 +8,7 @@
 
 mod backend;
 pub mod census;
+mod first_place;
 mod identity;
 mod kind;
 mod marker;

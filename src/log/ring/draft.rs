@@ -27,7 +27,7 @@ pub(crate) struct NewEvent<'a> {
     /// The former `seq` of a re-appended event, or 0.
     pub(crate) was: Seq,
     /// When it was accepted.
-    pub(super) at: UnixMillis,
+    pub(crate) at: UnixMillis,
     pub(super) kind: Kind,
     /// Not checked yet; empty if the record cannot be read.
     pub(super) room: Cow<'a, str>,
