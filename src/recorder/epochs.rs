@@ -29,7 +29,7 @@ pub(crate) fn cursor_at(seq: Seq, markers: &[Marker]) -> Cursor {
 /// How many entries the log has from the first one of the snapshot on.
 pub(crate) fn pending(Snapshot { seq, markers, entries, .. }: &Snapshot) -> u64 {
     let Some(first) = entries.first() else { return 0 };
-    let (mut count, mut at) = (0, seq_of(first).saturating_sub(1));
+    let (mut count, mut at) = (0, first.seq().saturating_sub(1));
     for marker in markers {
         if marker.base > at {
             count += marker.cut.saturating_sub(at) + 1;
@@ -37,14 +37,6 @@ pub(crate) fn pending(Snapshot { seq, markers, entries, .. }: &Snapshot) -> u64 
         }
     }
     count + seq.saturating_sub(at)
-}
-
-/// The `seq` of an entry.
-pub(crate) const fn seq_of(entry: &LogEntry) -> Seq {
-    match entry {
-        LogEntry::Message { seq, .. } | LogEntry::Event { seq, .. } => *seq,
-        LogEntry::Marker(marker) => marker.base,
-    }
 }
 
 /// The entries, first to last `seq`, that the log has lost between an entry that was walked and this one. A reader

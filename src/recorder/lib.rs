@@ -18,6 +18,7 @@ mod attempts;
 mod backoff;
 mod epochs;
 mod options;
+mod outcome;
 mod pruner;
 mod recorder;
 mod report;

@@ -4,10 +4,7 @@ use hubbub_log::{BackendError, ClaimStep, Snapshot};
 use hubbub_messenger::{StoreError, journal::Journal};
 use hubbub_protocol::Seq;
 
-use crate::{
-    Source,
-    epochs::{lost_between, seq_of},
-};
+use crate::{Source, epochs::lost_between};
 
 /// How far above the log a reader must be for an epoch to open, however much is published meanwhile.
 const LEAP: Seq = 1 << 20;
@@ -76,7 +73,7 @@ async fn open_epoch(source: &dyn Source, known: &Snapshot) -> Result<(), Backend
 /// tail may have come back or may never have been there; that cannot be known.
 fn gaps(cursor: Seq, Snapshot { seq, markers, entries, .. }: &Snapshot) -> Vec<(Seq, Seq)> {
     let trimmed = match entries.first() {
-        Some(first) => lost_between(cursor.max(1), first).filter(|_| seq_of(first) > cursor + 1),
+        Some(first) => lost_between(cursor.max(1), first).filter(|_| first.seq() > cursor + 1),
         None => (*seq > cursor).then_some((cursor + 1, *seq)),
     };
     let tails = markers.iter().map(|marker| (marker.cut.max(cursor) + 1, marker.base.saturating_sub(1)));

@@ -9,12 +9,11 @@ use hubbub_lifecycle::{
     Throttle,
     metric::{RECORDER_FAILURES, RECORDER_TRANSACTION, RECORDER_TURNED_BACK},
 };
-use hubbub_log::{BackendError, ClaimStep, Lease};
+use hubbub_log::{ClaimStep, Lease};
 use hubbub_messenger::{
     StoreError,
     journal::{Batch, Cursor, Journal, Recorded, Recording},
 };
-use hubbub_protocol::Seq;
 use metrics::{counter, histogram};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
@@ -29,6 +28,7 @@ use crate::{
     answer::within,
     attempts::Attempts,
     epochs::{pending, turning_point},
+    outcome::{Next, Trouble},
     pruner::Pruner,
     report::{Report, count_recorded},
     standing::{OtherLog, Standing, TOUCH_INTERVAL, judge},
@@ -37,36 +37,6 @@ use crate::{
 
 /// The longest pause between two rounds, and so between two renewals of the lease.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
-
-/// Why a round has ended early.
-#[derive(Debug)]
-enum Trouble {
-    Log(BackendError),
-    Database(StoreError),
-}
-
-impl From<BackendError> for Trouble {
-    fn from(error: BackendError) -> Self {
-        Self::Log(error)
-    }
-}
-
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Self {
-        Self::Database(error)
-    }
-}
-
-/// When the next round begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    Now,
-    /// When the log has something above this `seq`, at the latest after a [`TICK`].
-    Growth(Seq),
-    After(Duration),
-    /// Never.
-    End,
-}
 
 /// What the row was when it was last read or written.
 #[derive(Clone, Debug)]
@@ -238,7 +208,11 @@ impl Task {
         let snapshot = self.source.read(cursor.seq, 1).await?;
         self.is_blocked = walk(cursor, &snapshot, None).unknown.is_some();
         self.attempts.works();
-        Ok(if self.is_blocked { Next::After(TICK) } else { Next::Now })
+        if !self.is_blocked {
+            return Ok(Next::Now);
+        }
+        self.report.enter(RecordingState::UnknownKind);
+        Ok(Next::After(TICK))
     }
 
     /// Shows in the row that this log is in use. Call it with the answer to a renewal of the lease, never without. False:

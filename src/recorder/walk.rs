@@ -2,15 +2,15 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
+use bytes::Bytes;
 use hubbub_log::{Kind, LogEntry, Snapshot};
 use hubbub_messenger::{
     journal::{Batch, Cursor, DeadLetter},
     message::Message,
 };
 use hubbub_protocol::{MessageId, Record, RoomId, Seq, UnixMillis, UserId};
-use serde_json::Value;
 
-use crate::epochs::{cursor_at, lost_between, seq_of};
+use crate::epochs::{cursor_at, lost_between};
 
 /// The most bytes of records in one batch.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -50,7 +50,7 @@ pub(crate) fn walk(from: &Cursor, snapshot: &Snapshot, refused: Option<&Refusal>
     let mut walk = Walk::new(from);
     let mut bytes = 0;
     for entry in &snapshot.entries {
-        bytes += record_of(entry).map_or(0, <[u8]>::len);
+        bytes += entry.record().map_or(0, Bytes::len);
         let is_full = bytes > MAX_BYTES && walk.entries > 0;
         if is_full || walk.is_stopped_by(entry) {
             break;
@@ -74,7 +74,7 @@ impl Walk {
     }
 
     fn step(&mut self, entry: &LogEntry, snapshot: &Snapshot, refused: Option<&Refusal>) {
-        let (seq, last) = (seq_of(entry), self.batch.to.seq);
+        let (seq, last) = (entry.seq(), self.batch.to.seq);
         if seq <= last {
             return;
         }
@@ -85,7 +85,7 @@ impl Walk {
         }
         self.batch.to.seq = seq;
         self.entries += 1;
-        if let Some(record) = record_of(entry) {
+        if let Some(record) = entry.record() {
             self.events += 1;
             let refused = refused.filter(|refusal| refusal.seq == seq);
             let read = refused.map_or_else(|| message(entry, record), |refusal| Err(refusal.error.clone()));
@@ -115,26 +115,9 @@ impl Walk {
     }
 }
 
-fn record_of(entry: &LogEntry) -> Option<&[u8]> {
-    match entry {
-        LogEntry::Message { record, .. } | LogEntry::Event { record, .. } => Some(record),
-        LogEntry::Marker(_) => None,
-    }
-}
-
 fn message(entry: &LogEntry, record: &[u8]) -> Result<Message, String> {
     let Record { room, id, from, body, at } = serde_json::from_slice(record).map_err(|error| error.to_string())?;
-    Ok(Message { place: place(entry, record), room, id, from, at, body })
-}
-
-/// The first `seq` at which anybody may have seen the event.
-fn place(entry: &LogEntry, record: &[u8]) -> Seq {
-    let (seq, was) = match entry {
-        LogEntry::Message { seq, was, .. } | LogEntry::Event { seq, was, .. } => (*seq, *was),
-        LogEntry::Marker(marker) => (marker.base, 0),
-    };
-    let first = serde_json::from_slice::<Value>(record).ok().and_then(|record| record.get("first")?.as_u64());
-    first.unwrap_or(if was == 0 { seq } else { was })
+    Ok(Message { place: entry.place(), room, id, from, at, body })
 }
 
 /// The error is text of a library: nothing in it may keep the database from taking it.
@@ -160,7 +143,7 @@ mod tests {
     }
 
     fn snapshot(markers: &[Marker], entries: Vec<LogEntry>) -> Snapshot {
-        let seq = entries.last().map_or(0, seq_of);
+        let seq = entries.last().map_or(0, LogEntry::seq);
         Snapshot { base: markers.last().map_or(0, |marker| marker.base), seq, markers: markers.to_vec(), entries }
     }
 

@@ -155,8 +155,9 @@ impl Writer {
         if !was_heard || self.database.lock().is_away {
             return Err(StoreError::Passing("unheard".into()));
         }
-        if let Some(left) = self.database.lock().panics.checked_sub(1) {
-            self.database.lock().panics = left;
+        let panics = self.database.lock().panics;
+        if panics > 0 {
+            self.database.lock().panics = panics - 1;
             panic!("on purpose");
         }
         let answer = call(&mut self.database.lock())?;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::nap::Nap;
-use crate::{Source, epochs::seq_of};
+use crate::Source;
 
 /// How far above everything known an epoch opens when the clock is behind.
 const MARGIN: Seq = 64;
@@ -76,9 +76,9 @@ impl Log {
     fn trim(&mut self) {
         let state = &mut self.state;
         let excess = state.entries.len().saturating_sub(self.retention);
-        if state.entries.iter().take(excess).all(|entry| seq_of(entry) <= state.recorded) {
+        if state.entries.iter().take(excess).all(|entry| entry.seq() <= state.recorded) {
             for entry in state.entries.drain(..excess) {
-                state.trimmed.extend(Self::message_of(&entry).map(|message| (seq_of(&entry), message)));
+                state.trimmed.extend(Self::message_of(&entry).map(|message| (entry.seq(), message)));
             }
         }
     }
@@ -96,7 +96,7 @@ impl Log {
         }
         let known = state.seq.max(after);
         let base = if self.clock > known { self.clock } else { known + MARGIN };
-        let marker = Marker { base, cut: state.entries.last().map_or(0, seq_of), low: base };
+        let marker = Marker { base, cut: state.entries.last().map_or(0, LogEntry::seq), low: base };
         state.entries.push(LogEntry::Marker(marker));
         state.markers.push(marker);
         (state.seq, state.is_open) = (base, true);
@@ -106,7 +106,7 @@ impl Log {
     fn read(&mut self, after: Seq, limit: usize) -> Snapshot {
         self.open(after);
         let State { entries, markers, seq, .. } = &self.state;
-        let entries = entries.iter().filter(|entry| seq_of(entry) > after).take(limit).cloned().collect();
+        let entries = entries.iter().filter(|entry| entry.seq() > after).take(limit).cloned().collect();
         Snapshot { base: markers.last().unwrap().base, seq: *seq, markers: markers.clone(), entries }
     }
 

@@ -26,7 +26,7 @@ use super::{
     log::{Log, Reader, State, record},
     nap::{Faults, Nap},
 };
-use crate::{RecorderOptions, RecordingState, epochs::seq_of, report::Report, restored, task::Task};
+use crate::{RecorderOptions, RecordingState, report::Report, restored, task::Task};
 
 const STEPS: usize = 2500;
 const CASES: u64 = 400;
@@ -104,10 +104,9 @@ struct World {
     tally: Tally,
 }
 
-fn place(entry: &LogEntry) -> Option<Seq> {
-    let LogEntry::Message { seq, was, record } = entry else { return None };
-    let record: serde_json::Value = serde_json::from_slice(record).unwrap();
-    Some(record["first"].as_u64().unwrap_or(if *was == 0 { *seq } else { *was }))
+/// Message, `seq` and place.
+fn said(entry: &LogEntry) -> Option<(u32, Seq, Seq)> {
+    Some((Log::message_of(entry)?, entry.seq(), entry.place()))
 }
 
 fn poll(running: &mut Running) -> bool {
@@ -175,10 +174,16 @@ impl World {
 
     fn poll_one(&mut self) {
         let who = self.rng.random_range(0..=self.recorders.len());
-        let Some(recorder) = self.recorders.get_mut(who) else { return self.poll_operator() };
-        match recorder {
-            Some((running, _)) if !poll(running) => (),
-            Some(_) => *recorder = None,
+        if who < self.recorders.len() { self.poll_recorder(who) } else { self.poll_operator() }
+    }
+
+    fn poll_recorder(&mut self, who: usize) {
+        match &mut self.recorders[who] {
+            Some((running, _)) => {
+                if poll(running) {
+                    self.recorders[who] = None;
+                }
+            }
             None => self.start(who),
         }
     }
@@ -289,8 +294,8 @@ impl World {
     fn losses_of(&mut self, kept: &State) {
         let log = self.log.lock();
         let lost =
-            log.state.entries.iter().filter(|entry| !kept.entries.iter().any(|other| seq_of(other) == seq_of(entry)));
-        let lost = lost.filter_map(|entry| Some((Log::message_of(entry)?, seq_of(entry), place(entry)?)));
+            log.state.entries.iter().filter(|entry| !kept.entries.iter().any(|other| other.seq() == entry.seq()));
+        let lost = lost.filter_map(said);
         self.lost.extend(lost);
     }
 
@@ -320,11 +325,7 @@ impl World {
         for _ in 0..600 {
             for who in 0..self.recorders.len() {
                 for _ in 0..60 {
-                    match &mut self.recorders[who] {
-                        Some((running, _)) if !poll(running) => (),
-                        Some(_) => self.recorders[who] = None,
-                        None => self.start(who),
-                    }
+                    self.poll_recorder(who);
                 }
             }
             self.operate();
@@ -349,7 +350,7 @@ impl World {
         }
         let (log, database) = (self.log.lock(), self.database.lock());
         let present =
-            log.state.entries.iter().filter_map(|entry| Some((Log::message_of(entry)?, seq_of(entry), place(entry))));
+            log.state.entries.iter().filter_map(said).map(|(message, seq, place)| (message, seq, Some(place)));
         let trimmed = log.state.trimmed.iter().map(|(seq, message)| (*message, *seq, None));
         for (message, seq, place) in present.chain(trimmed) {
             self.check_message(&database.tables, message, seq, place)?;
