@@ -28,7 +28,12 @@ use source::Source;
 
 /// A crate, its folder, and the crates of this repository that it may import.
 const CRATES: &[(&str, &str, &[&str])] = &[
-    ("hubbub", ".", &["edge", "http", "lifecycle", "log"]),
+    (
+        "hubbub",
+        ".",
+        &["api", "edge", "http", "lifecycle", "log", "messenger", "protocol", "recorder", "store"],
+    ),
+    ("api", "src/api", &["edge", "http", "log", "messenger", "protocol"]),
     ("http", "src/http", &["edge", "lifecycle", "protocol", "web"]),
     ("edge", "src/edge", &["lifecycle", "log", "protocol"]),
     ("log", "src/log", &["lifecycle", "protocol"]),
@@ -40,7 +45,11 @@ const CRATES: &[(&str, &str, &[&str])] = &[
     ("web", "web", &[]),
     ("client", "client", &["protocol"]),
     ("testbed", "testbed", &["client", "edge", "lifecycle", "log", "protocol"]),
-    ("audits", "audits", &["client", "edge", "http", "lifecycle", "log", "protocol", "testbed"]),
+    (
+        "audits",
+        "audits",
+        &["client", "edge", "http", "lifecycle", "log", "messenger", "protocol", "store", "testbed"],
+    ),
 ];
 
 /// What the tests and benches of a crate may import beside that.
