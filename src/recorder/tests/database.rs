@@ -97,11 +97,13 @@ impl Database {
     }
 
     fn refuses(&self, batch: &Batch) -> Result<(), StoreError> {
-        match batch.messages.iter().any(|message| message.body == POISON) {
-            true => Err(StoreError::Refused("poison".into())),
-            false if batch.messages.len() > self.most => Err(StoreError::Passing("too much at once".into())),
-            false => Ok(()),
+        if batch.messages.iter().any(|message| message.body == POISON) {
+            return Err(StoreError::Refused("poison".into()));
         }
+        if batch.messages.len() > self.most {
+            return Err(StoreError::Passing("too much at once".into()));
+        }
+        Ok(())
     }
 
     fn move_cursor(&mut self, from: &Cursor, to: &Cursor) -> bool {

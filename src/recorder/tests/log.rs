@@ -1,6 +1,6 @@
 //! A log with the rules of the real ones, in memory, that can lose its tail and its clock.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, future::poll_fn, sync::Arc, task::Poll};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use hubbub_log::{BackendError, ClaimStep, Kind, Lease, LogEntry, Marker, RECORDING_LEASE, Snapshot};
@@ -171,14 +171,8 @@ impl Source for Reader {
     }
 
     fn grown(&self, beyond: Seq) -> BoxFuture<'_, ()> {
-        std::future::poll_fn(move |context| {
-            if self.log.lock().state.seq > beyond {
-                return std::task::Poll::Ready(());
-            }
-            // the model polls as it likes; under a real runtime the tick of the recorder comes first
-            let _unused = context;
-            std::task::Poll::Pending
-        })
-        .boxed()
+        // the model polls as it likes; under a real runtime the tick of the recorder comes first
+        let has_grown = move || self.log.lock().state.seq > beyond;
+        poll_fn(move |_| if has_grown() { Poll::Ready(()) } else { Poll::Pending }).boxed()
     }
 }

@@ -29,7 +29,7 @@ use super::{
 use crate::{RecorderOptions, RecordingState, report::Report, restored, task::Task};
 
 const STEPS: usize = 2500;
-const CASES: u64 = 400;
+const CASES: u64 = 200;
 /// Entries that the log keeps when they are recorded.
 const RETENTION: usize = 30;
 
@@ -214,8 +214,8 @@ impl World {
 
     /// Whoever restored the database runs the command when a recorder asks for it.
     fn operate(&mut self) {
-        let states = self.recorders.iter().flatten().map(|(_, state)| *state.borrow());
-        let is_asked = states.into_iter().any(|state| state == RecordingState::WentBack);
+        let mut states = self.recorders.iter().flatten().map(|(_, state)| *state.borrow());
+        let is_asked = states.any(|state| state == RecordingState::WentBack);
         if is_asked && self.operator.is_none() && self.flavor.excuses() {
             let (journal, source) = (self.writer(), self.reader(usize::MAX));
             self.operator = Some(Box::pin(unconstrained(async move { drop(restored(&journal, &source).await) })));
@@ -322,6 +322,7 @@ impl World {
         let mut database = self.database.lock();
         (database.is_away, database.most) = (false, usize::MAX);
         drop(database);
+        let mut quiet = 0;
         for _ in 0..600 {
             for who in 0..self.recorders.len() {
                 for _ in 0..60 {
@@ -331,7 +332,8 @@ impl World {
             self.operate();
             self.poll_operator();
             advance(Duration::from_millis(500)).await;
-            if self.is_recorded() && self.operator.is_none() {
+            quiet = if self.is_recorded() && self.operator.is_none() { quiet + 1 } else { 0 };
+            if quiet == 5 {
                 return;
             }
         }
@@ -387,10 +389,10 @@ impl World {
         }
         let was_set_back = database.skips > 0 || self.tally.restores > 0 || self.empties > 0;
         let follows = |pair: &[(Seq, Seq)]| pair[0].1 == pair[1].0;
-        match was_set_back || database.commits.windows(2).all(follows) {
-            true => Ok(()),
-            false => Err(format!("out of order: {:?}", database.commits)),
+        if was_set_back || database.commits.windows(2).all(follows) {
+            return Ok(());
         }
+        Err(format!("out of order: {:?}", database.commits))
     }
 }
 
@@ -435,7 +437,7 @@ fn whatever_happens_the_log_is_in_the_database_once_and_in_its_first_places() {
 #[test]
 fn a_store_that_is_built_wrongly_is_found_out() {
     for flaw in [Flaw::CursorApart, Flaw::NoCompare] {
-        let failed = (0..CASES).filter(|seed| run(*seed, flaw, &mut Tally::default()).is_err()).count();
-        assert!(failed > 10, "{flaw:?}: {failed}");
+        let failed = (0..CASES).filter(|seed| run(*seed, flaw, &mut Tally::default()).is_err());
+        assert_eq!(failed.take(3).count(), 3, "{flaw:?}");
     }
 }
