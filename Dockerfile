@@ -29,13 +29,18 @@ COPY web/build.rs web/lib.rs web/
 COPY --from=web /web/dist /dist
 # COPY keeps the files' times, which may be older than those of the empty sources.
 RUN find src web -name '*.rs' -exec touch {} + \
-    && WEB_DIST=/dist cargo build --release --locked --bin hubbub
+    && WEB_DIST=/dist cargo build --release --locked --bin hubbub \
+    && mkdir /data
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=server /build/target/release/hubbub /hubbub
+# The data folder of an instance without Redis.
+COPY --from=server --chown=65532:65532 --chmod=0700 /data /data
 USER 65532:65532
+VOLUME /data
 ENV HUBBUB_LISTEN=0.0.0.0:8080 \
-    HUBBUB_ADMIN_LISTEN=0.0.0.0:9091
+    HUBBUB_ADMIN_LISTEN=0.0.0.0:9091 \
+    HUBBUB_DATA=/data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["/hubbub", "health"]

@@ -4,11 +4,14 @@
 
 mod address_file;
 mod config;
+mod data_folder;
+mod database;
 mod descriptors;
 mod health;
 mod secrets;
 mod serve;
 mod signals;
+mod storage;
 mod telemetry;
 
 use std::{ffi::OsStr, process::ExitCode};
@@ -18,10 +21,9 @@ use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand,
     builder::{self, Resettable},
 };
-use hubbub_log::RedisError;
 use tokio::runtime::Runtime;
 
-use self::{config::Config, health::Health, serve::Settings};
+use self::{config::Config, database::DatabaseCommand, health::Health, serve::Settings};
 
 /// Exit code for a setting that is wrong: the one that clap uses.
 const USAGE: u8 = 2;
@@ -47,6 +49,10 @@ struct Cli {
 enum Command {
     /// Start an instance (the default).
     Serve(Box<Config>),
+    /// Bring the database to the schema of this release.
+    Migrate(Box<DatabaseCommand>),
+    /// Say that the database was restored from a backup: the recording goes on from there.
+    Restored(Box<DatabaseCommand>),
     /// Ask an instance whether it is ready: exit code 0 if it is, else 1.
     Health(Health),
 }
@@ -57,6 +63,8 @@ pub(crate) fn run() -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.command {
         Some(Command::Health(health)) => check_health(&health),
+        Some(Command::Migrate(command)) => change_database(async move || command.migrate().await),
+        Some(Command::Restored(command)) => change_database(async move || command.restored().await),
         Some(Command::Serve(config)) => serve(&config),
         None => serve(&cli.serve),
     }
@@ -77,6 +85,18 @@ fn check_health(health: &Health) -> ExitCode {
     outcome.map_or_else(|error| report(&error, 1), |()| ExitCode::SUCCESS)
 }
 
+#[expect(clippy::print_stdout, reason = "the outcome is what the command is for")]
+fn change_database<F: Future<Output = anyhow::Result<String>>>(command: impl FnOnce() -> F) -> ExitCode {
+    let outcome = start_runtime().and_then(|runtime| runtime.block_on(command()));
+    match outcome {
+        Ok(done) => {
+            println!("{done}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => report(&error, if storage::is_wrong(&error) { USAGE } else { 1 }),
+    }
+}
+
 fn serve(config: &Config) -> ExitCode {
     let settings = match Settings::prepare(config) {
         Ok(settings) => settings,
@@ -88,7 +108,7 @@ fn serve(config: &Config) -> ExitCode {
         runtime.shutdown_background();
         outcome
     });
-    outcome.unwrap_or_else(|error| report(&error, if error.is::<RedisError>() { USAGE } else { 1 }))
+    outcome.unwrap_or_else(|error| report(&error, if storage::is_wrong(&error) { USAGE } else { 1 }))
 }
 
 fn start_runtime() -> anyhow::Result<Runtime> {

@@ -7,7 +7,7 @@ use futures_util::SinkExt;
 use hubbub_client::{Closed, Config, Connection, Upgrade};
 use hubbub_protocol::{ErrorCode, GuestSecret, MAX_CONNECTIONS_PER_SESSION, RoomId, ServerFrame};
 use hubbub_testbed::{
-    PATIENCE, Server, TestClient, Transcript, eventually,
+    PATIENCE, Server, TestClient, Transcript, dial, eventually,
     frames::{Bystander, assert_pongs, closed, enter, enter_with, find, open, publish, send},
     gather, http, room, within,
 };
@@ -306,4 +306,52 @@ async fn the_end_of_a_connection_is_explained_in_the_log_and_counted() {
     drop(bob);
     let lost = || async { (server.metric("hubbub_closes_total", r#"reason="lost""#).await > 0.0).then_some(()) };
     eventually(PATIENCE, lost).await;
+}
+
+#[tokio::test]
+async fn an_address_is_read_no_faster_than_its_limit_and_others_do_not_wait() {
+    // 1 000 frames at once, then 1 000 a second
+    let server = Server::start(&["--publish-rate-address", "500"]).await;
+    let bystander = Bystander::enter(server.address()).await;
+    let (mut ann, _) = enter(server.address(), "Ann", &[&room()]).await;
+    let mut flood = Vec::new();
+    for number in 0..20 {
+        let stream = dial([127, 0, 0, 2].into(), server.address()).await.unwrap();
+        let mut eve = within(Connection::over(stream, server.address(), &Upgrade::default())).await.unwrap();
+        send(&mut eve, &json!({"type": "hello", "name": format!("Eve {number}")})).await;
+        find(&mut eve, |frame| matches!(frame, ServerFrame::Live { .. }).then_some(())).await;
+        flood.push(eve);
+    }
+    let started = Instant::now();
+    for eve in &mut flood {
+        for n in 0..200 {
+            eve.websocket().feed(Message::text(format!(r#"{{"type":"ping","n":{n}}}"#))).await.unwrap();
+        }
+        eve.websocket().flush().await.unwrap();
+    }
+    let answered = async {
+        for eve in &mut flood {
+            for _ in 0..200 {
+                find(eve, |frame| matches!(frame, ServerFrame::Pong { .. } | ServerFrame::Error(_)).then_some(()))
+                    .await;
+            }
+        }
+    };
+    let undisturbed = async {
+        let mut slowest = Duration::ZERO;
+        for _ in 0..50 {
+            let asked = Instant::now();
+            assert_pongs(&mut ann).await;
+            slowest = slowest.max(asked.elapsed());
+        }
+        slowest
+    };
+    let (slowest, ()) = tokio::join!(undisturbed, answered);
+    let lasted = started.elapsed();
+    assert!(lasted > Duration::from_millis(2500), "4 000 frames were read within {lasted:?}");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    bystander.assert_undisturbed().await;
+    let warning = server.logged("an address sends more frames a second than are read").await;
+    assert_eq!((warning["net.address"].as_str(), warning["limit"].as_f64()), (Some("127.0.0.2"), Some(1000.0)));
+    assert!(server.metric("hubbub_pauses_total", r#"what="frames""#).await >= 1000.0);
 }

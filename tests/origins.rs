@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a step that fails should fail the test")]
 
 use hubbub_client::{ConnectError, Connection, Upgrade};
-use hubbub_testbed::{Server, within};
+use hubbub_testbed::{Server, http, within};
+use hyper::Request;
 use tokio::net::TcpStream;
 
 /// The status of an upgrade that asks for this host with these headers.
@@ -36,6 +37,20 @@ async fn scheme_and_default_port_do_not_matter_and_an_empty_origin_is_none() {
         (Some("https://chat.example:8443"), Some("chat.example"))
     );
     assert!(server.metric("hubbub_http_refusals_total", r#"reason="origin""#).await >= 2.0);
+}
+
+#[tokio::test]
+async fn whoever_asks_with_another_method_is_told_why_there_is_no_socket() {
+    let server = Server::start(&[]).await;
+    let own = format!("http://{}", server.address());
+    for (origin, expected) in [(own.as_str(), 426), ("", 426), ("https://evil.example", 403), ("null", 403)] {
+        for method in ["POST", "PUT", "DELETE"] {
+            let request = Request::builder().method(method).uri("/ws").header("Origin", origin);
+            let reply = http::send(server.address(), request.body(String::new()).unwrap()).await;
+            assert_eq!(reply.status, expected, "{method} from {origin:?}: {reply:?}");
+            assert_eq!(reply.header("content-type"), "application/problem+json");
+        }
+    }
 }
 
 #[tokio::test]

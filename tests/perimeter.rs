@@ -244,3 +244,46 @@ async fn who_does_not_read_history_leaves_it_to_others() {
     assert_others_are_served(&server).await;
     server.logged("refusing a page of history").await;
 }
+
+#[tokio::test]
+async fn pages_that_a_few_addresses_do_not_read_make_way_for_others() {
+    let (server, path) = with_long_history().await;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut unread = Vec::new();
+    // Together four addresses take every page.
+    for host in 2..6 {
+        for _ in 0..16 {
+            let mut stream = connect_from([127, 0, 0, host], &server, Some(4096)).await;
+            stream.write_all(request.as_bytes()).await.unwrap();
+            assert!(head(&mut stream).await.starts_with("HTTP/1.1 200 "));
+            unread.push(stream);
+        }
+    }
+    let asked = Instant::now();
+    assert_eq!(http::get(server.address(), &path).await.status, 200);
+    assert!(asked.elapsed() < Duration::from_secs(9), "{:?}", asked.elapsed());
+    assert_others_are_served(&server).await;
+}
+
+#[tokio::test]
+async fn who_opens_connections_too_fast_waits_and_others_do_not() {
+    // 260 at once, then 65 a second
+    let server = Server::start(&["--max-per-address", "4"]).await;
+    let come_and_go = async || {
+        let mut stream = connect_from(ATTACKER, &server, None).await;
+        stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+        assert!(head(&mut stream).await.starts_with("HTTP/1.1 200 "));
+    };
+    let started = Instant::now();
+    for _ in 0..360 {
+        come_and_go().await;
+    }
+    let most = 260.0 + 65.0 * started.elapsed().as_secs_f64() + 1.0;
+    assert!(360.0 <= most, "360 of {most}");
+    let waited = server.logged("an address opens connections too fast").await;
+    assert_eq!(waited["net.peer"].as_str().unwrap().split(':').next(), Some("127.0.0.2"));
+    assert!(server.metric("hubbub_pauses_total", r#"what="connections""#).await >= 1.0);
+    let others = Instant::now();
+    assert_others_are_served(&server).await;
+    assert!(others.elapsed() < Duration::from_secs(2), "{:?}", others.elapsed());
+}

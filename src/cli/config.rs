@@ -3,6 +3,9 @@
 //! An option, its environment variable, its default and its help text are one definition, so `--help` is the reference.
 //! Limits that need no setting are constants beside the code that they limit.
 
+mod redis;
+mod storage;
+
 use std::{
     fs,
     io::IsTerminal,
@@ -17,6 +20,11 @@ use clap::{Args, ValueEnum, value_parser};
 use hubbub_http::{host::HostPattern, listener::Bounds, origin::OriginPattern};
 use hubbub_lifecycle::{Secret, SecretSource};
 use ipnet::IpNet;
+
+pub(crate) use self::{
+    redis::RedisArgs,
+    storage::{Durable, Migrate, PlaceArgs, Role, StorageArgs},
+};
 
 /// Upper bound of every duration.
 const MAX_DURATION: Duration = Duration::from_hours(24);
@@ -83,38 +91,11 @@ pub(crate) struct Config {
     )]
     pub(crate) api_key_file: Option<PathBuf>,
 
-    /// Redis that connects the instances: redis://, rediss://, redis-cluster://, redis-sentinel:// or valkey://
-    /// [default: none, the instance works alone].
-    #[arg(long, env = "HUBBUB_REDIS_URL", help_heading = "Redis", hide_env_values = true, value_name = "URL")]
-    pub(crate) redis_url: Option<Secret>,
+    #[command(flatten)]
+    pub(crate) redis: RedisArgs,
 
-    /// File to read the Redis URL from, instead of --redis-url. It is read again on SIGHUP and when the connection fails,
-    /// as are the files below.
-    #[arg(
-        long,
-        env = "HUBBUB_REDIS_URL_FILE",
-        help_heading = "Redis",
-        value_name = "FILE",
-        conflicts_with = "redis_url"
-    )]
-    pub(crate) redis_url_file: Option<PathBuf>,
-
-    /// PEM file of the authority that signed the certificate of the Redis server, or of that certificate itself if it is
-    /// self-signed [default: the authorities of the system].
-    #[arg(long, env = "HUBBUB_REDIS_CA", help_heading = "Redis", value_name = "FILE")]
-    pub(crate) redis_ca: Option<PathBuf>,
-
-    /// PEM file of the client certificate for Redis, if it wants one [default: none].
-    #[arg(long, env = "HUBBUB_REDIS_CERT", help_heading = "Redis", value_name = "FILE", requires = "redis_key")]
-    pub(crate) redis_cert: Option<PathBuf>,
-
-    /// PEM file of the private key of --redis-cert.
-    #[arg(long, env = "HUBBUB_REDIS_KEY", help_heading = "Redis", value_name = "FILE", requires = "redis_cert")]
-    pub(crate) redis_key: Option<PathBuf>,
-
-    /// Prefix of all Redis keys and channels. Deployments that share a Redis need different ones.
-    #[arg(long, env = "HUBBUB_PREFIX", help_heading = "Redis", default_value = "hubbub", value_name = "NAME", value_parser = prefix)]
-    pub(crate) prefix: String,
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
 
     /// Upper bound in messages for the log and for its copy in memory: how far back a client can resume.
     #[arg(long, env = "HUBBUB_LOG_RETENTION", help_heading = "Limits", default_value_t = 100_000, value_name = "N", value_parser = positive)]
@@ -191,11 +172,6 @@ pub(crate) enum LogFormat {
 }
 
 impl Config {
-    /// Where the Redis URL comes from.
-    pub(crate) fn redis_url(&self) -> Option<SecretSource> {
-        source(self.redis_url.as_ref(), self.redis_url_file.as_ref())
-    }
-
     /// Where the API key comes from.
     pub(crate) fn api_key(&self) -> Option<SecretSource> {
         source(self.api_key.as_ref(), self.api_key_file.as_ref())
@@ -256,15 +232,6 @@ impl FromStr for AdminListen {
             return Ok(Self::Off);
         }
         text.parse().map(Self::At).map_err(|_| "expected an address such as 127.0.0.1:9091, or off".to_owned())
-    }
-}
-
-fn prefix(text: &str) -> Result<String, String> {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
-    if (1..=64).contains(&text.len()) && text.chars().all(is_allowed) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected 1 to 64 letters, digits, '-', '_', '.' or ':'".to_owned())
     }
 }
 

@@ -1,6 +1,7 @@
 //! `hubbub serve`: starts an instance, waits for a signal, drains it.
 
 use std::{
+    future::pending,
     net::{Ipv4Addr, SocketAddr},
     process::ExitCode,
     sync::Arc,
@@ -8,30 +9,41 @@ use std::{
 };
 
 use anyhow::Context;
+use hubbub_api::recorded::RecordedPast;
 use hubbub_edge::{
-    door::{Limits, Rate},
+    door::Limits,
     drain::{DrainTimes, drain},
     node::Node,
     ports::Ports,
 };
-use hubbub_http::listener::{self, Bounds};
-use hubbub_lifecycle::{RotatingSecret, Shutdown};
+use hubbub_http::{
+    history::{Past, RingPast},
+    listener::{self, Bounds},
+    startup::Startup,
+};
+use hubbub_lifecycle::{Rate, RotatingSecret, Shutdown};
 use hubbub_log::{
-    Memory, Redis, RedisConfig, RedisError, Relay, RelayOptions, Renewer, TlsFiles,
+    RelayOptions,
     ring::{Retention, Ring},
 };
-use tokio::net::TcpListener;
+use hubbub_recorder::{Recorder, RecordingState};
+use hubbub_store::Database;
+use tokio::{net::TcpListener, time::timeout};
 use tracing::{error, info, warn};
 
 use super::{
-    address_file,
+    USAGE, address_file,
     config::{AdminListen, Config, LogFormat},
+    data_folder::DataFolder,
     descriptors::Descriptors,
     secrets::Secrets,
     signals::{Hangups, StopSignals},
+    storage::{Opened, Storage},
     telemetry,
 };
 
+/// How long the recorder may take for what is not recorded when the last connection is closed.
+const LAST_RECORDS: Duration = Duration::from_secs(5);
 /// Address of the admin listener unless `--admin-listen` is set.
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9091);
 /// Upper bound for the connections to the admin listener.
@@ -42,7 +54,7 @@ const TASK_DEADLINE: Duration = listener::LAST_REQUESTS_DEADLINE.saturating_add(
 /// The settings that need more than parsing. They are checked before anything starts.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    redis: Option<RedisConfig>,
+    storage: Storage,
     retention: Retention,
     api_key: Option<RotatingSecret>,
     instance: String,
@@ -62,17 +74,8 @@ impl Settings {
         .with_context(|| format!("--log {}", config.log))?;
         let bytes = usize::try_from(config.log_bytes.as_u64()).context("--log-bytes")?;
         let retention = Retention { messages: config.log_retention, bytes };
-        let redis = config.redis_url().map(|url| RedisConfig {
-            url,
-            prefix: config.prefix.clone(),
-            tls: TlsFiles {
-                ca: config.redis_ca.clone(),
-                cert: config.redis_cert.clone(),
-                key: config.redis_key.clone(),
-            },
-        });
         let api_key = config.api_key().map(RotatingSecret::read).transpose().context("--api-key-file: cannot read")?;
-        Ok(Self { redis, retention, api_key, instance: config.instance_name() })
+        Ok(Self { storage: Storage::plan(config)?, retention, api_key, instance: config.instance_name() })
     }
 }
 
@@ -93,29 +96,12 @@ pub(crate) async fn run(config: &Config, settings: Settings) -> anyhow::Result<E
     let admin = bind_admin(config.admin_listen)?;
 
     let shutdown = Shutdown::default();
-    let (node, redis) = start(&settings, &shutdown).context("--redis-url")?;
-    let secrets = Secrets { api_key: settings.api_key.clone().filter(RotatingSecret::is_file), redis };
-    shutdown.spawn_until_shutdown(secrets.follow(hangups));
     let address = public.local_addr()?;
     let _address_file = address_file::announce(address);
     let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
-    let options = hubbub_http::Options {
-        api_key: settings.api_key,
-        allowed_origins: config.allowed_origins(),
-        public_hosts: config.public_hosts(),
-        trusted_proxies: config.trusted_proxies(),
-        max_connections,
-        limits: limits(config),
-    };
-    let routes = hubbub_http::router(&node, &options, &shutdown);
-    let bounds = config.bounds(descriptors.clients);
-    shutdown.spawn(listener::serve(public, bounds, routes, shutdown.clone()));
-    if let Some(admin) = admin {
-        let metrics = metrics.clone();
-        let routes = hubbub_http::admin_router(&node, move || metrics.render());
-        shutdown.spawn(listener::serve(admin, Bounds::of(ADMIN_CONNECTIONS), routes, shutdown.clone()));
-    }
-    shutdown.spawn_until_shutdown(telemetry::maintain(metrics));
+    let startup = Startup::default();
+    shutdown.spawn(listener::serve(public, config.bounds(descriptors.clients), startup.routes(), shutdown.clone()));
+
     info!(
         listen.address = %address,
         admin.address = admin_address.map(tracing::field::display),
@@ -123,6 +109,21 @@ pub(crate) async fn run(config: &Config, settings: Settings) -> anyhow::Result<E
         max_connections,
         "listening: open http://{address}"
     );
+
+    let instance = tokio::select! {
+        instance = Instance::start(settings, hangups, &shutdown) => instance?,
+        signal = signals.next() => {
+            info!(signal, "stopped before the start was complete");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    startup.finish(hubbub_http::router(&instance.node, &instance.options(config, max_connections), &shutdown));
+    if let Some(admin) = admin {
+        let metrics = metrics.clone();
+        let routes = hubbub_http::admin_router(&instance.node, move || metrics.render());
+        shutdown.spawn(listener::serve(admin, Bounds::of(ADMIN_CONNECTIONS), routes, shutdown.clone()));
+    }
+    shutdown.spawn_until_shutdown(telemetry::maintain(metrics));
 
     let cause = tokio::select! {
         signal = signals.next() => {
@@ -133,47 +134,97 @@ pub(crate) async fn run(config: &Config, settings: Settings) -> anyhow::Result<E
             error!("stopping after an internal error; clients will reconnect to other instances");
             ExitCode::FAILURE
         }
+        () = instance.two_clusters() => {
+            error!("stopping: another cluster records its log into this database; see --database-url and --prefix");
+            ExitCode::from(USAGE)
+        }
     };
     tokio::select! {
-        code = stop(&node, config, &shutdown) => Ok(if cause == ExitCode::SUCCESS { code } else { cause }),
+        code = instance.stop(config, &shutdown) => Ok(if cause == ExitCode::SUCCESS { code } else { cause }),
         signal = signals.next() => {
-            warn!(signal, connections = node.fanout().connections().len(), "exiting at once after a second signal");
+            let connections = instance.node.fanout().connections().len();
+            warn!(signal, connections, "exiting at once after a second signal");
             Ok(ExitCode::FAILURE)
         }
     }
 }
 
-/// Starts the log and the node that serves it. The connection to Redis may be renewed.
-fn start(settings: &Settings, shutdown: &Shutdown) -> Result<(Node, Option<Renewer>), RedisError> {
-    let ring = Arc::new(Ring::new(settings.retention));
-    let unique = format!("{}#{:08x}", settings.instance, rand::random::<u32>());
-    let options = RelayOptions { instance: unique, ..RelayOptions::default() };
-    let (relay, renewer) = match &settings.redis {
-        Some(config) => {
-            let redis = Redis::connect(config)?;
-            let renewer = redis.renewer();
-            (Relay::start(redis, Arc::clone(&ring), options, shutdown), renewer)
-        }
-        None => (Relay::start(Memory::new(), Arc::clone(&ring), options, shutdown), None),
-    };
-    Ok((hubbub_edge::start(&settings.instance, ring, relay, Ports::default(), shutdown), renewer))
+/// A running instance.
+struct Instance {
+    node: Node,
+    past: Arc<dyn Past>,
+    api_key: Option<RotatingSecret>,
+    recorder: Option<Recorder>,
+    database: Option<Database>,
+    _folder: Option<DataFolder>,
 }
 
-/// Drains the node, then ends the tasks.
-async fn stop(node: &Node, config: &Config, shutdown: &Shutdown) -> ExitCode {
-    let times = DrainTimes { delay: config.drain_delay, window: config.drain_window, timeout: config.drain_timeout };
-    let drained = drain(node, times).await;
-    if let Err(tasks) = shutdown.finish(TASK_DEADLINE).await {
-        warn!(tasks, "some tasks did not end in time");
+impl Instance {
+    /// Opens what is kept, and starts the node that serves it. Waits for a database that cannot be reached.
+    async fn start(settings: Settings, hangups: Hangups, shutdown: &Shutdown) -> anyhow::Result<Self> {
+        let Settings { storage, retention, api_key, instance } = settings;
+        let ring = Arc::new(Ring::new(retention));
+        let unique = format!("{instance}#{:08x}", rand::random::<u32>());
+        let options = RelayOptions { instance: unique, ..RelayOptions::default() };
+        let Opened { relay, renewer, database, recorder, folder } =
+            storage.open(Arc::clone(&ring), options, shutdown).await?;
+        let node = hubbub_edge::start(&instance, ring, relay, Ports::default(), shutdown);
+        let secrets = Secrets { api_key: api_key.clone().filter(RotatingSecret::is_file), redis: renewer };
+        shutdown.spawn_until_shutdown(secrets.follow(hangups));
+        let past: Arc<dyn Past> = match &database {
+            Some(database) => Arc::new(RecordedPast::new(node.clone(), Arc::new(database.clone()))),
+            None => Arc::new(RingPast(node.clone())),
+        };
+        Ok(Self { node, past, api_key, recorder, database, _folder: folder })
     }
-    match drained {
-        Ok(()) => {
-            info!("stopped");
-            ExitCode::SUCCESS
+
+    fn options(&self, config: &Config, max_connections: usize) -> hubbub_http::Options {
+        hubbub_http::Options {
+            api_key: self.api_key.clone(),
+            allowed_origins: config.allowed_origins(),
+            public_hosts: config.public_hosts(),
+            trusted_proxies: config.trusted_proxies(),
+            max_connections,
+            limits: limits(config),
+            past: Arc::clone(&self.past),
         }
-        Err(cut) => {
-            error!(connections = cut.0, "{cut}");
-            ExitCode::FAILURE
+    }
+
+    /// Completes when it is clear that two clusters use one database.
+    async fn two_clusters(&self) {
+        let Some(recorder) = &self.recorder else { return pending().await };
+        let mut state = recorder.state();
+        if state.wait_for(|state| *state == RecordingState::TwoClusters).await.is_err() {
+            pending().await
+        }
+    }
+
+    /// Drains the node, then ends the tasks.
+    async fn stop(&self, config: &Config, shutdown: &Shutdown) -> ExitCode {
+        let times = DrainTimes { delay: config.drain_delay, window: config.drain_window, timeout: config.drain_timeout };
+        let drained = drain(&self.node, times, async {
+            if let Some(recorder) = &self.recorder {
+                recorder.close(LAST_RECORDS).await;
+            }
+        })
+        .await;
+        if let Err(tasks) = shutdown.finish(TASK_DEADLINE).await {
+            warn!(tasks, "some tasks did not end in time");
+        }
+        if let Some(database) = &self.database
+            && timeout(TASK_DEADLINE, database.close()).await.is_err()
+        {
+            warn!("the database did not answer in time");
+        }
+        match drained {
+            Ok(()) => {
+                info!("stopped");
+                ExitCode::SUCCESS
+            }
+            Err(cut) => {
+                error!(connections = cut.0, "{cut}");
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use hubbub_lifecycle::{clock::millis, metric};
+use hubbub_lifecycle::{TokenBucket, clock::millis, metric};
 use hubbub_protocol::{
     ClientFrame, CloseReason, ConnectionId, ErrorCode, Frame, Hello, MAX_ROOMS, Publish, Refusal, RoomId, UserId,
     too_many_rooms,
@@ -32,7 +32,7 @@ pub(crate) use self::frames::notice as notice_frame;
 use self::pace::{CONTROL_RATE, Pace};
 use crate::{
     connection::Connection,
-    door::{Door, Stay, TokenBucket},
+    door::{Door, Stay},
     node::{Admission, Node, Sender},
     person::Person,
     socket::{Ending, Inbound, Socket},
@@ -183,7 +183,7 @@ impl<'a> Conversation<'a> {
             if let Some(pause) = self.connection.closing() {
                 return Poll::Ready(Ok(Event::Close(pause)));
             }
-            if self.connection.is_reading() {
+            if self.connection.is_reading() && self.pace.poll_pause(cx).is_ready() {
                 return self.socket.poll_next(cx).map_ok(Event::Inbound);
             }
             match self.socket.poll_flush(cx) {
@@ -195,6 +195,7 @@ impl<'a> Conversation<'a> {
     }
 
     async fn on_inbound(&mut self, inbound: Inbound) -> ControlFlow<CloseReason> {
+        self.pace.count_frame();
         let outcome = match decode(inbound) {
             Decoded::Frame(frame) => {
                 self.malformed = Malformed::default();

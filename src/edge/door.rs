@@ -5,22 +5,20 @@
 //! address is full. Few newcomers of an address may wait for that, and not for long.
 
 mod presence;
-mod rate;
 
 use std::{
     hash::Hash,
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
-use hubbub_lifecycle::{Permit, Quota, Throttle};
+use hubbub_lifecycle::{Buckets, Permit, Quota, Rate, Throttle, metric};
 use hubbub_protocol::{CloseReason, HELLO_TIMEOUT, MAX_CONNECTIONS_PER_SESSION, UserId};
+use metrics::Counter;
 use tracing::warn;
 
-pub use self::rate::Rate;
-pub(crate) use self::rate::TokenBucket;
-use self::{presence::Presences, rate::Buckets};
+use self::presence::Presences;
 use crate::connection::Connection;
 
 /// Upper bound for the connections of a full address whose hello is awaited.
@@ -28,9 +26,17 @@ const WAITING_PER_ADDRESS: usize = 16;
 /// Timeout for the hello of a connection whose address is full.
 const WAITING_HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Frames of one address that are read in a second, at least.
+const READS_PER_SECOND: f64 = 1000.0;
+/// Upper bound for a pause. A connection is heard at least that often, so that it is not taken for a dead one, and so that
+/// the refusals of a client that goes on too fast count as one flood.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+static PAUSES: LazyLock<Counter> = LazyLock::new(|| metrics::counter!(metric::PAUSES, "what" => "frames"));
 static ADDRESS_FULL: Throttle = Throttle::new();
 static PERSON_FULL: Throttle = Throttle::new();
 static ADDRESS_TOO_FAST: Throttle = Throttle::new();
+static ADDRESS_PAUSED: Throttle = Throttle::new();
 
 /// The limits of one instance.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +64,7 @@ struct State {
     presences: Presences,
     person_rates: Buckets<UserId>,
     address_rates: Buckets<IpAddr>,
+    read_rates: Buckets<IpAddr>,
 }
 
 /// A connection before its hello.
@@ -120,6 +127,7 @@ impl Door {
             presences: Presences::default(),
             person_rates: Buckets::new(limits.publish_rate),
             address_rates: Buckets::new(limits.publish_rate_of_address),
+            read_rates: Buckets::new(read_rate(limits.publish_rate_of_address)),
         }))
     }
 
@@ -179,6 +187,27 @@ impl Door {
         })
     }
 
+    /// A frame of this address was read, whatever it was. Returns how long its connection must not be read: then the other
+    /// connections of a busy address have their turns. So an address costs a bounded part of the processors, and the
+    /// kernel holds back what it sends too fast.
+    pub(crate) fn pause_after_frame(&self, address: IpAddr, now: Instant) -> Duration {
+        let pause = self.0.read_rates.borrow(&address, now, LONGEST_PAUSE);
+        if !pause.is_zero() {
+            PAUSES.increment(1);
+            if let Some(held_back) = ADDRESS_PAUSED.pass() {
+                let limit = read_rate(self.0.limits.publish_rate_of_address).per_second;
+                warn!(
+                    net.address = %address,
+                    limit,
+                    held_back,
+                    "an address sends more frames a second than are read: its connections are read in turn. If it is a \
+                     proxy, name it in --trusted-proxies"
+                );
+            }
+        }
+        pause
+    }
+
     /// A permit of `quota`, if need be that of a ghost of this person.
     async fn make_room<K: Clone + Eq + Hash>(
         &self,
@@ -222,6 +251,12 @@ impl Door {
     }
 }
 
+/// How many frames of an address are read: twice what it may publish, so that there is room for everything else.
+fn read_rate(publish_rate: Rate) -> Rate {
+    let twice = |limit: f64| (2.0 * limit).max(READS_PER_SECOND);
+    Rate { per_second: twice(publish_rate.per_second), burst: twice(publish_rate.burst) }
+}
+
 fn person_full(person: &UserId, address: IpAddr) -> CloseReason {
     if let Some(held_back) = PERSON_FULL.pass() {
         let limit = MAX_CONNECTIONS_PER_SESSION;
@@ -235,3 +270,6 @@ fn person_full(person: &UserId, address: IpAddr) -> CloseReason {
     }
     CloseReason::TooManyConnections
 }
+
+#[cfg(test)]
+mod tests;

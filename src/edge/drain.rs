@@ -1,7 +1,7 @@
 //! Graceful shutdown (drain). Connections close one after another over a time window, so that their clients do not
 //! reconnect to the other instances all at once.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use rand::{RngExt, seq::SliceRandom};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -31,12 +31,17 @@ pub struct DrainTimes {
 pub struct ConnectionsCut(pub usize);
 
 /// Drains the instance: reports "not ready", refuses new connections, closes every connection at its close time, and
-/// leaves the census and the channel.
+/// leaves the census and the channel. `before_leaving` is done when the last connection is closed, while the log can
+/// still be reached. It must end in bounded time.
 ///
 /// # Errors
 ///
 /// The number of connections that were left at the timeout.
-pub async fn drain(node: &Node, times: DrainTimes) -> Result<(), ConnectionsCut> {
+pub async fn drain(
+    node: &Node,
+    times: DrainTimes,
+    before_leaving: impl Future<Output = ()>,
+) -> Result<(), ConnectionsCut> {
     let deadline = Instant::now() + times.timeout;
     node.enter(Phase::Retiring);
     sleep(times.delay.min(times.timeout)).await;
@@ -60,6 +65,7 @@ pub async fn drain(node: &Node, times: DrainTimes) -> Result<(), ConnectionsCut>
         }
     };
     let outcome = timeout_at(deadline, emptied).await.map_err(|_| ConnectionsCut(node.close_all()));
+    before_leaving.await;
     node.leave(LEAVE_DEADLINE).await;
     outcome
 }

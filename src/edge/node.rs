@@ -16,7 +16,7 @@ use hubbub_lifecycle::{Shutdown, clock::unix_millis, metric};
 use hubbub_log::{
     Announcement, Overloaded, Placement, Relay, Share,
     census::Census,
-    ring::{CursorCheck, History, Ring},
+    ring::{CursorCheck, History, Recent, Ring},
 };
 use hubbub_protocol::{
     Ack, CloseReason, Count, ErrorCode, MessageId, Publish, Record, Refusal, RelayState, ResetReason, RoomId, Seq, User,
@@ -238,6 +238,11 @@ impl Node {
     /// A page of a room's history.
     pub fn history(&self, room: &RoomId, before: Option<Seq>, after: Option<Seq>, limit: usize) -> History {
         self.instance.ring.history(room, before, after, limit)
+    }
+
+    /// The messages of a room above a `seq`, for a reader that has the older ones from elsewhere.
+    pub fn recent(&self, room: &RoomId, above: Seq) -> Recent {
+        self.instance.ring.recent(room, above)
     }
 
     /// The number of connections of all instances.

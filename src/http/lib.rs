@@ -4,12 +4,14 @@ mod access;
 mod address;
 mod assets;
 mod forwarded;
+pub mod history;
 pub mod host;
 pub mod listener;
 pub mod origin;
 mod page;
 pub mod problem;
 mod rooms;
+pub mod startup;
 mod status;
 pub mod upgrade;
 
@@ -21,7 +23,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header},
     middleware::from_fn_with_state,
     response::Response,
-    routing::get,
+    routing::{any, get},
 };
 use hubbub_edge::{
     conversation,
@@ -45,6 +47,7 @@ use tracing::{Level, debug_span};
 use self::{
     access::{Access, ApiKey},
     address::{client_address, quota_key},
+    history::Past,
     host::{HostPattern, PublicHosts},
     listener::Slot,
     origin::{AllowedOrigins, OriginPattern},
@@ -83,6 +86,8 @@ pub struct Options {
     pub max_connections: usize,
     /// Limits for the WebSockets of one person, and of one IPv4 address or IPv6 /64.
     pub limits: Limits,
+    /// Where the history of rooms is read.
+    pub past: Arc<dyn Past>,
 }
 
 /// The shared state of the public routes.
@@ -95,6 +100,7 @@ struct App {
     websockets: Arc<Semaphore>,
     door: Door,
     desk: Desk,
+    past: Arc<dyn Past>,
     shutdown: Shutdown,
 }
 
@@ -108,6 +114,7 @@ pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
         websockets: Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS))),
         door: Door::new(options.limits),
         desk: Desk::new(),
+        past: Arc::clone(&options.past),
         shutdown: shutdown.clone(),
     };
     let trusted = Arc::clone(&app.trusted_proxies);
@@ -116,7 +123,7 @@ pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
         listed => PublicHosts::new(listed.to_vec(), trusted),
     };
     Router::new()
-        .route("/ws", get(accept))
+        .route("/ws", any(accept))
         .route("/v1/rooms/{room}/messages", get(rooms::history).post(rooms::publish))
         .route("/v1/stats", get(status::stats))
         .route("/health/live", get(status::live))
@@ -153,7 +160,8 @@ pub fn admin_router(node: &Node, render: impl Fn() -> String + Clone + Send + Sy
     Router::new().route("/metrics", get(scrape))
 }
 
-/// `GET /ws`
+/// `GET /ws`. With any other method a page asks why its sockets are refused: a browser sends the `Origin` of a page to
+/// the page's own server only then.
 async fn accept(
     State(app): State<App>,
     Extension(slot): Extension<Slot>,
@@ -173,7 +181,7 @@ async fn accept(
         let detail = "connection limit reached: see --max-connections";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_ms(RETRY_MS));
     };
-    // last: a page that asks without an upgrade learns why its sockets are refused
+    // last: whoever asks without an upgrade learns first why there is no socket
     let upgrade = upgrade?;
     let address = client_address(peer.ip(), &headers, &app.trusted_proxies);
     let response = upgrade.response();

@@ -5,7 +5,7 @@
 //! may have more than a part of them, so one peer cannot keep the others waiting, whatever it sends.
 
 mod exchange;
-mod parking;
+pub(crate) mod parking;
 mod peers;
 mod wire;
 
@@ -17,15 +17,15 @@ use ipnet::IpNet;
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{sleep, timeout},
 };
 use tracing::{debug, warn};
 
-pub(crate) use self::wire::Wire;
+pub(crate) use self::wire::{Cutter, Wire};
 use self::{
     exchange::Exchanger,
-    parking::Parking,
+    parking::{Parking, make_room},
     peers::{Peer, Peers},
     wire::Progress,
 };
@@ -34,8 +34,10 @@ use super::problem::Problem;
 /// Timeout for the headers of a request, from its first byte on, and for the first byte of a new connection. A request that
 /// has waited longer than this for its turn is not served: its client has probably given up.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
-/// While every turn is taken: how long the headers of a request may take.
-const HEADER_GRACE: Duration = Duration::from_secs(2);
+/// An idle connection makes way only after it has waited this long: a client that has just connected is about to ask.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
+/// While others wait for a turn: how long the headers of a request, and then the reading of its answer, may take.
+const STALL_GRACE: Duration = Duration::from_secs(3);
 /// How long requests in progress may take after shutdown has begun.
 pub const LAST_REQUESTS_DEADLINE: Duration = Duration::from_secs(2);
 /// Upper bound for connections that wait in the kernel to be accepted.
@@ -132,8 +134,11 @@ struct Gate {
     slots: Arc<Semaphore>,
     peers: Peers,
     per_address: usize,
-    parking: Parking,
+    /// The connections that wait for a request.
+    idle: Parking<Idle>,
     turns: Arc<Semaphore>,
+    /// The turns that wait for their clients: to send the rest of the headers, or to read the answer.
+    stalled: Parking<Cutter>,
     exchanger: Exchanger,
     keep_alive: Duration,
     /// The answer to a peer with too many connections.
@@ -151,8 +156,9 @@ impl Gate {
             slots: Arc::new(Semaphore::new(slots)),
             peers: Peers::new(per_address, TURNS_OF_PEER, bounds.trusted_proxies),
             per_address,
-            parking: Parking::default(),
+            idle: Parking::new(IDLE_GRACE),
             turns: Arc::new(Semaphore::new(TURNS)),
+            stalled: Parking::new(STALL_GRACE),
             exchanger: Exchanger::new(router, bounds.max_header_bytes, shutdown.clone()),
             keep_alive: bounds.keep_alive,
             refusal: refusal.retry_after_ms(RETRY_MS).closing_bytes(),
@@ -182,7 +188,7 @@ impl Gate {
             if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
                 return Some(slot);
             }
-            if self.parking.evict().is_some() {
+            if self.idle.evict().is_some() {
                 continue;
             }
             if let Some(held_back) = FULL.pass() {
@@ -204,7 +210,7 @@ impl Gate {
             Ok(connection) => {
                 Some(Slot(Arc::new(Held { _slot: slot, _connection: connection, _peer: Arc::clone(&peer) })))
             }
-            Err(_) => self.parking.evict_from(peer.key()),
+            Err(_) => self.idle.evict_from(peer.key()).map(|idle| idle.slot),
         };
         match slot {
             Some(slot) => self.shutdown.spawn_isolated(Arc::clone(self).serve(stream, address, peer, slot)),
@@ -229,15 +235,26 @@ impl Gate {
     async fn serve(self: Arc<Self>, stream: TcpStream, address: SocketAddr, peer: Arc<Peer>, mut slot: Slot) {
         set_options(&stream);
         let (mut wire, mut patience) = (Wire::new(stream), HEADER_DEADLINE);
+        let mut pause = self.peers.pause(&peer);
+        if !pause.is_zero() {
+            tell_of_haste(address);
+        }
         loop {
-            let mut place = self.parking.enter(peer.key(), slot);
+            let (evict, evicted) = oneshot::channel();
+            let place = self.idle.enter(peer.key(), Idle { slot, _evict: evict });
+            let request = async {
+                if !pause.is_zero() {
+                    sleep(pause).await;
+                }
+                timeout(patience, wire.readable()).await.unwrap_or(false)
+            };
             let sent = tokio::select! {
-                sent = timeout(patience, wire.readable()) => sent.unwrap_or(false),
-                () = place.evicted() => false,
+                sent = request => sent,
+                _dropped = evicted => false,
                 () = self.shutdown.started() => false,
             };
-            let Some(parked) = place.leave().filter(|_| sent) else { return };
-            slot = parked;
+            let Some(idle) = place.leave().filter(|_| sent) else { return };
+            slot = idle.slot;
 
             let Some(turn) = self.turn(&peer, address).await else { return };
             // Boxed: a connection that waits must not carry the state of a request.
@@ -245,7 +262,7 @@ impl Gate {
             let exchange = Box::pin(self.exchanger.exchange(wire, address, slot.clone()));
             let rest = tokio::select! {
                 rest = exchange => rest,
-                () = self.crowd(&progress) => {
+                () = self.cut(&peer, &progress) => {
                     tell_of_crowd(address);
                     None
                 }
@@ -253,17 +270,17 @@ impl Gate {
             let Some(rest) = rest else { return };
             drop(turn);
             wire = rest;
-            patience = self.keep_alive;
+            (pause, patience) = (Duration::ZERO, self.keep_alive);
         }
     }
 
-    /// Waits for a turn.
+    /// Waits for a turn. Meanwhile turns that wait for their clients make way.
     async fn turn(&self, peer: &Peer, address: SocketAddr) -> Option<Turn> {
         let turn = async {
-            let share = peer.turn().await;
+            let share = make_room(peer.turn(), || self.stalled.evict_from(peer.key())).await;
+            let turn = make_room(Arc::clone(&self.turns).acquire_owned(), || self.stalled.evict()).await;
             // The semaphore is never closed.
-            let turn = Arc::clone(&self.turns).acquire_owned().await.ok()?;
-            Some(Turn { _share: share, _turn: turn })
+            Some(Turn { _share: share, _turn: turn.ok()? })
         };
         tokio::select! {
             turn = timeout(HEADER_DEADLINE, turn) => turn.unwrap_or_else(|_| {
@@ -274,17 +291,31 @@ impl Gate {
         }
     }
 
-    /// Completes when others wait for a turn and this request is still not there after a while.
-    async fn crowd(&self, progress: &Progress) {
-        loop {
-            sleep(HEADER_GRACE).await;
-            if progress.is_served() {
-                std::future::pending::<()>().await;
-            }
-            if self.turns.available_permits() == 0 {
-                return;
-            }
+    /// Completes when the exchange has to make way. It can be found while it waits for its client.
+    async fn cut(&self, peer: &Peer, progress: &Arc<Progress>) {
+        while !progress.is_cut() {
+            let stalled = progress.is_stalled().then(|| Cutter(Arc::clone(progress)));
+            let _place = stalled.map(|cutter| self.stalled.enter(peer.key(), cutter));
+            progress.changed().await;
         }
+    }
+}
+
+/// A connection that waits for a request. Dropping this closes it.
+#[derive(Debug)]
+struct Idle {
+    slot: Slot,
+    _evict: oneshot::Sender<()>,
+}
+
+fn tell_of_haste(address: SocketAddr) {
+    static HASTE: Throttle = Throttle::new();
+    metrics::counter!(metric::PAUSES, "what" => "connections").increment(1);
+    if let Some(held_back) = HASTE.pass() {
+        warn!(
+            net.peer = %address, held_back,
+            "an address opens connections too fast: they wait. See --max-per-address, and --trusted-proxies if it is a proxy"
+        );
     }
 }
 
@@ -294,7 +325,7 @@ fn tell_of_crowd(address: SocketAddr) {
     if let Some(held_back) = CROWD.pass() {
         warn!(
             net.peer = %address, held_back,
-            "closing a connection whose request was not served: too many requests at a time"
+            "too many requests at a time: closing a connection whose client is slow, or that has waited too long"
         );
     }
 }

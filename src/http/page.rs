@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
     vec,
 };
 
@@ -17,10 +18,22 @@ use axum::{
 use hubbub_lifecycle::{Permit, Quota, Throttle, metric};
 use hubbub_protocol::{ErrorCode, Frame, Refusal, Seq};
 use hyper::body::{Body as HttpBody, Frame as Piece, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use serde_json::json;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tracing::warn;
 
-use super::{address::quota_key, problem::Problem};
+use super::{
+    address::quota_key,
+    history::History,
+    listener::{
+        Cutter,
+        parking::{Parking, Place, make_room},
+    },
+    problem::Problem,
+};
 
 /// Upper bound for the messages of a page, in bytes. One message always fits.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
@@ -28,16 +41,21 @@ const MAX_PAGE_BYTES: usize = 1024 * 1024;
 const MAX_PAGES: usize = 64;
 /// Those of one address.
 const MAX_PAGES_OF_ADDRESS: usize = 16;
+/// While others wait for a page: how long the writing of one may take.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long a request waits for its page.
+const PATIENCE: Duration = Duration::from_secs(6);
 /// Bytes of a page that are copied at a time.
 const CHUNK: usize = 64 * 1024;
 /// The pause before a refused client should ask again, in milliseconds.
 const RETRY_MS: u64 = 1000;
 
-/// Counts the pages that are written.
+/// Counts the pages that are written. When others wait, the one that has taken longest makes way.
 #[derive(Clone, Debug)]
 pub(super) struct Desk {
     pages: Arc<Semaphore>,
     addresses: Quota<IpAddr>,
+    written: Arc<Parking<Cutter>>,
 }
 
 /// The right to write a page.
@@ -45,42 +63,45 @@ pub(super) struct Desk {
 pub(super) struct PagePermit {
     _page: OwnedSemaphorePermit,
     _share: Permit<IpAddr>,
+    _place: Place<Cutter>,
 }
 
 impl Desk {
     pub(super) fn new() -> Self {
-        Self { pages: Arc::new(Semaphore::new(MAX_PAGES)), addresses: Quota::new(MAX_PAGES_OF_ADDRESS) }
+        Self {
+            pages: Arc::new(Semaphore::new(MAX_PAGES)),
+            addresses: Quota::new(MAX_PAGES_OF_ADDRESS),
+            written: Arc::new(Parking::new(GRACE)),
+        }
     }
 
-    /// Counts one more page for this address.
+    /// Waits for one more page for this address. `cutter` ends the exchange that writes it.
     ///
     /// # Errors
     ///
     /// 503: too many are written.
-    pub(super) fn take(&self, address: IpAddr) -> Result<PagePermit, Problem> {
-        static TOO_MANY: Throttle = Throttle::new();
-        if let Some(share) = self.addresses.take(quota_key(address))
-            && let Ok(page) = Arc::clone(&self.pages).try_acquire_owned()
-        {
-            return Ok(PagePermit { _page: page, _share: share });
-        }
-        metrics::counter!(metric::HTTP_REFUSALS, "reason" => "history").increment(1);
-        if let Some(held_back) = TOO_MANY.pass() {
-            warn!(net.client = %address, held_back, "refusing a page of history: too many are being written");
-        }
-        let detail = "too many pages of history are being written; ask again";
-        Err(Refusal::new(ErrorCode::Overloaded, detail).retry_after_ms(RETRY_MS).into())
+    pub(super) async fn take(&self, address: IpAddr, cutter: Cutter) -> Result<PagePermit, Problem> {
+        let key = quota_key(address);
+        let Some(share) = self.addresses.take(key) else {
+            // The next request of this address finds room.
+            self.written.evict_from(key).iter().for_each(Cutter::cut);
+            return Err(too_many(address));
+        };
+        let page = make_room(Arc::clone(&self.pages).acquire_owned(), || self.written.evict());
+        // The semaphore is never closed.
+        let page = timeout(PATIENCE, page).await.ok().and_then(Result::ok).ok_or_else(|| too_many(address))?;
+        Ok(PagePermit { _page: page, _share: share, _place: self.written.enter(key, cutter) })
     }
 }
 
-/// A page of history: messages in ascending order.
-#[derive(Debug)]
-pub(super) struct History {
-    pub(super) messages: Vec<(Seq, Frame)>,
-    /// `before` of the next older page, if there is one.
-    pub(super) next: Option<Seq>,
-    /// How far the answering instance knows the log.
-    pub(super) seq: Seq,
+fn too_many(address: IpAddr) -> Problem {
+    static TOO_MANY: Throttle = Throttle::new();
+    metrics::counter!(metric::HTTP_REFUSALS, "reason" => "history").increment(1);
+    if let Some(held_back) = TOO_MANY.pass() {
+        warn!(net.client = %address, held_back, "refusing a page of history: too many are being written");
+    }
+    let detail = "too many pages of history are being written; ask again";
+    Refusal::new(ErrorCode::Overloaded, detail).retry_after_ms(RETRY_MS).into()
 }
 
 impl History {
@@ -102,9 +123,10 @@ impl History {
 
 /// The answer with this page. The permit is kept until it is written.
 pub(super) fn respond(history: History, permit: PagePermit) -> Response {
-    let History { messages, next, seq } = history.within(MAX_PAGE_BYTES);
+    let History { messages, next, seq, gaps } = history.within(MAX_PAGE_BYTES);
     let next = next.map_or_else(|| "null".to_owned(), |next| next.to_string());
-    let body = Page::new(messages, format!(r#"],"next":{next},"seq":{seq}}}"#), permit);
+    let gaps = if gaps.is_empty() { String::new() } else { format!(r#","gaps":{}"#, json!(gaps)) };
+    let body = Page::new(messages, format!(r#"],"next":{next},"seq":{seq}{gaps}}}"#), permit);
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], Body::new(body)).into_response()
 }
 
@@ -176,11 +198,11 @@ mod tests {
 
     fn history(bodies: &[String]) -> History {
         let messages = (1..).zip(bodies.iter().map(|body| Frame::text(&format!("{body:?}")))).collect();
-        History { messages, next: None, seq: 9 }
+        History { messages, seq: 9, ..History::default() }
     }
 
     async fn text(history: History) -> String {
-        let permit = Desk::new().take([127, 0, 0, 1].into()).unwrap();
+        let permit = Desk::new().take([127, 0, 0, 1].into(), Cutter::default()).await.unwrap();
         let body = respond(history, permit).into_body();
         let announced = body.size_hint().exact().unwrap();
         let bytes = body.collect().await.unwrap().to_bytes();
@@ -208,13 +230,17 @@ mod tests {
         assert_eq!(history(&vec!["x".to_owned(); 5]).within(2500).next, None);
     }
 
-    #[test]
-    fn an_address_that_reads_slowly_leaves_pages_to_others() {
+    #[tokio::test]
+    async fn an_address_that_reads_slowly_leaves_pages_to_others() {
         let desk = Desk::new();
-        let held: Vec<_> = (0..MAX_PAGES_OF_ADDRESS).map(|_| desk.take([127, 0, 0, 1].into()).unwrap()).collect();
-        assert!(desk.take([127, 0, 0, 1].into()).is_err());
-        assert!(desk.take([127, 0, 0, 2].into()).is_ok());
+        let take = async |host| desk.take([127, 0, 0, host].into(), Cutter::default()).await;
+        let mut held = Vec::new();
+        for _ in 0..MAX_PAGES_OF_ADDRESS {
+            held.push(take(1).await.unwrap());
+        }
+        assert!(take(1).await.is_err());
+        assert!(take(2).await.is_ok());
         drop(held);
-        assert!(desk.take([127, 0, 0, 1].into()).is_ok());
+        assert!(take(1).await.is_ok());
     }
 }

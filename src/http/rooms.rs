@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum::{
+    Extension,
     extract::{
         ConnectInfo, FromRequest, Path, Query, Request, State,
         rejection::{JsonRejection, QueryRejection},
@@ -15,12 +16,7 @@ use hubbub_protocol::{ErrorCode, Publish, Refusal, RoomId, Seq, User, UserName};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{
-    App,
-    address::client_address,
-    page::{self, History},
-    problem::Problem,
-};
+use super::{App, address::client_address, history::Range, listener::Cutter, page, problem::Problem};
 
 /// Messages per page of history, unless the request sets a limit.
 const DEFAULT_PAGE: usize = 50;
@@ -42,6 +38,7 @@ pub(super) async fn history(
     State(app): State<App>,
     Path(room): Path<String>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(cutter): Extension<Cutter>,
     headers: HeaderMap,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Response, Problem> {
@@ -49,10 +46,9 @@ pub(super) async fn history(
     app.access.reader(&headers, &room)?;
     let Query(page) = page.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let limit = page.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
-    let permit = app.desk.take(client_address(peer.ip(), &headers, &app.trusted_proxies))?;
-    let found = app.node.history(&room, page.before, page.after, limit);
-    let messages = found.entries.iter().map(|entry| (entry.seq, entry.frame.clone())).collect();
-    Ok(page::respond(History { messages, next: found.next, seq: found.seq }, permit))
+    let permit = app.desk.take(client_address(peer.ip(), &headers, &app.trusted_proxies), cutter).await?;
+    let range = Range { before: page.before, after: page.after, limit };
+    Ok(page::respond(app.past.page(&room, range).await?, permit))
 }
 
 #[derive(Debug, Deserialize)]

@@ -33,6 +33,9 @@ metrics! {
     counter FRAMES_OUT = "hubbub_frames_out_total", Count;
     /// Bytes of the log's frames written to clients. Replies are not counted.
     counter BYTES_OUT = "hubbub_bytes_out_total", Bytes;
+    /// Pauses of connections whose address sends frames or opens connections too fast, by what it does (label `what`:
+    /// `frames`, `connections`).
+    counter PAUSES = "hubbub_pauses_total", Count;
     /// Connections closed, by close code (label `code`) and its name (label `reason`), whichever side closed first. Without
     /// a code of the server the reason is `closed_by_client` or `lost`.
     counter CLOSES = "hubbub_closes_total", Count;
@@ -66,6 +69,8 @@ metrics! {
     gauge READY = "hubbub_ready", Count;
     /// Publishes that wait to be appended to the log, sampled every half second.
     gauge RELAY_PENDING = "hubbub_relay_pending_messages", Count;
+    /// 1 while the log refuses new messages because too much of it waits for the recorder, 0 while it does not.
+    gauge RELAY_BACKLOG_FULL = "hubbub_relay_backlog_full", Count;
     /// Gaps in the channel that this instance asked the log to fill. Each gap counts once.
     counter RELAY_GAPS = "hubbub_relay_gaps_total", Count;
     /// Gaps that the log could not fill. Each one resets the connections of this instance.
@@ -83,6 +88,35 @@ metrics! {
     /// Resumed connections, by what served them (label `source`): `ring`, `log` (the ring, after a sync with the log),
     /// or `reset` (the missed messages are gone).
     counter RESUMES = "hubbub_resumes_total", Count;
+    /// Events of the log that this instance has recorded in the database, with messages that were there already and dead
+    /// letters.
+    counter RECORDED_EVENTS = "hubbub_recorded_events_total", Count;
+    /// Messages that this instance has added to the database.
+    counter RECORDED_MESSAGES = "hubbub_recorded_messages_total", Count;
+    /// Messages that the database had already: the log had lost them and has them again, or they were published again
+    /// after the dedupe window.
+    counter RECORDED_REPEATED = "hubbub_recorded_repeated_total", Count;
+    /// Events that the database refuses or that cannot be read. They are in the table `dead_letters`.
+    counter RECORDER_DEAD_LETTERS = "hubbub_recorder_dead_letters_total", Count;
+    /// Parts of the log that it lost before they were recorded. They are in the table `gaps`.
+    counter RECORDER_GAPS = "hubbub_recorder_gaps_total", Count;
+    /// Calls to the database that failed and were or will be repeated.
+    counter RECORDER_FAILURES = "hubbub_recorder_failures_total", Count;
+    /// Time of the transaction that records a batch.
+    histogram RECORDER_TRANSACTION = "hubbub_recorder_transaction_seconds", Seconds;
+    /// Events of the log that are not in the database yet, as the instance that records knows it; 0 on the others.
+    gauge RECORDER_LAG = "hubbub_recorder_lag_events", Count;
+    /// Age of the oldest message of the log that is not in the database yet; 0 if there is none, and on instances that do
+    /// not record.
+    gauge RECORDER_LAG_SECONDS = "hubbub_recorder_lag_seconds", Seconds;
+    /// Panics of the recorder, after each of which it started again.
+    counter RECORDER_RESTARTS = "hubbub_recorder_restarts_total", Count;
+    /// 1 while the database has less than it had, so that nothing is recorded; 0 otherwise.
+    gauge RECORDER_WENT_BACK = "hubbub_recorder_database_went_back", Count;
+    /// Times that the log had gone another way below what the database has, because a clock went back.
+    counter RECORDER_TURNED_BACK = "hubbub_recorder_turned_back_total", Count;
+    /// Messages that were deleted because they were older than they are kept.
+    counter RECORDER_PRUNED = "hubbub_recorder_pruned_total", Count;
 }
 
 /// A length as a metric counts it.

@@ -53,7 +53,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// [`BackendError`] if the store did not answer or refused.
     fn lease<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<Lease, BackendError>>;
 
-    /// Sets how far the log is recorded, also to less than before: a database was restored.
+    /// Sets how far the log is recorded, also to less than before: a database was restored. Of more than the log has, only
+    /// what it has counts.
     ///
     /// # Errors
     ///
@@ -164,12 +165,14 @@ pub struct LogBounds {
     pub unrecorded: Option<Unrecorded>,
 }
 
-/// Upper bounds for what waits for the recorder. Beyond them an append is refused with [`AppendOutcome::Full`].
+/// Upper bounds for what waits for the recorder. An append that would exceed them with what is new in it is refused with
+/// [`AppendOutcome::Full`], unless nothing waits. A re-appended event has been counted before: it is never refused. Until
+/// the recorder has passed the marker of the open epoch, a store may count what is recorded too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unrecorded {
     /// Events. At least twice [`LogBounds::entries`].
     pub events: u64,
-    /// Bytes of their records.
+    /// Bytes of their records. A store may estimate them.
     pub bytes: u64,
 }
 
@@ -213,7 +216,7 @@ pub struct SyncRequest {
     pub after: Seq,
     /// The lowest cursor that it can complete from its ring; None when the ring is empty.
     pub low: Option<Seq>,
-    /// A `seq` that the database has. No epoch opens below it, and one opens if the log ends below it. 0 for none.
+    /// A `seq` that the database has. No epoch opens at or below it, and one opens if the log ends below it. 0 for none.
     pub floor: Seq,
     /// Upper bound for the entries of one reply.
     pub limit: usize,
@@ -268,7 +271,8 @@ impl LogEntry {
         }
     }
 
-    pub(crate) const fn seq(&self) -> Seq {
+    /// Its `seq`.
+    pub const fn seq(&self) -> Seq {
         match self {
             Self::Message { seq, .. } | Self::Event { seq, .. } => *seq,
             Self::Marker(marker) => marker.base,

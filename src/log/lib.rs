@@ -23,6 +23,7 @@ mod relay;
 pub mod ring;
 mod seen;
 mod sequencer;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -38,4 +39,5 @@ pub use marker::Marker;
 pub use memory::Memory;
 pub use redis::{Redis, RedisConfig, RedisError, Renewal, Renewer, TlsFiles};
 pub use relay::{Full, Overloaded, Relay, RelayOptions, Share};
+pub use tail::Tail;
 pub use wire::Announcement;

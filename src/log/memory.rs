@@ -14,11 +14,12 @@ use parking_lot::Mutex;
 
 use crate::{
     backend::{
-        AppendOutcome, Backend, BackendError, Claim, Event, Fence, Lease, LogBounds, Report, Snapshot, Submission,
-        SyncRequest, VersionedCount,
+        AppendOutcome, Backend, BackendError, Claim, ClaimStep, Event, Fence, Lease, LogBounds, Report, Snapshot,
+        Submission, SyncRequest, VersionedCount,
     },
     channel::Channel,
     leases::Leases,
+    recording::RecordingRight,
     wire,
 };
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub struct Memory {
 #[derive(Default)]
 struct Server {
     store: Store,
+    right: RecordingRight,
     leases: Leases,
 }
 
@@ -66,7 +68,7 @@ impl Backend for Memory {
         batch: &'a [Submission],
     ) -> BoxFuture<'a, Result<AppendOutcome, BackendError>> {
         let mut server = self.server.lock();
-        let (outcome, payloads) = server.store.append(fence, bounds.entries, batch);
+        let (outcome, payloads) = server.store.append(fence, bounds, batch);
         // still under the lock, so that the channel has the order of the log
         for payload in payloads {
             self.channel.publish(payload);
@@ -87,12 +89,20 @@ impl Backend for Memory {
         ready(Ok(server.store.read(request))).boxed()
     }
 
-    fn lease<'a>(&'a self, _: &'a Claim) -> BoxFuture<'a, Result<Lease, BackendError>> {
-        ready(Err(BackendError("recording is not built yet".into()))).boxed()
+    fn lease<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<Lease, BackendError>> {
+        let mut server = self.server.lock();
+        let is_held = server.right.claim(claim);
+        if let (true, ClaimStep::Hold { recorded }) = (is_held, claim.step) {
+            server.store.record(recorded);
+        }
+        let (log_id, recorded) = (server.store.log_id(), server.store.recorded());
+        let unopened = || BackendError("no epoch of the log has opened yet".into());
+        ready(log_id.map(|log_id| Lease { is_held, log_id, recorded }).ok_or_else(unopened)).boxed()
     }
 
-    fn rewind(&self, _: Seq) -> BoxFuture<'_, Result<(), BackendError>> {
-        ready(Err(BackendError("recording is not built yet".into()))).boxed()
+    fn rewind(&self, recorded: Seq) -> BoxFuture<'_, Result<(), BackendError>> {
+        self.server.lock().store.rewind(recorded);
+        ready(Ok(())).boxed()
     }
 
     fn announce(&self, payload: Bytes) -> BoxFuture<'_, Result<(), BackendError>> {

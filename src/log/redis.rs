@@ -14,7 +14,7 @@ mod eviction;
 mod subscription;
 mod tls;
 
-use std::{fmt, future::ready, sync::Once};
+use std::{fmt, sync::Once};
 
 use bytes::Bytes;
 use fred::{
@@ -39,8 +39,8 @@ pub use self::{
 };
 use self::{connection::Connection, subscription::Subscription};
 use crate::backend::{
-    AppendOutcome, Backend, BackendError, CENSUS_LEASE, Claim, Event, Fence, Lease, LogBounds, Report, Snapshot,
-    Submission, SyncRequest, VersionedCount,
+    AppendOutcome, Backend, BackendError, CENSUS_LEASE, Claim, ClaimStep, Event, Fence, Lease, LogBounds,
+    RECORDING_LEASE, Report, Snapshot, Submission, SyncRequest, Unrecorded, VersionedCount,
 };
 
 /// The warning that the log is gone.
@@ -62,6 +62,7 @@ struct Names {
     log: String,
     meta: String,
     dedupe: String,
+    recorder: String,
     instances: String,
     census: String,
     channel: String,
@@ -70,6 +71,8 @@ struct Names {
 struct Scripts {
     append: Script,
     sync: Script,
+    lease: Script,
+    rewind: Script,
     census: Script,
 }
 
@@ -81,6 +84,7 @@ impl Names {
             log: name("log"),
             meta: name("meta"),
             dedupe: name("d:"),
+            recorder: name("recorder"),
             instances: name("instances"),
             census: name("census"),
             channel: name("channel"),
@@ -99,6 +103,8 @@ impl Scripts {
         Self {
             append: script(&[process, state, include_str!("redis/append.lua")]),
             sync: script(&[process, state, include_str!("redis/sync.lua")]),
+            lease: script(&[process, state, include_str!("redis/lease.lua")]),
+            rewind: script(&[process, state, include_str!("redis/rewind.lua")]),
             census: script(&[process, include_str!("redis/census.lua")]),
         }
     }
@@ -175,6 +181,10 @@ impl Backend for Redis {
                 fence.epoch.to_string().into(),
                 fence.last.to_string().into(),
             ];
+            let waiting = bounds.unrecorded.map(|Unrecorded { events, bytes }| [events, bytes]);
+            arguments.extend(
+                waiting.map_or_else(|| ["-".into(), "-".into()], |bounds| bounds.map(|n| n.to_string().into())),
+            );
             for submission in batch {
                 arguments.push(submission.kind.name().into());
                 arguments.push(submission.was.to_string().into());
@@ -198,6 +208,8 @@ impl Backend for Redis {
                 request.after.to_string(),
                 request.low.map_or_else(|| "-".to_owned(), |low| low.to_string()),
                 request.limit.to_string(),
+                request.floor.to_string(),
+                format!("{:032x}", rand::random::<u128>()),
             ];
             let keys = vec![log.as_str(), meta.as_str()];
             let sync = &self.scripts(clients.clustered).sync;
@@ -217,12 +229,33 @@ impl Backend for Redis {
         .boxed()
     }
 
-    fn lease<'a>(&'a self, _: &'a Claim) -> BoxFuture<'a, Result<Lease, BackendError>> {
-        ready(Err(BackendError("recording is not built yet".into()))).boxed()
+    fn lease<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<Lease, BackendError>> {
+        async move {
+            let clients = self.connection.connected().await?;
+            let Names { recorder, log, meta, .. } = &self.names;
+            let recorded = match claim.step {
+                ClaimStep::Hold { recorded } => recorded.to_string(),
+                ClaimStep::Release => "-".to_owned(),
+            };
+            let lasts = RECORDING_LEASE.as_millis().to_string();
+            let arguments: Vec<String> = vec![claim.holder.as_ref().to_owned(), lasts, recorded];
+            let keys = vec![recorder.as_str(), log.as_str(), meta.as_str()];
+            let lease = &self.scripts(clients.clustered).lease;
+            decode::lease(lease.evalsha_with_reload(&clients.commands, keys, arguments).await?)
+        }
+        .boxed()
     }
 
-    fn rewind(&self, _: Seq) -> BoxFuture<'_, Result<(), BackendError>> {
-        ready(Err(BackendError("recording is not built yet".into()))).boxed()
+    fn rewind(&self, recorded: Seq) -> BoxFuture<'_, Result<(), BackendError>> {
+        async move {
+            let clients = self.connection.connected().await?;
+            let keys = vec![self.names.log.as_str(), self.names.meta.as_str()];
+            let rewind = &self.scripts(clients.clustered).rewind;
+            let done: Result<Value, _> =
+                rewind.evalsha_with_reload(&clients.commands, keys, vec![recorded.to_string()]).await;
+            done.map(|_| ()).map_err(BackendError::from)
+        }
+        .boxed()
     }
 
     fn announce(&self, payload: Bytes) -> BoxFuture<'_, Result<(), BackendError>> {

@@ -32,7 +32,7 @@ use std::{sync::Arc, time::Duration};
 
 use announcer::Announcer;
 use hubbub_lifecycle::{Shutdown, Throttle};
-use hubbub_protocol::{Record, RelayState};
+use hubbub_protocol::{Record, RelayState, Seq};
 use latest_count::LatestCount;
 use liveness::Liveness;
 pub use publish_queue::Share;
@@ -49,8 +49,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
 use crate::{
-    backend::{Backend, Placement, Report, Submission, VersionedCount},
+    backend::{Backend, Placement, Report, Submission, Unrecorded, VersionedCount},
     ring::Ring,
+    tail::Tail,
     wire::Announcement,
 };
 
@@ -71,7 +72,7 @@ pub struct Overloaded {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// All of it.
-    #[error("the publish queue is full: the log is slow or cannot be reached")]
+    #[error("the publish queue is full: the log is slow, cannot be reached, or is full of what waits for the recorder")]
     Queue,
     /// As much as this sender may use, while others still get in.
     #[error("too many messages of this sender wait for the log")]
@@ -92,6 +93,10 @@ pub struct RelayOptions {
     /// Longest random delay before an instance appends lost messages again, so that not all instances do it. Default
     /// 200 ms.
     pub offer_jitter: Duration,
+    /// What may wait for the recorder. Default: None, nothing is recorded.
+    pub unrecorded: Option<Unrecorded>,
+    /// How far the database is, read before the relay starts: no epoch opens at or below it. Default 0.
+    pub floor: Seq,
 }
 
 impl Default for RelayOptions {
@@ -102,6 +107,8 @@ impl Default for RelayOptions {
             pending_messages: 10_000,
             pending_bytes: 16 * 1024 * 1024,
             offer_jitter: Duration::from_millis(200),
+            unrecorded: None,
+            floor: 0,
         }
     }
 }
@@ -111,6 +118,7 @@ impl Default for RelayOptions {
 pub struct Relay {
     instance: Arc<str>,
     backend: Arc<dyn Backend>,
+    ring: Arc<Ring>,
     queue: Arc<PublishQueue>,
     syncs: Arc<SyncRequests>,
     liveness: Arc<Liveness>,
@@ -124,13 +132,22 @@ pub struct Relay {
 impl Relay {
     /// Starts the relay's tasks on this backend. The state becomes live after they have filled the ring.
     pub fn start(backend: impl Backend, ring: Arc<Ring>, options: RelayOptions, shutdown: &Shutdown) -> Self {
-        let RelayOptions { instance, channel_capacity, pending_messages, pending_bytes, offer_jitter } = options;
+        let RelayOptions {
+            instance,
+            channel_capacity,
+            pending_messages,
+            pending_bytes,
+            offer_jitter,
+            unrecorded,
+            floor,
+        } = options;
         let bounds = Bounds { messages: pending_messages, bytes: pending_bytes, jitter: offer_jitter };
         let closed = CancellationToken::new();
         let (outgoing, queued) = mpsc::channel(announcer::QUEUE);
         let relay = Self {
             instance: instance.into(),
             backend: Arc::new(backend),
+            ring,
             queue: Arc::new(PublishQueue::new(bounds)),
             syncs: Arc::default(),
             liveness: Arc::new(Liveness::new()),
@@ -141,16 +158,16 @@ impl Relay {
             _running: Arc::new(closed.drop_guard()),
         };
         let events = relay.backend.events();
-        let writer = RingWriter::new(Arc::clone(&ring), Arc::clone(&relay.queue));
-        shutdown.spawn(relay.publisher(ring, &writer).run());
+        let writer = RingWriter::new(Arc::clone(&relay.ring), Arc::clone(&relay.queue), floor);
+        shutdown.spawn(relay.publisher(&writer, unrecorded).run());
         shutdown.spawn(relay.subscriber(writer).run(events));
         shutdown.spawn(relay.announcer(queued).run());
         relay
     }
 
-    fn publisher(&self, ring: Arc<Ring>, writer: &RingWriter) -> Publisher {
-        let Self { queue, syncs, liveness, backend, closed, .. } = self.clone();
-        Publisher::new(queue, syncs, liveness, ring, backend, writer.epoch(), closed)
+    fn publisher(&self, writer: &RingWriter, unrecorded: Option<Unrecorded>) -> Publisher {
+        let Self { queue, syncs, liveness, ring, backend, closed, .. } = self.clone();
+        Publisher::new(queue, syncs, liveness, ring, backend, writer.epoch(), unrecorded, closed)
     }
 
     fn subscriber(&self, writer: RingWriter) -> Subscriber {
@@ -192,6 +209,12 @@ impl Relay {
     /// The announcements of all instances from now on, this one included.
     pub fn announcements(&self) -> broadcast::Receiver<Announcement> {
         self.announcements.subscribe()
+    }
+
+    /// The log as a recorder reads it. It does not keep the relay running, and fails when the relay has closed.
+    pub fn tail(&self) -> Tail {
+        let Self { instance, backend, ring, closed, .. } = self.clone();
+        Tail::new(instance, backend, ring, closed)
     }
 
     /// Whether messages flow. Degraded until the ring has been filled.

@@ -17,7 +17,8 @@ use std::{
     sync::Arc,
 };
 
-use hubbub_protocol::{ResetReason, RoomId, Seq, UnixMillis};
+use hubbub_lifecycle::clock::unix_millis;
+use hubbub_protocol::{DEDUPE_WINDOW, ResetReason, RoomId, Seq, UnixMillis};
 use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 use window::Window;
@@ -26,6 +27,10 @@ pub(crate) use draft::{Draft, Hole, NewEvent};
 pub use entry::{Audience, Entry};
 
 use crate::backend::LogEntry;
+
+/// An entry counts as recoverable until this long before the end of the dedupe window. The margin covers the time
+/// until it is appended again, and clocks that differ.
+const REOFFER_MARGIN_MS: u64 = 10_000;
 
 /// Upper bounds for the ring, and for the log behind it. Whichever is reached first counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +84,19 @@ pub struct History {
     /// `before` of the next older page, if there is one.
     pub next: Option<Seq>,
     /// The last `seq` applied when this was read. The log may have more.
+    pub seq: Seq,
+}
+
+/// The newest messages of a room, for a reader that has the older ones from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Recent {
+    /// In ascending order of `seq`.
+    pub entries: Vec<Arc<Entry>>,
+    /// The ring has everything above this `seq`.
+    pub complete_above: Seq,
+    /// The lowest `cut` of the markers in the ring. A message that was appended again has its place above it.
+    pub lowest_cut: Option<Seq>,
+    /// The last `seq` applied when this was read; 0 before the first.
     pub seq: Seq,
 }
 
@@ -161,15 +179,27 @@ impl Ring {
         self.window.read().history(room, before, after, limit)
     }
 
+    /// The messages of a room above a `seq`.
+    pub fn recent(&self, room: &RoomId, above: Seq) -> Recent {
+        self.window.read().recent(room, above)
+    }
+
     /// The last `seq` applied, which readers may not know of yet, and the base of the last marker applied.
     pub(crate) fn applied(&self) -> (Seq, Seq) {
         let window = self.window.read();
         (window.last(), window.epoch())
     }
 
+    /// The last `seq` applied, and the lowest cursor after which the ring has everything and can append it again. None
+    /// when the ring is empty.
+    pub(crate) fn recoverable(&self) -> (Seq, Option<Seq>) {
+        let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap_or(u64::MAX);
+        self.bounds(unix_millis().saturating_sub(window.saturating_sub(REOFFER_MARGIN_MS)))
+    }
+
     /// The last `seq` applied, and the lowest cursor after which the ring has everything; messages older than `young`
     /// count as missing. None when the ring is empty.
-    pub(crate) fn bounds(&self, young: UnixMillis) -> (Seq, Option<Seq>) {
+    fn bounds(&self, young: UnixMillis) -> (Seq, Option<Seq>) {
         let window = self.window.read();
         (window.last(), window.low(young))
     }

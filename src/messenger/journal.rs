@@ -40,6 +40,8 @@ pub struct Batch {
     pub messages: Vec<Message>,
     /// Those that cannot be recorded.
     pub dead_letters: Vec<DeadLetter>,
+    /// Parts of the log, first to last `seq`, that it lost before they were recorded. Pages of history show them.
+    pub gaps: Vec<(Seq, Seq)>,
 }
 
 /// An event that the database refuses, or that cannot be read.

@@ -1,4 +1,4 @@
-//! What the tests, the audits and the load generator share: the real binary, a Redis of their own, a network that fails on
+//! What the tests, the audits and the load generator share: the real binary, a Redis and a Postgres of their own, a network that fails on
 //! demand, and clients in tasks.
 //!
 //! Nothing sleeps, except where the caller asks for a fault of some duration. Callers wait for an event, or ask again
@@ -12,12 +12,14 @@
 )]
 #![expect(clippy::missing_panics_doc, reason = "everything here panics when it fails")]
 
+mod certificate;
 mod client;
 pub mod frames;
 pub mod growth;
 pub mod http;
 pub mod ledger;
 pub mod memory;
+mod postgres;
 mod process;
 mod proxy;
 mod redis;
@@ -26,11 +28,13 @@ mod server;
 mod transcript;
 mod wait;
 
+pub use certificate::Certificate;
 pub use client::{Observer, TestClient};
 pub use http::dial;
+pub use postgres::Postgres;
 pub use process::{program, room, scratch, signal, unique};
 pub use proxy::{Flow, Proxy};
-pub use redis::{Certificate, Cluster, Redis, Sentinel};
+pub use redis::{Cluster, Redis, Sentinel};
 pub use reverse_proxy::{Product, ReverseProxy};
 pub use server::{Server, command};
 pub use transcript::{Transcript, assert_complete, chatter, gather};

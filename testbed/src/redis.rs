@@ -18,7 +18,6 @@ use crate::{
 };
 
 pub use cluster::Cluster;
-pub use secured::Certificate;
 pub use sentinel::Sentinel;
 
 /// A Redis server in a directory of its own. Dropping it kills the process and removes the directory.

@@ -85,7 +85,8 @@ impl Server {
 
     async fn launch(mut command: Command, flags: &[&str]) -> Self {
         // every client of a test has the same address
-        const DEFAULTS: [(&str, &str); 5] = [
+        const DEFAULTS: [(&str, &str); 6] = [
+            ("--data", "none"),
             ("--listen", "127.0.0.1:0"),
             ("--log-format", "json"),
             ("--log", "info"),

@@ -46,6 +46,7 @@ const FOR_TESTS: [&str; 3] = ["client", "protocol", "testbed"];
 /// A path of another crate, where in `src` it may be named, and where test code may name it too.
 const ONLY_IN: &[(&str, &[&str], &[&str])] = &[
     ("fred", &["src/log/redis"], &[]),
+    ("sqlx", &["src/log/file", "src/store"], &[]),
     ("axum", &["src/http"], &[]),
     ("hyper", &["src/http"], &[]),
     ("hyper_util", &["src/http"], &[]),

@@ -46,15 +46,18 @@ async function comeTo(page: Page, address: string, room: string) {
   await page.getByRole('button', { name: 'Join' }).click()
 }
 
-for (const [what, address] of [
-  ['passes the host without its port', HUBBUB_PORTLESS],
-  ['does not let WebSockets through', HUBBUB_NO_UPGRADE],
+const REFUSED = 'The server doesn’t accept connections from '
+const BLOCKED = 'The server answers, but live connections don’t get through.'
+
+for (const [what, address, says] of [
+  ['passes the host without its port', HUBBUB_PORTLESS, REFUSED],
+  ['does not let WebSockets through', HUBBUB_NO_UPGRADE, BLOCKED],
 ] as const) {
   test(`behind an nginx that ${what}, the page says what is wrong`, async ({ person, room }) => {
     test.skip(address === undefined, 'there is no nginx')
     const { page } = await person('Ann')
     await comeTo(page, address ?? '', room)
-    const banner = page.getByText(/The server answers, but live connections don’t get through\.|The server doesn’t accept connections from/)
+    const banner = page.getByText(says)
     await expect(banner).toBeVisible({ timeout: 15_000 })
     await expect(banner).toContainText(/Reconnecting/)
   })
@@ -65,10 +68,10 @@ for (const status of [403, 421]) {
     const ann = await person('Ann')
     const wire = await Wire.tap(ann.page)
     await ann.enter(room)
-    await ann.page.route(/\/ws$/, (route) => route.fulfill({ status, json: { title: 'no' } }))
+    await ann.page.route(/\/ws$/, (route) => route.fulfill({ status, contentType: 'application/problem+json', body: '{}' }))
     wire.isCut = true
     await wire.close(1006)
-    const banner = ann.page.getByText(`The server doesn’t accept connections from ${new URL(addresses.here).host}.`)
+    const banner = ann.page.getByText(`${REFUSED}${new URL(addresses.here).host}.`)
     await expect(banner).toBeVisible({ timeout: 15_000 })
     wire.isCut = false
     await ann.isLive()

@@ -3,14 +3,17 @@
 use std::{
     net::IpAddr,
     ops::ControlFlow,
+    pin::Pin,
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
-use hubbub_lifecycle::clock::millis;
+use hubbub_lifecycle::{Rate, TokenBucket, clock::millis};
 use hubbub_protocol::{CloseReason, ErrorCode, Refusal, UserId};
+use tokio::time::{Sleep, sleep};
 
 use super::patience::Patience;
-use crate::door::{Door, Rate, TokenBucket, TooFast};
+use crate::door::{Door, TooFast};
 
 /// Rate limit for everything but publishes: `join`, `leave`, `typing` and `ping`, the ping and pong frames of WebSocket,
 /// and frames that are refused.
@@ -24,17 +27,35 @@ pub(super) struct Pace<'a> {
     /// For [`CONTROL_RATE`].
     control_limit: TokenBucket,
     control_patience: Patience,
+    /// Boxed: few connections pause.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<'a> Pace<'a> {
     pub(super) fn new(door: &'a Door, address: IpAddr, now: Instant) -> Self {
         let (publish_patience, control_patience) = (Patience::default(), Patience::default());
-        Self { door, address, publish_patience, control_limit: TokenBucket::new(CONTROL_RATE, now), control_patience }
+        let control_limit = TokenBucket::new(CONTROL_RATE, now);
+        Self { door, address, publish_patience, control_limit, control_patience, pause: None }
     }
 
     /// The client's address, as limits count it.
     pub(super) const fn address(&self) -> IpAddr {
         self.address
+    }
+
+    /// A frame was read. If the address sends too many, a pause begins.
+    pub(super) fn count_frame(&mut self) {
+        let pause = self.door.pause_after_frame(self.address, Instant::now());
+        self.pause = (!pause.is_zero()).then(|| Box::pin(sleep(pause)));
+    }
+
+    /// Ready when the connection may be read.
+    pub(super) fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        Poll::Ready(())
     }
 
     /// Takes one frame from [`CONTROL_RATE`].

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::door::Rate;
+use hubbub_lifecycle::Rate;
 
 /// For this long more frames of a client may be refused than accepted. Then it is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,10 +44,10 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
+    use hubbub_lifecycle::TokenBucket;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::door::TokenBucket;
 
     /// Sends frames after these pauses. Returns when the client is closed, if it is.
     fn closed_after(rate: Rate, pauses: impl IntoIterator<Item = Duration>) -> Option<Duration> {

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
-use hubbub_lifecycle::Shutdown;
+use hubbub_lifecycle::{Rate, Shutdown};
 use hubbub_log::{
     Memory, Relay, RelayOptions,
     ring::{Retention, Ring},
@@ -23,7 +23,7 @@ use tokio_tungstenite::{
 
 use super::*;
 use crate::{
-    door::{Limits, Rate},
+    door::Limits,
     ports::{Directory, Gate, Ports, Unavailable},
 };
 

@@ -33,7 +33,7 @@ use tracing::{debug, warn};
 
 use super::{
     HEADER_DEADLINE, LAST_REQUESTS_DEADLINE, Slot,
-    wire::{Progress, Wire},
+    wire::{Cutter, Progress, Wire},
 };
 use crate::problem::Problem;
 
@@ -107,6 +107,7 @@ impl Exchanger {
         let mut request = request.map(|body| Body::new(Question { body, progress: Arc::clone(&progress) }));
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(slot);
+        request.extensions_mut().insert(Cutter(Arc::clone(&progress)));
         let mut answered = self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
         // Hyper would drain a body that no handler has read, and nothing tells when it is done: the connection would keep
         // its turn meanwhile.

@@ -1,15 +1,23 @@
-//! The shares of each peer: how many connections it may have open, and how many of them may be served at a time.
+//! The shares of each peer: how many connections it may open in a second and have open, and how many of them may be served
+//! at a time.
 
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, Weak},
+    time::{Duration, Instant},
 };
 
 use dashmap::{DashMap, mapref::entry::Entry};
+use hubbub_lifecycle::{Buckets, Rate};
 use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::{address::quota_key, forwarded::is_in};
+
+/// Connections that a peer may open at once, at least. Then it may open a quarter of them each second.
+const LEAST_AT_ONCE: usize = 256;
+/// Upper bound for the pause of a new connection.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 type Shares = DashMap<IpAddr, Weak<Share>>;
 
@@ -20,6 +28,7 @@ pub(super) struct Peers {
     connections: usize,
     turns: usize,
     proxies: Vec<IpNet>,
+    openings: Buckets<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -38,10 +47,18 @@ pub(super) struct Peer {
 }
 
 impl Peers {
-    /// Each peer may have so many connections open, and be served on so many of them at a time. The bounds do not count
-    /// for `proxies`.
+    /// Each peer may have so many connections open, and be served on so many of them at a time. It may open as many at
+    /// once, then a quarter of that each second. The bounds do not count for `proxies`.
     pub(super) fn new(connections: usize, turns: usize, proxies: Vec<IpNet>) -> Self {
-        Self { shares: Arc::default(), connections, turns, proxies }
+        let burst = f64::from(u32::try_from(connections.max(LEAST_AT_ONCE)).unwrap_or(u32::MAX));
+        let openings = Buckets::new(Rate { per_second: burst / 4.0, burst });
+        Self { shares: Arc::default(), connections, turns, proxies, openings }
+    }
+
+    /// How long a new connection of this peer has to wait before it is read, because the peer opens too many.
+    pub(super) fn pause(&self, peer: &Peer) -> Duration {
+        let pause = |_| self.openings.borrow(&peer.key, Instant::now(), LONGEST_PAUSE);
+        peer.share.as_ref().map(pause).unwrap_or_default()
     }
 
     /// The peer at this address.

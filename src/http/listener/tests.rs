@@ -8,12 +8,14 @@ use std::{
 
 use axum::{
     Extension,
+    body::Bytes,
     routing::{get, post},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc::{self, error::TryRecvError},
     task::yield_now,
+    time::Instant,
 };
 
 use super::*;
@@ -297,7 +299,7 @@ async fn a_connection_may_wait_for_its_next_request_but_not_within_one() {
     let slow = Blocking::connect(address).await;
     slow.send(b"GET / HT");
     // The clock moves by itself while nothing happens.
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let answer = loop {
         sleep(Duration::from_millis(100)).await;
         slow.0.set_nonblocking(true).unwrap();
@@ -308,6 +310,47 @@ async fn a_connection_may_wait_for_its_next_request_but_not_within_one() {
     };
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+}
+
+/// A request from this address of the loopback network, of a client whose kernel takes little of the answer.
+async fn send_request_from(host: u8, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind((Ipv4Addr::new(127, 0, 0, host), 0).into()).unwrap();
+    let mut client = timeout(PATIENCE, socket.connect(address)).await.unwrap().unwrap();
+    client.write_all(REQUEST).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_make_way_for_others_the_oldest_first() {
+    rlimit::increase_nofile_limit(8192).unwrap();
+    let body = Bytes::from(vec![b'x'; 1024 * 1024]);
+    let route = get(async move || body);
+    let (address, _shutdown) = start(Bounds::of(10_000), Router::new().route("/", route));
+    // Together four addresses take every turn.
+    let mut unread = Vec::new();
+    for host in 2..6 {
+        for _ in 0..TURNS_OF_PEER {
+            let mut client = send_request_from(host, address).await;
+            expect_200(&mut client).await;
+            unread.push(client);
+        }
+    }
+    let mut newcomer = send_request_from(6, address).await;
+    let asked = Instant::now();
+    expect_200(&mut newcomer).await;
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    let oldest = read_all(unread.first_mut().unwrap()).await;
+    assert!(oldest.len() < 1024 * 1024, "the oldest was not cut");
+    let youngest = read_until(unread.last_mut().unwrap(), &"x".repeat(200 * 1024)).await;
+    assert!(youngest.len() > 200 * 1024, "one was cut for one");
+
+    // The requests of one address make way for each other.
+    let mut sibling = send_request_from(5, address).await;
+    let asked = Instant::now();
+    expect_200(&mut sibling).await;
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
 }
 
 /// More than a kernel keeps for a client that does not read.

@@ -18,6 +18,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
+    sync::Notify,
     time::{Sleep, sleep},
 };
 
@@ -45,6 +46,10 @@ pub(super) struct Progress {
     body_unread: AtomicBool,
     read_blocked: AtomicBool,
     write_blocked: AtomicBool,
+    /// The headers are there, and the client has read what it was sent, as far as the kernel tells.
+    moving: AtomicBool,
+    cut: AtomicBool,
+    changed: Notify,
 }
 
 impl Progress {
@@ -52,6 +57,34 @@ impl Progress {
         self.body_unread.store(has_body, Ordering::Relaxed);
         self.answering.store(true, Ordering::Relaxed);
         self.served.store(true, Ordering::Relaxed);
+        self.move_on();
+    }
+
+    /// Whether nothing happens before the client sends the rest of the headers, or reads of the answer.
+    pub(super) fn is_stalled(&self) -> bool {
+        !self.moving.load(Ordering::Relaxed)
+    }
+
+    /// Whether the exchange has to end.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Completes after a change of these two. For one task only.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn move_on(&self) {
+        if !self.moving.swap(true, Ordering::Relaxed) {
+            self.changed.notify_one();
+        }
+    }
+
+    fn stall(&self) {
+        if self.moving.swap(false, Ordering::Relaxed) {
+            self.changed.notify_one();
+        }
     }
 
     pub(super) fn body_read(&self) {
@@ -78,6 +111,18 @@ impl Progress {
         let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
         let at_work = is(&self.answering) || self.is_body_unread() || is(&self.write_blocked);
         is(&self.served) && is(&self.read_blocked) && !at_work
+    }
+}
+
+/// Ends one exchange. Every request carries its own as an extension.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cutter(pub(super) Arc<Progress>);
+
+impl Cutter {
+    /// Closes the connection, whatever of the answer is not sent.
+    pub(crate) fn cut(&self) {
+        self.0.cut.store(true, Ordering::Relaxed);
+        self.0.changed.notify_one();
     }
 }
 
@@ -115,6 +160,7 @@ impl Wire {
     fn note_write<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.progress.write_blocked.store(outcome.is_pending(), Ordering::Relaxed);
         if outcome.is_pending() {
+            self.progress.stall();
             let deadline = self.answer_deadline.get_or_insert_with(|| Box::pin(sleep(ANSWER_DEADLINE)));
             if deadline.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -170,6 +216,9 @@ impl Write for Wire {
         // Hyper has written all that it has.
         if !self.progress.answering.load(Ordering::Relaxed) {
             self.answer_deadline = None;
+            if self.progress.is_served() {
+                self.progress.move_on();
+            }
         }
         Pin::new(&mut self.stream).poll_flush(cx)
     }

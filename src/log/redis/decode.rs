@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fred::types::Value;
 use hubbub_protocol::{Count, Seq};
 
-use crate::backend::{AppendOutcome, BackendError, LogEntry, Placement, Snapshot, VersionedCount};
+use crate::backend::{AppendOutcome, BackendError, Lease, LogEntry, Placement, Snapshot, VersionedCount};
 use crate::{kind::Kind, marker::Marker};
 
 fn malformed() -> BackendError {
@@ -19,6 +19,9 @@ fn number(value: &Value) -> Option<Seq> {
 pub(super) fn append_outcome(places: &[Value], length: usize) -> Result<AppendOutcome, BackendError> {
     if places.is_empty() {
         return Ok(AppendOutcome::Fenced);
+    }
+    if places.iter().any(|place| place.as_str().as_deref() == Some("full")) {
+        return Ok(AppendOutcome::Full);
     }
     let all: Option<Vec<_>> = places.iter().map(placement).collect();
     all.filter(|all| all.len() == length).map(AppendOutcome::Placed).ok_or_else(malformed)
@@ -50,6 +53,21 @@ fn marker(text: &str) -> Option<Marker> {
     let mut numbers = text.split(':').map(|number| number.parse().ok());
     let (cut, base, low) = (numbers.next()??, numbers.next()??, numbers.next()??);
     Some(Marker { base, cut, low })
+}
+
+/// The reply of lease.lua.
+pub(super) fn lease(reply: Value) -> Result<Lease, BackendError> {
+    let lease = try_lease(reply).ok_or_else(malformed)?;
+    if lease.log_id.is_empty() {
+        return Err(BackendError("no epoch of the log has opened yet".to_owned()));
+    }
+    Ok(lease)
+}
+
+fn try_lease(reply: Value) -> Option<Lease> {
+    let mut parts = reply.into_array().into_iter();
+    let (mine, log_id, recorded) = (parts.next()?.as_u64()?, parts.next()?, parts.next()?);
+    Some(Lease { is_held: mine == 1, log_id: (&*log_id.as_str()?).into(), recorded: number(&recorded)? })
 }
 
 /// The server process, as sync.lua tells it; "-" if it could not find out.
@@ -108,6 +126,7 @@ mod tests {
     #[test]
     fn the_outcome_of_an_append_distinguishes_new_messages_duplicates_and_refusals() {
         assert_eq!(append_outcome(&[], 2).unwrap(), AppendOutcome::Fenced);
+        assert_eq!(append_outcome(&[text("full")], 1).unwrap(), AppendOutcome::Full);
         let places = ["1764000000000001", "-1764000000000000", "!1763000000000000"].map(text);
         let placed = append_outcome(&places, 3).unwrap();
         let expected = [

@@ -5,16 +5,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hubbub_lifecycle::clock::unix_millis;
-use hubbub_lifecycle::metric::{self, RELAY_APPENDED, RELAY_BATCHES};
+use hubbub_lifecycle::{
+    Throttle,
+    clock::unix_millis,
+    metric::{self, RELAY_APPENDED, RELAY_BACKLOG_FULL, RELAY_BATCHES},
+};
 use hubbub_protocol::Seq;
-use metrics::{Counter, counter};
+use metrics::{Counter, Gauge, counter, gauge};
 use tokio::{
     sync::watch,
     time::{sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     liveness::Liveness,
@@ -22,7 +25,7 @@ use super::{
     sync_requests::SyncRequests,
 };
 use crate::{
-    backend::{AppendOutcome, Backend, Fence, LogBounds, Placement},
+    backend::{AppendOutcome, Backend, Fence, LogBounds, Placement, Unrecorded},
     ring::Ring,
 };
 
@@ -38,12 +41,14 @@ pub(super) struct Publisher {
     ring: Arc<Ring>,
     backend: Arc<dyn Backend>,
     epoch: watch::Receiver<Seq>,
+    unrecorded: Option<Unrecorded>,
     closed: CancellationToken,
     pause: Duration,
     /// The epoch of the last batch, and the highest `seq` known in it.
     fence: Fence,
     appended: Counter,
     batches: Counter,
+    backlog_full: Gauge,
 }
 
 impl Publisher {
@@ -54,8 +59,11 @@ impl Publisher {
         ring: Arc<Ring>,
         backend: Arc<dyn Backend>,
         epoch: watch::Receiver<Seq>,
+        unrecorded: Option<Unrecorded>,
         closed: CancellationToken,
     ) -> Self {
+        let backlog_full = gauge!(RELAY_BACKLOG_FULL);
+        backlog_full.set(0.0);
         Self {
             queue,
             syncs,
@@ -63,11 +71,13 @@ impl Publisher {
             ring,
             backend,
             epoch,
+            unrecorded,
             closed,
             pause: RETRY.0,
             fence: Fence { epoch: 0, last: 0 },
             appended: counter!(RELAY_APPENDED),
             batches: counter!(RELAY_BATCHES),
+            backlog_full,
         }
     }
 
@@ -102,7 +112,7 @@ impl Publisher {
     /// One round trip.
     async fn append(&mut self, base: Seq, batch: AppendBatch) {
         let (applied, _) = self.ring.applied();
-        let bounds = LogBounds { entries: self.ring.capacity(), unrecorded: None };
+        let bounds = LogBounds { entries: self.ring.capacity(), unrecorded: self.unrecorded };
         let placed = if self.fence.epoch == base { self.fence.last } else { base };
         self.fence = Fence { epoch: base, last: placed.max(applied) };
         match self.backend.append(self.fence, bounds, &batch.submissions).await {
@@ -112,6 +122,10 @@ impl Publisher {
             }
             Ok(AppendOutcome::Full) => {
                 self.queue.append_failed();
+                // the log answers: what it refuses waits in the queue, which refuses more when it is full
+                self.liveness.append_recovered();
+                self.backlog_full.set(1.0);
+                warn_of_backlog();
                 self.rest().await;
             }
             Ok(AppendOutcome::Fenced) => {
@@ -136,6 +150,7 @@ impl Publisher {
         let appended = placements.iter().filter(|placement| matches!(placement, Placement::Appended(_)));
         self.appended.increment(metric::count(appended.count()));
         self.batches.increment(1);
+        self.backlog_full.set(0.0);
         if !self.queue.settle(batch, placements) {
             debug!(base = self.fence.epoch, "no placement is valid: a new epoch must be applied first");
             self.syncs.request();
@@ -158,5 +173,16 @@ impl Publisher {
             self.pause = RETRY.0;
             self.liveness.append_recovered();
         }
+    }
+}
+
+fn warn_of_backlog() {
+    static FULL: Throttle = Throttle::new();
+    if FULL.pass().is_some() {
+        warn!(
+            "too much of the log waits for the recorder: new messages wait, and are refused with overloaded when the publish \
+             queue is full. Find out why nothing is recorded: the database, or an instance with the role worker, is missing or \
+             too slow. More can wait with a larger --backlog or --backlog-bytes"
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hubbub_lifecycle::clock::unix_millis;
 use hubbub_lifecycle::metric::{self, RELAY_DUPLICATES, RELAY_EPOCHS, RELAY_GAPS, RELAY_HOLES, RELAY_REOFFERED};
-use hubbub_protocol::{DEDUPE_WINDOW, Seq};
+use hubbub_protocol::Seq;
 use metrics::{Counter, counter};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -21,14 +21,12 @@ use crate::{
 /// Upper bound for the entries of one sync.
 const SYNC_LIMIT: usize = 1000;
 
-/// A message counts as recoverable until this long before the end of its dedupe window. The margin covers the time
-/// until it is appended again, and clocks that differ.
-const REOFFER_MARGIN_MS: u64 = 10_000;
-
 /// The one writer of the ring. It takes the ring's lock and the queue's lock one after the other, never together.
 pub(crate) struct RingWriter {
     ring: Arc<Ring>,
     queue: Arc<PublishQueue>,
+    /// A `seq` that the database has.
+    floor: Seq,
     /// Base of the last marker applied. Changes after the queue has the messages that the marker's epoch has lost.
     epoch: watch::Sender<Seq>,
     latest_epoch: LatestEpoch,
@@ -53,10 +51,11 @@ struct LatestEpoch {
 }
 
 impl RingWriter {
-    pub(crate) fn new(ring: Arc<Ring>, queue: Arc<PublishQueue>) -> Self {
+    pub(crate) fn new(ring: Arc<Ring>, queue: Arc<PublishQueue>, floor: Seq) -> Self {
         Self {
             ring,
             queue,
+            floor,
             epoch: watch::Sender::new(0),
             latest_epoch: LatestEpoch::default(),
             filled: false,
@@ -81,10 +80,8 @@ impl RingWriter {
 
     /// The next sync, beginning after what has been applied.
     pub(crate) fn sync_request(&self) -> SyncRequest {
-        let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap_or(u64::MAX);
-        let young = unix_millis().saturating_sub(window.saturating_sub(REOFFER_MARGIN_MS));
-        let (after, low) = self.ring.bounds(young);
-        SyncRequest { after, low, floor: 0, limit: SYNC_LIMIT }
+        let (after, low) = self.ring.recoverable();
+        SyncRequest { after, low, floor: self.floor, limit: SYNC_LIMIT }
     }
 
     /// Applies events from the channel. False: entries before these are missing; sync first.
@@ -235,7 +232,7 @@ mod tests {
 
     fn writer() -> RingWriter {
         let bounds = Bounds { messages: 10, bytes: 1000, jitter: std::time::Duration::ZERO };
-        RingWriter::new(Arc::new(Ring::new(Retention::default())), Arc::new(PublishQueue::new(bounds)))
+        RingWriter::new(Arc::new(Ring::new(Retention::default())), Arc::new(PublishQueue::new(bounds)), 0)
     }
 
     fn push(writer: &mut RingWriter, first: Seq) -> bool {

@@ -26,6 +26,8 @@ pub(crate) struct NewEvent<'a> {
     pub(crate) seq: Seq,
     /// The former `seq` of a re-appended event, or 0.
     pub(crate) was: Seq,
+    /// The first `seq` at which anybody may have seen it.
+    pub(super) place: Seq,
     /// When it was accepted.
     pub(super) at: UnixMillis,
     pub(super) kind: Kind,
@@ -49,6 +51,9 @@ struct Outline<'a> {
     #[serde(borrow)]
     room: Cow<'a, str>,
     at: UnixMillis,
+    /// The first `seq` at which anybody may have seen the event, if it was appended again.
+    #[serde(default)]
+    first: Seq,
 }
 
 impl Hole {
@@ -60,9 +65,10 @@ impl Hole {
 impl<'a> Draft<'a> {
     /// An event. One whose record cannot be read uses up its `seq`, but is not kept.
     pub(crate) fn event(seq: Seq, was: Seq, kind: Kind, record: &'a str) -> Self {
-        let Outline { room, at } = serde_json::from_str(record).unwrap_or_default();
+        let Outline { room, at, first } = serde_json::from_str(record).unwrap_or_default();
         let (frame, fields) = Frame::event(kind.name(), seq, record, was);
-        Self::Event(NewEvent { seq, was, at, kind, room, frame, fields })
+        let place = [first, was].into_iter().find(|former| *former != 0).unwrap_or(seq);
+        Self::Event(NewEvent { seq, was, place, at, kind, room, frame, fields })
     }
 
     pub(crate) const fn place(&self) -> Place {

@@ -8,7 +8,9 @@ use std::{
 
 use hubbub_protocol::{ResetReason, RoomId, Seq, UnixMillis};
 
-use super::{Audience, CursorCheck, Entry, Fallen, History, Hole, NewEvent, Page, Retention, Seat, entry::Span};
+use super::{
+    Audience, CursorCheck, Entry, Fallen, History, Hole, NewEvent, Page, Recent, Retention, Seat, entry::Span,
+};
 use crate::{kind::Kind, marker::Marker};
 
 /// Entries in ascending order of `seq`.
@@ -146,6 +148,17 @@ impl Window {
         let entries: Vec<_> = run.range(start..high).cloned().collect();
         let next = entries.first().filter(|_| start > low).map(|entry| entry.seq);
         History { entries, next, seq }
+    }
+
+    pub(super) fn recent(&self, room: &RoomId, above: Seq) -> Recent {
+        let run = self.rooms.get(room);
+        let entries = run.map(|run| run.range(index_after(run, above)..).cloned().collect()).unwrap_or_default();
+        Recent {
+            entries,
+            complete_above: self.evicted.max(self.newest_hole()),
+            lowest_cut: self.crossings.iter().map(|crossing| crossing.claimed.cut).min(),
+            seq: self.last,
+        }
     }
 
     pub(super) fn check_cursor(&self, cursor: Seq) -> CursorCheck {

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use crate::{
-    backend::{AppendOutcome, Fence, LogEntry, Placement, Snapshot, Submission},
+    backend::{AppendOutcome, Fence, LogBounds, LogEntry, Placement, Snapshot, Submission},
     identity::Identity,
     memory::Store,
     relay::{
@@ -29,6 +29,8 @@ use crate::{
     ring::{Audience, Retention, Ring},
     wire::{self, Payload},
 };
+
+const KEEP_ALL: LogBounds = LogBounds { entries: usize::MAX, unrecorded: None };
 
 /// Both receive what either publishes.
 const INSTANCES: usize = 2;
@@ -140,7 +142,7 @@ impl Instance {
         let retention = Retention { messages: usize::MAX, bytes: usize::MAX };
         let bounds = Bounds { messages: 1000, bytes: 1 << 20, jitter: Duration::ZERO };
         let (ring, queue) = (Arc::new(Ring::new(retention)), Arc::new(PublishQueue::new(bounds)));
-        let writer = RingWriter::new(Arc::clone(&ring), Arc::clone(&queue));
+        let writer = RingWriter::new(Arc::clone(&ring), Arc::clone(&queue), 0);
         Self { ring, queue, writer, reader: Reader::default(), appending: None, syncing: None, next: 0 }
     }
 
@@ -254,7 +256,7 @@ impl World {
         }
         let (epoch, (last, _)) = (*writer.epoch().borrow(), ring.applied());
         if let Next::Append(batch) = queue.next(unix_millis()) {
-            let (outcome, payload) = self.store.append(Fence { epoch, last }, usize::MAX, &batch.submissions);
+            let (outcome, payload) = self.store.append(Fence { epoch, last }, KEEP_ALL, &batch.submissions);
             self.channel.extend(payload);
             if let AppendOutcome::Placed(placements) = &outcome {
                 for (submission, placement) in batch.submissions.iter().zip(placements) {

@@ -14,7 +14,7 @@ use hubbub_protocol::{RoomId, Seq};
 use proptest::prelude::*;
 
 use crate::{
-    backend::{AppendOutcome, Fence, LogEntry, Submission, SyncRequest},
+    backend::{AppendOutcome, Fence, LogBounds, LogEntry, Submission, SyncRequest},
     identity::Identity,
     marker::Marker,
     memory::Store,
@@ -25,6 +25,8 @@ use crate::{
     ring::{Audience, CursorCheck, Entry, Fallen, Retention, Ring},
     sequencer::{self, Place, Step},
 };
+
+const KEEP_ALL: LogBounds = LogBounds { entries: usize::MAX, unrecorded: None };
 
 /// A set of messages; message `n` is bit `n`.
 type Set = u128;
@@ -94,7 +96,7 @@ impl Instance {
         let ring = Arc::new(Ring::new(Retention { messages, bytes: usize::MAX }));
         let bounds = Bounds { messages: 1000, bytes: 1 << 20, jitter: Duration::ZERO };
         let queue = Arc::new(PublishQueue::new(bounds));
-        let writer = RingWriter::new(Arc::clone(&ring), Arc::clone(&queue));
+        let writer = RingWriter::new(Arc::clone(&ring), Arc::clone(&queue), 0);
         Self { ring, queue, writer, start: None, cursor: 0, crossed_at: 0, received: 0, reset: false }
     }
 
@@ -200,7 +202,7 @@ impl World {
     fn publish(&mut self) {
         if self.next < MESSAGES {
             let epoch = self.store.read(SyncRequest { after: 0, low: None, floor: 0, limit: 0 }).base;
-            let (outcome, _) = self.store.append(Fence { epoch, last: epoch }, usize::MAX, &[submission(self.next)]);
+            let (outcome, _) = self.store.append(Fence { epoch, last: epoch }, KEEP_ALL, &[submission(self.next)]);
             assert!(matches!(outcome, AppendOutcome::Placed(_)));
             self.next += 1;
             self.note();
@@ -305,7 +307,7 @@ impl World {
         if let Next::Append(batch) = queue.next(unix_millis()) {
             let count = count.min(batch.submissions.len());
             let (last, epoch) = ring.applied();
-            let (outcome, _) = self.store.append(Fence { epoch, last }, usize::MAX, &batch.submissions[..count]);
+            let (outcome, _) = self.store.append(Fence { epoch, last }, KEEP_ALL, &batch.submissions[..count]);
             let AppendOutcome::Placed(placements) = outcome else { panic!("fenced right after a sync") };
             assert!(queue.settle(batch, &placements), "an epoch opened meanwhile");
             self.note();

@@ -1,26 +1,12 @@
 //! A Redis with TLS only, with users and certificates of its own.
 
-use std::{fs, path::PathBuf};
-
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use std::path::PathBuf;
 
 use super::Redis;
+use crate::certificate::Certificate;
 
 /// The user that the tests give their own commands as.
 const ADMIN: [&str; 2] = ["admin", "admins-password"];
-
-/// What the certificate of a server is like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Certificate {
-    /// For 127.0.0.1, signed by the [`authority`](Redis::authority).
-    Signed,
-    /// The same, but of the past.
-    Expired,
-    /// The same, but for another host.
-    Elsewhere,
-    /// As `openssl req -x509` makes it: its own authority, and without the address that clients use.
-    SelfSigned,
-}
 
 impl Redis {
     /// Keeps an append-only file. Its certificate, for 127.0.0.1, is of an [`authority`](Self::authority) of its own; its
@@ -70,7 +56,7 @@ impl Redis {
 
     /// Prepares TLS instead of the plain port.
     fn encrypt(&mut self, certificate: Certificate) {
-        self.certify(certificate);
+        certificate.write_into(&self.directory);
         let file = |name: &str| self.directory.join(name).display().to_string();
         // what it proves is no matter to its own commands
         self.access = ["--tls", "--insecure", "--cert", &file("client.pem"), "--key", &file("client.key")]
@@ -80,35 +66,5 @@ impl Redis {
             .map(|(setting, name)| format!("{setting} {}", file(name)));
         self.settings = [&["port 0".to_owned(), format!("tls-port {}", self.port)], &files[..]].concat();
         self.url = format!("rediss://127.0.0.1:{}", self.port);
-    }
-
-    fn certify(&self, certificate: Certificate) {
-        let write = |name: &str, text: &str| fs::write(self.directory.join(name), text).unwrap();
-        let mut authority = CertificateParams::default();
-        authority.distinguished_name.push(DnType::CommonName, "the tests' authority");
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-        write("ca.pem", &authority.pem());
-
-        let host = if certificate == Certificate::Elsewhere { "redis.example" } else { "127.0.0.1" };
-        let key = KeyPair::generate().unwrap();
-        let mut server = CertificateParams::new([host.to_owned()]).unwrap();
-        if certificate == Certificate::Expired {
-            (server.not_before, server.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
-        }
-        let server = if certificate == Certificate::SelfSigned {
-            server = CertificateParams::new(["redis.example".to_owned()]).unwrap();
-            server.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            server.self_signed(&key)
-        } else {
-            server.signed_by(&key, &authority)
-        };
-        write("server.pem", &server.unwrap().pem());
-        write("server.key", &key.serialize_pem());
-
-        let key = KeyPair::generate().unwrap();
-        let client = CertificateParams::new(["client".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
-        write("client.pem", &client.pem());
-        write("client.key", &key.serialize_pem());
     }
 }

@@ -213,9 +213,26 @@ describe('a connection', () => {
     connection.sleep()
     expect(network.socket.sent.at(-1)).toEqual({ type: 'ping' })
     vi.advanceTimersByTime(2000)
-    expect(connection.link.state).toBe('waiting')
-    vi.advanceTimersByTime(500)
     expect(connection.link.state).toBe('offline')
+  })
+
+  test('that is lost without a network is offline at once, and waits no longer after it than before', async () => {
+    const diagnose = vi.fn<() => Promise<undefined>>(async () => undefined)
+    const connection = connect({ diagnose })
+    network.socket.end(1006)
+    vi.advanceTimersByTime(500)
+    isOnline = false
+    network.socket.end(1006)
+    expect(connection.link.state).toBe('offline')
+    isOnline = true
+    connection.wake()
+    network.socket.end(1006)
+    expect(waitMs(connection)).toBe(1000)
+    isOnline = false
+    connection.start()
+    network.socket.end(1006)
+    expect(links).toEqual(['connecting', 'waiting', 'connecting', 'offline', 'connecting', 'waiting', 'connecting', 'offline'])
+    expect(diagnose).toHaveBeenCalledTimes(1)
   })
 
   test('to a server on this machine stands without a network', () => {
@@ -253,6 +270,7 @@ describe('a connection', () => {
     connection.restart()
     expect(network.sockets).toHaveLength(2)
     network.socket.end(1006)
+    expect(connection.link.state).toBe('offline')
     connection.wake()
     expect(connection.link.state).toBe('offline')
     connection.start()

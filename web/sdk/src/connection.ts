@@ -136,8 +136,12 @@ export class Connection {
 
   /** Connects if the browser is online. Only `start` connects regardless: a server on this machine needs no network. */
   #reconnect() {
-    if (this.#options.isOnline?.() === false) this.#goOffline()
+    if (this.#isOffline) this.#goOffline()
     else this.start()
+  }
+
+  get #isOffline(): boolean {
+    return this.#options.isOnline?.() === false
   }
 
   #goOffline() {
@@ -213,6 +217,11 @@ export class Connection {
     this.#dropSocket()
     if (!isReconnectable(code)) {
       this.#setLink({ state: 'stopped', code })
+      return
+    }
+    // neither the server's fault, nor a matter of time
+    if (this.#isOffline) {
+      this.#goOffline()
       return
     }
     if (this.#isOpening) this.#unopened += 1

@@ -74,28 +74,41 @@ describe('a socket that does not open', () => {
   const open = serverAt('https://h.example/chat')
 
   test.each([
-    [403, 'origin_refused'],
-    [421, 'origin_refused'],
     [426, 'socket_blocked'],
     [404, 'socket_blocked'],
+    [405, 'socket_blocked'],
     [200, 'socket_blocked'],
     [401, undefined],
     [429, 'address_full'],
     [502, undefined],
     [503, undefined],
   ])('where HTTP answers %i is explained by %s', async (status, obstacle) => {
-    const fetch = vi.fn<(address: URL) => Promise<Response>>(async () => new Response('', { status }))
-    vi.stubGlobal('fetch', fetch)
+    vi.stubGlobal('fetch', async () => new Response('', { status }))
     expect(await open.diagnose?.()).toBe(obstacle)
-    expect(fetch.mock.calls[0]?.[0].href).toBe('https://h.example/chat/ws')
   })
 
-  test('of a server that answers, but not to this origin, is explained by that', async () => {
+  test.each([403, 421])('is said to be refused when the server itself answers %i, and not when something before it does', async (status) => {
+    const answer = (type: string) => vi.stubGlobal('fetch', async () => new Response('{}', { status, headers: { 'content-type': type } }))
+    answer('application/problem+json')
+    expect(await open.diagnose?.()).toBe('origin_refused')
+    answer('text/html')
+    expect(await open.diagnose?.()).toBe('socket_blocked')
+  })
+
+  test('is explained by a request that names the origin of the page', async () => {
+    const fetch = vi.fn<(address: URL, options: RequestInit) => Promise<Response>>(async () => new Response('', { status: 426 }))
+    vi.stubGlobal('fetch', fetch)
+    await open.diagnose?.()
+    expect(fetch.mock.calls[0]?.[0].href).toBe('https://h.example/chat/ws')
+    expect(fetch.mock.calls[0]?.[1]).toMatchObject({ method: 'POST' })
+  })
+
+  test('where the page may not read the answer is not explained: that may be anything', async () => {
     vi.stubGlobal('fetch', async (_: URL, { mode }: RequestInit) => {
-      if (mode === 'cors') throw new TypeError('Failed to fetch')
+      if (mode !== 'no-cors') throw new TypeError('Failed to fetch')
       return { type: 'opaque' }
     })
-    expect(await open.diagnose?.()).toBe('origin_refused')
+    expect(await open.diagnose?.()).toBeUndefined()
   })
 
   test('where nothing answers is not explained', async () => {

@@ -64,21 +64,24 @@ function isLoopback(host: string): boolean {
 const TIMEOUT_MS = 5000
 /** What a server or a proxy answers for now, or until someone signs in. It says nothing about sockets. */
 const PASSING = new Set([401, 407, 408, 425])
+/** How the server itself words a refusal. Another 403 comes from something before it. */
+const PROBLEM = 'application/problem+json'
 
-/** A socket that does not open does not say why, but the same address over HTTP may. */
+/**
+ * A socket that does not open does not say why, but the same address over HTTP may. It is asked with POST, for with a GET a browser
+ * does not name the origin of a page to the page's own server.
+ */
 async function diagnose(address: URL): Promise<Obstacle | undefined> {
-  const ask = (mode: RequestMode) => fetch(address, { mode, cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS) })
+  let answer: Response
   try {
-    const { status } = await ask('cors')
-    if (status === 403 || status === 421) return 'origin_refused'
-    if (status === 429) return 'address_full'
-    // 426 is what the server itself says to whoever wants no socket
-    return status < 200 || status >= 500 || PASSING.has(status) ? undefined : 'socket_blocked'
+    answer = await fetch(address, { method: 'POST', cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS) })
   } catch {
-    // there is no answer, or one that this page may not read, for its origin is not allowed
-    return ask('no-cors').then(
-      ({ type }) => (type === 'opaque' ? 'origin_refused' : undefined),
-      () => undefined,
-    )
+    // there is no answer, or one that a page of another origin may not read
+    return undefined
   }
+  const { status, headers } = answer
+  if ((status === 403 || status === 421) && headers.get('content-type')?.startsWith(PROBLEM)) return 'origin_refused'
+  if (status === 429) return 'address_full'
+  // 426 is what the server itself says to whoever wants no socket
+  return status < 200 || status >= 500 || PASSING.has(status) ? undefined : 'socket_blocked'
 }

@@ -14,33 +14,47 @@ const KEPT_BUCKETS: usize = 1024;
 /// A rate limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    /// Frames per second, on average.
+    /// Events per second, on average.
     pub per_second: f64,
-    /// Frames that may come at once after a pause.
+    /// Events that may come at once after a pause.
     pub burst: f64,
 }
 
-/// A token bucket: one frame takes one token.
+/// A token bucket: one event takes one token.
 #[derive(Debug)]
-pub(crate) struct TokenBucket {
+pub struct TokenBucket {
     rate: Rate,
     tokens: f64,
     refilled_at: Instant,
 }
 
 impl TokenBucket {
-    pub(crate) const fn new(rate: Rate, now: Instant) -> Self {
+    /// A full bucket.
+    pub const fn new(rate: Rate, now: Instant) -> Self {
         Self { rate, tokens: rate.burst, refilled_at: now }
     }
 
-    /// Takes one token out of the bucket. If there is none: the time until the next one.
-    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+    /// Takes one token out of the bucket.
+    ///
+    /// # Errors
+    ///
+    /// There is none: the time until the next one.
+    pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
         self.refill(now);
         if self.tokens >= 1.0 {
             self.tokens -= 1.0;
             return Ok(());
         }
         Err(Duration::try_from_secs_f64((1.0 - self.tokens) / self.rate.per_second).unwrap_or(Duration::MAX))
+    }
+
+    /// Takes one token, if need be one that is still to come. Returns the time until then, at most `longest`: those who wait
+    /// for it come one after the other, at the rate of the bucket.
+    pub fn borrow(&mut self, now: Instant, longest: Duration) -> Duration {
+        self.refill(now);
+        let least = -longest.as_secs_f64() * self.rate.per_second;
+        self.tokens = (self.tokens - 1.0).max(least);
+        Duration::try_from_secs_f64(-self.tokens / self.rate.per_second).unwrap_or_default()
     }
 
     fn refill(&mut self, now: Instant) {
@@ -58,25 +72,39 @@ impl TokenBucket {
 /// A token bucket for each key. A full bucket is as good as none: full ones are dropped each time the number of buckets
 /// has doubled, so the memory is bounded by the number of keys that have sent lately.
 #[derive(Debug)]
-pub(super) struct Buckets<K: Eq + Hash> {
+pub struct Buckets<K: Eq + Hash> {
     rate: Rate,
     by_key: DashMap<K, TokenBucket>,
     sweep_above: AtomicUsize,
 }
 
 impl<K: Clone + Eq + Hash> Buckets<K> {
-    pub(super) fn new(rate: Rate) -> Self {
+    /// A full bucket for each key.
+    pub fn new(rate: Rate) -> Self {
         Self { rate, by_key: DashMap::new(), sweep_above: AtomicUsize::new(KEPT_BUCKETS) }
     }
 
-    /// Takes one token of this key. If there is none: the time until the next one.
-    pub(super) fn take(&self, key: &K, now: Instant) -> Result<(), Duration> {
+    /// [`TokenBucket::take`] of this key.
+    ///
+    /// # Errors
+    ///
+    /// There is no token: the time until the next one.
+    pub fn take(&self, key: &K, now: Instant) -> Result<(), Duration> {
+        self.with(key, now, |bucket| bucket.take(now))
+    }
+
+    /// [`TokenBucket::borrow`] of this key.
+    pub fn borrow(&self, key: &K, now: Instant, longest: Duration) -> Duration {
+        self.with(key, now, |bucket| bucket.borrow(now, longest))
+    }
+
+    fn with<R>(&self, key: &K, now: Instant, use_it: impl FnOnce(&mut TokenBucket) -> R) -> R {
         if let Some(mut bucket) = self.by_key.get_mut(key) {
-            return bucket.take(now);
+            return use_it(&mut bucket);
         }
-        let taken = self.by_key.entry(key.clone()).or_insert_with(|| TokenBucket::new(self.rate, now)).take(now);
+        let used = use_it(&mut self.by_key.entry(key.clone()).or_insert_with(|| TokenBucket::new(self.rate, now)));
         self.drop_full(now);
-        taken
+        used
     }
 
     fn drop_full(&self, now: Instant) {
@@ -102,6 +130,16 @@ mod tests {
         let wait = bucket.take(start).unwrap_err();
         assert_eq!(wait.as_millis(), 100);
         assert_eq!(bucket.take(start + wait), Ok(()));
+    }
+
+    #[test]
+    fn who_waits_for_tokens_comes_one_after_the_other_and_not_later_than_the_longest_wait() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::new(RATE, start);
+        let longest = Duration::from_millis(350);
+        let waits: Vec<_> = (0..7).map(|_| bucket.borrow(start, longest).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 100, 200, 300, 350, 350]);
+        assert_eq!(bucket.borrow(start + Duration::from_millis(450), longest), Duration::ZERO, "all are paid for");
     }
 
     #[test]

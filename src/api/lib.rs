@@ -1,0 +1,4 @@
+//! The HTTP API of the messenger: what `http` serves, answered from the domain and the log.
+
+pub mod recorded;
+mod said;

@@ -1,0 +1,95 @@
+//! Messages of the ring and of the database, folded into one page.
+
+use std::{cmp::Reverse, collections::HashSet, sync::Arc};
+
+use hubbub_http::history::Range;
+use hubbub_log::ring::Entry;
+use hubbub_messenger::message::Message;
+use hubbub_protocol::{Frame, Message as Shown, MessageId, Record, Seq, ServerFrame, UserId};
+
+/// A message at its place, as the frame that clients get.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) place: Seq,
+    /// Names the message within its room.
+    name: (UserId, MessageId),
+    pub(crate) frame: Frame,
+}
+
+impl Said {
+    /// A message of the ring. None: its record cannot be read.
+    pub(crate) fn of_entry(entry: &Arc<Entry>) -> Option<Self> {
+        let Record { id, from, .. } = serde_json::from_str(&entry.record()?).ok()?;
+        Some(Self { place: entry.place, name: (from.id, id), frame: entry.frame.clone() })
+    }
+
+    /// A message of the database.
+    pub(crate) fn of_row(row: Message) -> Self {
+        let Message { place, room, id, from, at, body } = row;
+        let name = (from.id.clone(), id.clone());
+        let record = Record { room, id, from, body, at };
+        let frame = Frame::json(&ServerFrame::Message(Shown { seq: place, record, was: None }));
+        Self { place, name, frame }
+    }
+}
+
+/// The newest messages in the range, in the order of their places, each once, at the lower of its places. The rest says
+/// whether the range has older ones.
+pub(crate) fn fold(said: impl IntoIterator<Item = Said>, range: Range) -> (Vec<Said>, bool) {
+    let is_within =
+        |place| range.before.is_none_or(|before| place < before) && range.after.is_none_or(|after| place > after);
+    let mut all: Vec<_> = said.into_iter().collect();
+    all.sort_by_key(|said| said.place);
+    let mut names = HashSet::new();
+    all.retain(|said| names.insert(said.name.clone()));
+    all.retain(|said| is_within(said.place));
+    all.sort_by_key(|said| Reverse(said.place));
+    let has_more = all.len() > range.limit;
+    all.truncate(range.limit);
+    all.reverse();
+    (all, has_more)
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_protocol::{RoomId, User};
+
+    use super::*;
+
+    fn said(place: Seq, id: &str) -> Said {
+        let from = User { id: UserId::api(), name: "Ann".parse().unwrap() };
+        let id: MessageId = id.parse().unwrap();
+        Said::of_row(Message { place, room: RoomId::lobby(), id, from, at: 7, body: "hi".into() })
+    }
+
+    fn places(page: (Vec<Said>, bool)) -> (Vec<Seq>, bool) {
+        (page.0.iter().map(|said| said.place).collect(), page.1)
+    }
+
+    #[test]
+    fn a_message_stands_once_at_the_lower_of_its_places() {
+        let all = || [said(9, "b"), said(5, "a"), said(7, "b"), said(12, "a"), said(8, "c")];
+        let range = Range { limit: 9, ..Range::default() };
+        assert_eq!(places(fold(all(), range)), (vec![5, 7, 8], false));
+        // the lower place counts, also where it lies outside of the range
+        assert_eq!(places(fold(all(), Range { after: Some(5), ..range })), (vec![7, 8], false));
+        assert_eq!(places(fold(all(), Range { before: Some(8), ..range })), (vec![5, 7], false));
+    }
+
+    #[test]
+    fn a_page_has_the_newest_of_its_range() {
+        let all = || (1..=5).map(|place| said(place, &format!("m{place}")));
+        let range = Range { limit: 2, ..Range::default() };
+        assert_eq!(places(fold(all(), range)), (vec![4, 5], true));
+        assert_eq!(places(fold(all(), Range { before: Some(3), ..range })), (vec![1, 2], false));
+        assert_eq!(places(fold(all(), Range { after: Some(2), before: Some(5), limit: 1 })), (vec![4], true));
+        assert_eq!(places(fold([], range)), (vec![], false));
+    }
+
+    #[test]
+    fn a_row_is_the_frame_that_clients_get() {
+        let frame = said(1_764_000_000_000_124, "c-1").frame;
+        let text = r#"{"type":"message","seq":1764000000000124,"room":"lobby","id":"c-1","from":{"id":"api","name":"Ann"},"body":"hi","at":7}"#;
+        assert_eq!(std::str::from_utf8(frame.payload()).unwrap(), text);
+    }
+}

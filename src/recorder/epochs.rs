@@ -1,0 +1,147 @@
+//! What the markers of the log say about a cursor. Pure: no clock, no I/O.
+
+use hubbub_log::{LogEntry, Marker, Snapshot};
+use hubbub_messenger::journal::Cursor;
+use hubbub_protocol::Seq;
+
+/// Where the log has taken another way than the one that is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fork {
+    /// After this `seq`.
+    After(Seq),
+    /// It does not know the epoch that is recorded. What the log itself counts as recorded is common to both.
+    Unknown,
+}
+
+/// Whether the log has entries at or below the cursor that were not walked: it lost its tail, and an instance whose clock
+/// went back opened an epoch below what the database has.
+///
+/// Such an epoch need not be the open one: an instance that knows the cursor may have opened another one above it.
+pub(crate) fn fork(cursor: &Cursor, markers: &[Marker]) -> Option<Fork> {
+    let first = markers.first()?.base;
+    // older epochs than those of the oldest marker kept are not named
+    let is_known = first > cursor.base || markers.iter().any(|marker| marker.base == cursor.base);
+    if !is_known {
+        return Some(Fork::Unknown);
+    }
+    let unwalked = markers.iter().find(|marker| marker.base > cursor.base && marker.base <= cursor.seq);
+    unwalked.map(|marker| Fork::After(marker.cut))
+}
+
+/// The cursor of a reader that stands at this `seq`.
+pub(crate) fn cursor_at(seq: Seq, markers: &[Marker]) -> Cursor {
+    let bases = markers.iter().map(|marker| marker.base).filter(|base| *base <= seq);
+    Cursor { seq, base: bases.max().unwrap_or_default() }
+}
+
+/// How many entries the log has from the first one of the snapshot on.
+pub(crate) fn pending(Snapshot { seq, markers, entries, .. }: &Snapshot) -> u64 {
+    let Some(first) = entries.first() else { return 0 };
+    let (mut count, mut at) = (0, seq_of(first).saturating_sub(1));
+    for marker in markers {
+        if marker.base > at {
+            count += marker.cut.saturating_sub(at) + 1;
+            at = marker.base;
+        }
+    }
+    count + seq.saturating_sub(at)
+}
+
+/// The `seq` of an entry.
+pub(crate) const fn seq_of(entry: &LogEntry) -> Seq {
+    match entry {
+        LogEntry::Message { seq, .. } | LogEntry::Event { seq, .. } => *seq,
+        LogEntry::Marker(marker) => marker.base,
+    }
+}
+
+/// The entries, first to last `seq`, that the log has lost between an entry that was walked and this one. A reader
+/// without one (0) misses nothing: it begins where the log begins.
+pub(crate) fn lost_between(last: Seq, entry: &LogEntry) -> Option<(Seq, Seq)> {
+    let end = match entry {
+        LogEntry::Marker(marker) => marker.cut,
+        LogEntry::Message { seq, .. } | LogEntry::Event { seq, .. } => seq.saturating_sub(1),
+    };
+    (last != 0 && end > last).then(|| (last + 1, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn marker(base: Seq, cut: Seq) -> Marker {
+        Marker { base, cut, low: base }
+    }
+
+    const fn cursor(seq: Seq, base: Seq) -> Cursor {
+        Cursor { seq, base }
+    }
+
+    fn message(seq: Seq) -> LogEntry {
+        LogEntry::Message { seq, was: 0, record: "{}".into() }
+    }
+
+    #[test]
+    fn a_reader_follows_an_epoch_above_it_also_when_it_knows_more_of_the_lost_tail() {
+        let markers = [marker(100, 0), marker(200, 150)];
+        for at in
+            [cursor(0, 0), cursor(120, 100), cursor(150, 100), cursor(180, 100), cursor(200, 200), cursor(230, 200)]
+        {
+            assert_eq!(fork(&at, &markers), None, "{at:?}");
+        }
+        assert_eq!(fork(&cursor(7, 0), &[]), None);
+    }
+
+    #[test]
+    fn an_epoch_below_the_cursor_was_not_walked() {
+        assert_eq!(fork(&cursor(1000, 900), &[marker(900, 0), marker(950, 940)]), Some(Fork::After(940)));
+        let reopened = [marker(900, 0), marker(950, 940), marker(2000, 960)];
+        assert_eq!(fork(&cursor(1000, 900), &reopened), Some(Fork::After(940)));
+    }
+
+    #[test]
+    fn a_log_that_does_not_know_the_epoch_was_set_back_before_it() {
+        assert_eq!(fork(&cursor(1000, 900), &[marker(500, 0), marker(700, 600)]), Some(Fork::Unknown));
+        assert_eq!(fork(&cursor(1000, 900), &[marker(500, 0), marker(2000, 600)]), Some(Fork::Unknown));
+    }
+
+    #[test]
+    fn an_epoch_that_is_older_than_every_marker_kept_is_no_fork() {
+        assert_eq!(fork(&cursor(80, 50), &[marker(100, 80), marker(200, 150)]), None);
+        assert_eq!(fork(&cursor(80, 0), &[marker(100, 80)]), None);
+    }
+
+    #[test]
+    fn turning_back_ends_the_fork() {
+        let markers = [marker(500, 0), marker(700, 600), marker(2000, 750)];
+        for recorded in [0, 510, 600, 740, 2000] {
+            assert_eq!(fork(&cursor_at(recorded, &markers), &markers), None, "{recorded}");
+        }
+    }
+
+    #[test]
+    fn entries_are_missing_unless_they_follow_or_a_marker_cut_them_off() {
+        assert_eq!(lost_between(7, &message(8)), None);
+        assert_eq!(lost_between(7, &message(10)), Some((8, 9)));
+        assert_eq!(lost_between(0, &message(10)), None);
+        assert_eq!(lost_between(7, &LogEntry::Marker(marker(100, 7))), None);
+        assert_eq!(lost_between(9, &LogEntry::Marker(marker(100, 7))), None);
+        assert_eq!(lost_between(5, &LogEntry::Marker(marker(100, 7))), Some((6, 7)));
+    }
+
+    #[test]
+    fn what_is_pending_is_counted_in_entries_also_over_epochs() {
+        let snapshot = |seq, markers: &[Marker], entries: Vec<LogEntry>| Snapshot {
+            base: 0,
+            seq,
+            markers: markers.to_vec(),
+            entries,
+        };
+        let markers = [marker(100, 0), marker(200, 110)];
+        assert_eq!(pending(&snapshot(105, &[], vec![])), 0);
+        assert_eq!(pending(&snapshot(110, &markers[..1], vec![message(106)])), 5);
+        assert_eq!(pending(&snapshot(203, &markers, vec![message(106)])), 5 + 1 + 3);
+        assert_eq!(pending(&snapshot(203, &markers, vec![LogEntry::Marker(markers[1])])), 1 + 3);
+        assert_eq!(pending(&snapshot(203, &markers, vec![message(108)])), 3 + 1 + 3);
+    }
+}

@@ -1,0 +1,1 @@
+//! The recorder against a log and a database in memory.
