@@ -90,9 +90,9 @@ fn welcome() -> impl Strategy<Value = ServerFrame> {
 }
 
 fn message() -> impl Strategy<Value = ServerFrame> {
-    (any::<(u64, u64, Option<u64>)>(), room(), message_id(), user(), any::<String>()).prop_map(
-        |((seq, at, was), room, id, from, body)| {
-            ServerFrame::Message(Message { seq, record: Record { room, id, from, body, at }, was })
+    (any::<(u64, u64, Option<u64>, Option<u64>)>(), room(), message_id(), user(), any::<String>()).prop_map(
+        |((seq, at, first, was), room, id, from, body)| {
+            ServerFrame::Message(Message { seq, record: Record { room, id, from, body, at }, first, was })
         },
     )
 }

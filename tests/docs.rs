@@ -115,7 +115,7 @@ fn full_server_frames() -> Vec<ServerFrame> {
     let frames = vec![
         ServerFrame::Welcome(Box::new(welcome)),
         ServerFrame::Live { seq },
-        ServerFrame::Message(Message { seq, record, was: Some(1) }),
+        ServerFrame::Message(Message { seq, record, first: Some(1), was: Some(1) }),
         ServerFrame::Ack(ack),
         ServerFrame::Heartbeat { seq },
         ServerFrame::Count(Count::default()),

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures_util::SinkExt;
 use hubbub_client::{Closed, Config, Connection, Upgrade};
-use hubbub_protocol::{ErrorCode, GuestSecret, MAX_CONNECTIONS_PER_SESSION, RoomId, ServerFrame};
+use hubbub_protocol::{ErrorCode, GuestSecret, MAX_BODY_BYTES, MAX_CONNECTIONS_PER_SESSION, RoomId, ServerFrame};
 use hubbub_testbed::{
-    PATIENCE, Server, TestClient, Transcript, dial, eventually,
+    PATIENCE, Redis, Server, TestClient, Transcript, dial, eventually,
     frames::{Bystander, assert_pongs, closed, enter, enter_with, find, open, publish, send},
-    gather, http, room, within,
+    gather, http, room, unique, within,
 };
 use serde_json::json;
 use tokio::time::Instant;
@@ -354,4 +354,29 @@ async fn an_address_is_read_no_faster_than_its_limit_and_others_do_not_wait() {
     let warning = server.logged("an address sends more frames a second than are read").await;
     assert_eq!((warning["net.address"].as_str(), warning["limit"].as_f64()), (Some("127.0.0.2"), Some(1000.0)));
     assert!(server.metric("hubbub_pauses_total", r#"what="frames""#).await >= 1000.0);
+}
+
+#[tokio::test]
+async fn who_fills_its_share_of_what_waits_for_the_log_is_named() {
+    let mut redis = Redis::start().await;
+    let (prefix, flags) = (unique("share"), ["--publish-rate", "100000", "--publish-burst", "100000"]);
+    let server = Server::on(&redis, &[&flags[..], &["--prefix", &prefix]].concat()).await;
+    let room = room();
+    let mut senders = Vec::new();
+    for _ in 0..5 {
+        senders.push(enter(server.address(), "Ann", &[&room]).await);
+    }
+    redis.stop().await;
+    // half of 16 MiB
+    let body = "x".repeat(MAX_BODY_BYTES);
+    for (sender, _) in &mut senders {
+        for n in 0..256 {
+            publish(sender, &room, &format!("m{n}"), &body).await;
+        }
+    }
+    let (last, welcome) = senders.last_mut().unwrap();
+    assert_eq!(hubbub_testbed::frames::refusal(last).await.code, ErrorCode::Overloaded);
+    let warning = server.logged("a publish is refused with overloaded: too many messages of this sender").await;
+    assert_eq!(warning["user.id"].as_str(), Some(welcome.user.id.as_str()));
+    assert_eq!(warning["net.address"].as_str(), Some("127.0.0.1"));
 }

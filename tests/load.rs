@@ -247,7 +247,7 @@ mod hubbub_dialect {
         let from = User { id: GuestSecret::random().user_id(), name: "Load".parse().unwrap() };
         let (room, id) = (room::name(1).parse().unwrap(), "3-9".parse().unwrap());
         let record = Record { room, id, from, body: stamp.body(200), at: 1 };
-        let frame = ServerFrame::Message(Message { seq: 1_764_000_000_000_001, record, was: None });
+        let frame = ServerFrame::Message(Message { seq: 1_764_000_000_000_001, record, first: None, was: None });
         let text = serde_json::to_string(&frame).unwrap();
         assert_eq!(message(&text), Some((1_764_000_000_000_001, stamp)));
     }

@@ -41,6 +41,21 @@ async fn no_cache_keeps_that_a_file_is_missing() {
 }
 
 #[tokio::test]
+async fn the_admin_listener_on_loopback_refuses_other_hosts_too() {
+    let ask = async |server: &Server, host: &str| {
+        let request = Request::get("/metrics").header("host", host).body(String::new()).unwrap();
+        http::send(server.admin(), request).await.status
+    };
+    let local = Server::start(&["--public-host", "metrics.example"]).await;
+    assert_eq!(ask(&local, "evil.example").await, 421);
+    for host in ["localhost:9091", "127.0.0.1", "metrics.example"] {
+        assert_eq!(ask(&local, host).await, 200, "{host}");
+    }
+    let open = Server::start(&["--admin-listen", "0.0.0.0:0"]).await;
+    assert_eq!(ask(&open, "hubbub.monitoring.svc:9091").await, 200);
+}
+
+#[tokio::test]
 async fn requests_for_another_host_are_refused_and_told() {
     let server = Server::start(&["--allowed-origins", "https://chat.example"]).await;
     let ask = async |host: &str, path: &str| {

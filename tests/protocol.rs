@@ -263,6 +263,27 @@ async fn half_an_emoji_is_refused_by_its_id_and_never_ends_a_connection() {
 }
 
 #[tokio::test]
+async fn a_body_that_cannot_be_carried_or_stored_is_invalid_over_the_socket_and_over_http() {
+    let server = Server::start(&["--api-key", "key"]).await;
+    let room = room();
+    let (mut ann, _) = enter(server.address(), "Ann", &[&room]).await;
+    let path = format!("/v1/rooms/{room}/messages");
+    for (n, body) in [r"hi \ud83d", r"hi \u0000"].iter().enumerate() {
+        let text = format!(r#"{{"type":"publish","id":"m{n}","room":"{room}","body":"{body}"}}"#);
+        ann.send_text(&text).await.unwrap();
+        let refusal = refusal(&mut ann).await;
+        assert_eq!((refusal.code, refusal.id), (ErrorCode::InvalidBody, Some(format!("m{n}"))));
+
+        let request = Request::post(&path)
+            .header("content-type", "application/json")
+            .header("authorization", "Bearer key")
+            .body(format!(r#"{{"id":"m{n}","name":"Bot","body":"{body}"}}"#))
+            .unwrap();
+        http::send(server.address(), request).await.assert_problem(422, "invalid_body");
+    }
+}
+
+#[tokio::test]
 async fn unknown_fields_are_ignored() {
     let server = Server::start(&[]).await;
     let (mut ann, _) =

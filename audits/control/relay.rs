@@ -148,7 +148,7 @@ impl Channel {
             Err(error) => return warn!(%error, "no message of ours"),
         };
         let (seq, room) = (self.next_seq(), record.room.clone());
-        let frame = Frame::json(&ServerFrame::Message(Message { seq, record, was: None }));
+        let frame = Frame::json(&ServerFrame::Message(Message { seq, record, first: None, was: None }));
         // It fails if no client is connected.
         drop(self.messages.send(Arc::new(Relayed { seq, room, frame })));
     }

@@ -53,7 +53,7 @@ mod tests {
         let from =
             User { id: "AAAAAAAAAAAAAAAAAAAAAA".parse::<GuestSecret>().unwrap().user_id(), name: "a".parse().unwrap() };
         let record = Record { room: RoomId::lobby(), id: id.parse().unwrap(), from, body: "b".into(), at: 0 };
-        Message { seq, record, was }
+        Message { seq, record, first: was, was }
     }
 
     #[test]

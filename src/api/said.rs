@@ -28,7 +28,7 @@ impl Said {
         let Message { place, room, id, from, at, body } = row;
         let name = (from.id.clone(), id.clone());
         let record = Record { room, id, from, body, at };
-        let frame = Frame::json(&ServerFrame::Message(Shown { seq: place, record, was: None }));
+        let frame = Frame::json(&ServerFrame::Message(Shown { seq: place, record, first: None, was: None }));
         Self { place, name, frame }
     }
 }

@@ -15,7 +15,7 @@ use hubbub_store::{Database, DatabaseOptions, Migrated};
 
 use super::{
     config::{Durable, PlaceArgs, RedisArgs},
-    storage::LogPlace,
+    storage::{FOLDER_PATIENCE, LogPlace},
 };
 
 /// How long the log may take to close.
@@ -40,7 +40,7 @@ impl DatabaseCommand {
     pub(crate) async fn migrate(&self) -> anyhow::Result<String> {
         let log = self.log();
         let Some(url) = log.database(&self.place)? else { bail!("there is no database: see --database-url") };
-        let _folder = log.lock().await?;
+        let _folder = log.lock(FOLDER_PATIENCE).await?;
         let Migrated { from, to } = Database::migrate(&url).await.context("--database-url")?;
         Ok(if from == to {
             format!("The schema of {url} is up to date: version {to}.")
@@ -57,7 +57,7 @@ impl DatabaseCommand {
     pub(crate) async fn restored(&self) -> anyhow::Result<String> {
         let log = self.log();
         let Some(url) = log.database(&self.place)? else { bail!("there is no database: see --database-url") };
-        let _folder = log.lock().await?;
+        let _folder = log.lock(FOLDER_PATIENCE).await?;
         let database = Database::open(&url, DatabaseOptions::default()).await.context("--database-url")?;
         let recording = database.recording().await?;
         let floor = recording.map_or(0, |recording| recording.cursor.seq);

@@ -117,10 +117,14 @@ pub(crate) async fn run(config: &Config, settings: Settings) -> anyhow::Result<E
             return Ok(ExitCode::SUCCESS);
         }
     };
-    startup.finish(hubbub_http::router(&instance.node, &instance.options(config, max_connections), &shutdown));
+    let options = instance.options(config, max_connections);
+    startup.finish(hubbub_http::router(&instance.node, &options, &shutdown));
     if let Some(admin) = admin {
         let metrics = metrics.clone();
         let routes = hubbub_http::admin_router(&instance.node, move || metrics.render());
+        let is_local = admin.local_addr()?.ip().is_loopback();
+        // elsewhere, Prometheus may know it by any name
+        let routes = if is_local { hubbub_http::for_public_hosts(routes, &options) } else { routes };
         shutdown.spawn(listener::serve(admin, Bounds::of(ADMIN_CONNECTIONS), routes, shutdown.clone()));
     }
     shutdown.spawn_until_shutdown(telemetry::maintain(metrics));
@@ -201,7 +205,8 @@ impl Instance {
 
     /// Drains the node, then ends the tasks.
     async fn stop(&self, config: &Config, shutdown: &Shutdown) -> ExitCode {
-        let times = DrainTimes { delay: config.drain_delay, window: config.drain_window, timeout: config.drain_timeout };
+        let times =
+            DrainTimes { delay: config.drain_delay, window: config.drain_window, timeout: config.drain_timeout };
         let drained = drain(&self.node, times, async {
             if let Some(recorder) = &self.recorder {
                 recorder.close(LAST_RECORDS).await;

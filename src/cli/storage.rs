@@ -9,7 +9,8 @@ use std::{
 use anyhow::{Context, ensure};
 use hubbub_lifecycle::{Shutdown, Throttle};
 use hubbub_log::{
-    Durability, File, FileError, Memory, Redis, RedisConfig, RedisError, Relay, RelayOptions, Renewer, Unrecorded, ring::Ring,
+    Durability, File, FileError, Memory, Redis, RedisConfig, RedisError, Relay, RelayOptions, Renewer, Unrecorded,
+    ring::Ring,
 };
 use hubbub_messenger::{StoreError, journal::Journal};
 use hubbub_protocol::Seq;
@@ -25,8 +26,8 @@ use super::{
 
 /// The log in the data folder.
 const LOG_FILE: &str = "log.db";
-/// How long a start waits for another process that still uses the data folder: longer than its drain may take.
-const FOLDER_PATIENCE: Duration = Duration::from_secs(40);
+/// A start waits for another process that uses the data folder: this much longer than its drain may take.
+pub(crate) const FOLDER_PATIENCE: Duration = Duration::from_secs(2);
 /// Pause between two attempts to reach the database.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -34,6 +35,8 @@ const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Storage {
     log: LogPlace,
+    /// How long another process may take to give up the data folder.
+    patience: Duration,
     /// None: no history is kept.
     database: Option<DatabasePlan>,
 }
@@ -82,7 +85,8 @@ impl Storage {
         let storage = &config.storage;
         let log = LogPlace::of(&config.redis, &storage.place, storage.sync);
         let database = log.database(&storage.place)?.map(|url| DatabasePlan::new(url, &log, config)).transpose()?;
-        Ok(Self { log, database })
+        let patience = config.drain_delay + config.drain_timeout + FOLDER_PATIENCE;
+        Ok(Self { log, patience, database })
     }
 
     /// Opens what is kept, and starts what moves it. Waits for a database that cannot be reached.
@@ -90,9 +94,14 @@ impl Storage {
     /// # Errors
     ///
     /// What does not pass by itself.
-    pub(crate) async fn open(self, ring: Arc<Ring>, options: RelayOptions, shutdown: &Shutdown) -> anyhow::Result<Opened> {
-        let Self { log, database: plan } = self;
-        let folder = log.lock().await?;
+    pub(crate) async fn open(
+        self,
+        ring: Arc<Ring>,
+        options: RelayOptions,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Opened> {
+        let Self { log, patience, database: plan } = self;
+        let folder = log.lock(patience).await?;
         let (database, floor) = match &plan {
             Some(plan) => {
                 let (database, floor) = plan.open().await?;
@@ -141,9 +150,9 @@ impl LogPlace {
     }
 
     /// Locks the data folder, if the log is in one.
-    pub(crate) async fn lock(&self) -> Result<Option<DataFolder>, DataFolderError> {
+    pub(crate) async fn lock(&self, patience: Duration) -> Result<Option<DataFolder>, DataFolderError> {
         match self.folder() {
-            Some(path) => DataFolder::lock(path, FOLDER_PATIENCE).await.map(Some),
+            Some(path) => DataFolder::lock(path, patience).await.map(Some),
             None => Ok(None),
         }
     }

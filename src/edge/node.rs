@@ -12,14 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hubbub_lifecycle::{Shutdown, clock::unix_millis, metric};
+use hubbub_lifecycle::{Shutdown, Throttle, clock::unix_millis, metric};
 use hubbub_log::{
-    Announcement, Overloaded, Placement, Relay, Share,
+    Announcement, Full, Overloaded, Placement, Relay, Share,
     census::Census,
     ring::{CursorCheck, History, Recent, Ring},
 };
 use hubbub_protocol::{
-    Ack, CloseReason, Count, ErrorCode, MessageId, Publish, Record, Refusal, RelayState, ResetReason, RoomId, Seq, User,
+    Ack, CloseReason, Count, ErrorCode, MessageId, Publish, Record, Refusal, RelayState, ResetReason, RoomId, Seq,
+    User, UserId,
 };
 use metrics::Histogram;
 use parking_lot::Mutex;
@@ -210,7 +211,7 @@ impl Node {
     ) -> Result<(), Refusal> {
         let Publish { id, room, body } = publish;
         let (instance, started, accepted_at) = (Arc::clone(&self.instance), Instant::now(), unix_millis());
-        let share = sender.share();
+        let (share, person, address) = (sender.share(), sender.user.id.clone(), sender.address);
         let record = Record { room, id: id.clone(), from: sender.user, body, at: accepted_at };
         let queued = self.instance.relay.publish(record, share, move |placed| {
             instance.publish_latency.record(started.elapsed().as_secs_f64());
@@ -223,6 +224,9 @@ impl Node {
             done(Ok(Ack { id, seq, duplicate, instance, accepted_at, logged_at: unix_millis() }));
         });
         queued.map_err(|Overloaded { full, retry_after_ms }| {
+            if full == Full::Share {
+                warn_of_full_share(&person, address);
+            }
             Refusal::new(ErrorCode::Overloaded, full.to_string()).retry_after_ms(retry_after_ms)
         })
     }
@@ -313,6 +317,19 @@ impl Node {
                  only if another instance still holds them"
             );
         }
+    }
+}
+
+fn warn_of_full_share(person: &UserId, address: Option<IpAddr>) {
+    static FULL: Throttle = Throttle::new();
+    if let Some(held_back) = FULL.pass() {
+        warn!(
+            user.id = person.as_str(),
+            net.address = address.map(tracing::field::display),
+            held_back,
+            "a publish is refused with overloaded: too many messages of this sender and its address wait for the log, which \
+             is slow or cannot be reached"
+        );
     }
 }
 

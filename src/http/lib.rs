@@ -117,11 +117,6 @@ pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
         past: Arc::clone(&options.past),
         shutdown: shutdown.clone(),
     };
-    let trusted = Arc::clone(&app.trusted_proxies);
-    let hosts = match options.public_hosts.as_slice() {
-        [] => PublicHosts::new(options.allowed_origins.iter().filter_map(OriginPattern::host), trusted),
-        listed => PublicHosts::new(listed.to_vec(), trusted),
-    };
     Router::new()
         .route("/ws", any(accept))
         .route("/v1/rooms/{room}/messages", get(rooms::history).post(rooms::publish))
@@ -132,7 +127,7 @@ pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(cors(app.origins.clone()))
         .with_state(app)
-        .layer(from_fn_with_state(hosts, host::refuse_other_hosts))
+        .layer(from_fn_with_state(public_hosts(options), host::refuse_other_hosts))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_DEADLINE))
         .layer(MapResponseLayer::new(Problem::as_problem))
@@ -158,6 +153,20 @@ pub fn admin_router(node: &Node, render: impl Fn() -> String + Clone + Send + Sy
         render()
     };
     Router::new().route("/metrics", get(scrape))
+}
+
+/// These routes, but 421 for hosts that are not public: an address on loopback is reached by pages of other sites that
+/// let their own name point to it.
+pub fn for_public_hosts(routes: Router, options: &Options) -> Router {
+    routes.layer(from_fn_with_state(public_hosts(options), host::refuse_other_hosts))
+}
+
+fn public_hosts(options: &Options) -> PublicHosts {
+    let trusted = options.trusted_proxies.clone().into();
+    match options.public_hosts.as_slice() {
+        [] => PublicHosts::new(options.allowed_origins.iter().filter_map(OriginPattern::host), trusted),
+        listed => PublicHosts::new(listed.to_vec(), trusted),
+    }
 }
 
 /// `GET /ws`. With any other method a page asks why its sockets are refused: a browser sends the `Origin` of a page to

@@ -12,8 +12,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hubbub_edge::node::{Phase, Sender};
-use hubbub_protocol::{ErrorCode, Publish, Refusal, RoomId, Seq, User, UserName};
+use hubbub_protocol::{ErrorCode, Publish, Refusal, RoomId, Seq, User};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{App, address::client_address, history::Range, listener::Cutter, page, problem::Problem};
@@ -51,13 +52,6 @@ pub(super) async fn history(
     Ok(page::respond(app.past.page(&room, range).await?, permit))
 }
 
-#[derive(Debug, Deserialize)]
-struct Draft {
-    id: String,
-    body: String,
-    name: String,
-}
-
 #[derive(Debug, Serialize)]
 struct Published {
     seq: Seq,
@@ -76,9 +70,8 @@ pub(super) async fn publish(
     if app.node.phase() == Phase::Closed {
         return Err(Problem::draining());
     }
-    let axum::Json(draft) = axum::Json::<Draft>::from_request(request, &()).await.map_err(|error| bad_body(&error))?;
-    let name: UserName = draft.name.parse()?;
-    let publish = Publish::parse(&draft.id, &room, draft.body)?;
+    let json = axum::Json::<Box<RawValue>>::from_request(request, &()).await.map_err(|error| bad_body(&error))?;
+    let (name, publish) = Publish::from_back_end(json.get(), &room)?;
     let (sender, decided) = oneshot::channel();
     let from = Sender { user: User { id, name }, address: None };
     app.node.publish(from, publish, move |outcome| {

@@ -33,7 +33,10 @@ impl Startup {
                 let detail = "starting: the database cannot be reached yet, or is being prepared";
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after_ms(RETRY_MS).into_response()
             })
-            .route("/health/ready", get(async || (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "starting" })))));
+            .route(
+                "/health/ready",
+                get(async || (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "starting" })))),
+            );
         let routes = Arc::clone(&self.0);
         Router::new().fallback_service(service_fn(move |request: Request| {
             let router = routes.get().unwrap_or(&starting).clone();

@@ -7,6 +7,7 @@ use futures_util::{future::BoxFuture, stream::BoxStream};
 use hubbub_protocol::{Count, Seq, UnixMillis};
 
 use crate::{
+    first_place::{first_place, with_first_place},
     identity::{ContentHash, Identity},
     kind::Kind,
     marker::Marker,
@@ -116,7 +117,7 @@ pub struct Submission {
     pub record: Bytes,
     /// The former `seq` of a re-appended message, or 0.
     pub was: Seq,
-    /// When it was accepted. After the dedupe window it is not appended again.
+    /// When it was accepted, by the clock of the accepting instance.
     pub at: UnixMillis,
 }
 
@@ -131,6 +132,11 @@ impl Submission {
         let record = record.into();
         let Identity { key, hash } = Identity::of(kind.name(), std::str::from_utf8(&record).ok()?)?;
         Some(Self { kind, key, hash, record, was, at })
+    }
+
+    /// The same event, to be appended again because the log has lost it at this `seq`.
+    pub(crate) fn lost_at(self, seq: Seq) -> Self {
+        Self { record: with_first_place(self.record, self.was, seq), was: seq, ..self }
     }
 }
 
@@ -276,6 +282,38 @@ impl LogEntry {
         match self {
             Self::Message { seq, .. } | Self::Event { seq, .. } => *seq,
             Self::Marker(marker) => marker.base,
+        }
+    }
+
+    /// The first place of an event: the lowest `seq` at which anybody may have seen it. History is ordered by it. A marker
+    /// has its own `seq` only.
+    pub fn place(&self) -> Seq {
+        let record = self.record().and_then(|record| std::str::from_utf8(record).ok());
+        first_place(record.unwrap_or_default(), self.was(), self.seq())
+    }
+
+    /// The former `seq` of a re-appended event, or 0.
+    pub const fn was(&self) -> Seq {
+        match self {
+            Self::Message { was, .. } | Self::Event { was, .. } => *was,
+            Self::Marker(_) => 0,
+        }
+    }
+
+    /// The record of an event as JSON. None for a marker.
+    pub const fn record(&self) -> Option<&Bytes> {
+        match self {
+            Self::Message { record, .. } | Self::Event { record, .. } => Some(record),
+            Self::Marker(_) => None,
+        }
+    }
+
+    /// What an event is. None for a marker.
+    pub const fn kind(&self) -> Option<&Kind> {
+        match self {
+            Self::Message { .. } => Some(&Kind::Message),
+            Self::Event { kind, .. } => Some(kind),
+            Self::Marker(_) => None,
         }
     }
 }

@@ -6,11 +6,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-/// Fields of a record that are not part of what it says: where, under which id, by whom and when.
-const ENVELOPE: [&str; 5] = ["room", "id", "from", "at", "first"];
+use crate::first_place;
+
+/// Fields of a record that are not part of what it says: where, under which id, by whom and when, and the
+/// [first place](first_place), which whoever appends the event again writes into it.
+const ENVELOPE: [&str; 5] = ["room", "id", "from", "at", first_place::FIELD];
 
 /// A hash of what a record says: the first 8 bytes of the SHA-256 of its kind and of its fields, without the room, the
-/// id, the sender and the time. The text form is hexadecimal.
+/// id, the sender, the time and the first place. The text form is hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ContentHash(u64);
 

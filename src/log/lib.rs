@@ -11,6 +11,7 @@ mod backend;
 pub mod census;
 mod channel;
 mod file;
+mod first_place;
 mod head;
 mod identity;
 mod kind;

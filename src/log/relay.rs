@@ -274,14 +274,12 @@ impl Relay {
     }
 }
 
+/// A full share concerns one sender: the caller, who knows it, tells of it.
 fn warn_of(Overloaded { full, .. }: Overloaded) {
     static QUEUE: Throttle = Throttle::new();
-    static SHARE: Throttle = Throttle::new();
-    let throttle = match full {
-        Full::Queue => &QUEUE,
-        Full::Share => &SHARE,
-    };
-    if let Some(more) = throttle.pass() {
+    if full == Full::Queue
+        && let Some(more) = QUEUE.pass()
+    {
         warn!(more, "a publish is refused with overloaded: {full}. `more` were refused since the last such line");
     }
 }

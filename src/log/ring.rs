@@ -17,8 +17,8 @@ use std::{
     sync::Arc,
 };
 
-use hubbub_lifecycle::clock::unix_millis;
-use hubbub_protocol::{DEDUPE_WINDOW, ResetReason, RoomId, Seq, UnixMillis};
+use hubbub_lifecycle::clock::steady_millis;
+use hubbub_protocol::{DEDUPE_WINDOW, ResetReason, RoomId, Seq};
 use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 use window::Window;
@@ -29,7 +29,7 @@ pub use entry::{Audience, Entry};
 use crate::backend::LogEntry;
 
 /// An entry counts as recoverable until this long before the end of the dedupe window. The margin covers the time
-/// until it is appended again, and clocks that differ.
+/// until it is appended again, and instances that received it at different times.
 const REOFFER_MARGIN_MS: u64 = 10_000;
 
 /// Upper bounds for the ring, and for the log behind it. Whichever is reached first counts.
@@ -194,12 +194,12 @@ impl Ring {
     /// when the ring is empty.
     pub(crate) fn recoverable(&self) -> (Seq, Option<Seq>) {
         let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap_or(u64::MAX);
-        self.bounds(unix_millis().saturating_sub(window.saturating_sub(REOFFER_MARGIN_MS)))
+        self.bounds(steady_millis().saturating_sub(window.saturating_sub(REOFFER_MARGIN_MS)))
     }
 
     /// The last `seq` applied, and the lowest cursor after which the ring has everything; messages older than `young`
     /// count as missing. None when the ring is empty.
-    fn bounds(&self, young: UnixMillis) -> (Seq, Option<Seq>) {
+    fn bounds(&self, young: u64) -> (Seq, Option<Seq>) {
         let window = self.window.read();
         (window.last(), window.low(young))
     }
@@ -216,7 +216,10 @@ impl Ring {
         let mut writer = self.write();
         for draft in drafts {
             match draft {
-                Draft::Event(event) => writer.push_event(event, UnixMillis::MAX),
+                Draft::Event(event) => {
+                    let at = event.at;
+                    writer.push_event(event, at);
+                }
                 Draft::Hole(hole) => writer.push_hole(hole),
                 Draft::Marker { marker, hole } => drop(writer.push_marker(marker, hole, 0)),
             }

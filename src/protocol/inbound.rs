@@ -102,6 +102,14 @@ struct Fields<'a> {
     n: Option<u64>,
 }
 
+/// The fields of a message of a back end. Others are ignored.
+#[derive(Deserialize)]
+struct Draft {
+    id: Text,
+    body: Text,
+    name: Text,
+}
+
 impl ClientFrame {
     /// Parses and checks a frame.
     ///
@@ -171,6 +179,12 @@ impl Publish {
         if !is_visible(&body) {
             return Err(Refusal::new(ErrorCode::EmptyBody, "a message needs a body of which something can be seen"));
         }
+        if body.contains('\0') {
+            return Err(Refusal::new(
+                ErrorCode::InvalidBody,
+                "the body has the character U+0000, which cannot be stored",
+            ));
+        }
         if body.len() > MAX_BODY_BYTES {
             let detail = format!("a body of {} bytes is over the limit of {MAX_BODY_BYTES}", body.len());
             return Err(Refusal::new(ErrorCode::BodyTooLarge, detail));
@@ -178,15 +192,29 @@ impl Publish {
         Ok(Self { id, room, body })
     }
 
+    /// Parses what a back end publishes to this room over HTTP: a JSON object with `id`, `body` and the `name` of the sender.
+    ///
+    /// # Errors
+    ///
+    /// The refusal for the first part that is invalid, without an `id`.
+    pub fn from_back_end(json: &str, room: &str) -> Result<(UserName, Self), Refusal> {
+        let Draft { id, body, name } = serde_json::from_str(json).map_err(|error| bad_frame(&error))?;
+        let name = or_empty(Some(&name)).parse()?;
+        Ok((name, Self::from_texts(or_empty(Some(&id)), room, Some(body))?))
+    }
+
     fn from_fields(fields: Fields<'_>) -> Result<Self, Refusal> {
         let Fields { id, room, body, .. } = fields;
-        let (room, half) = (or_empty(room.as_ref()), matches!(body, Some(Text(None))));
-        let body = body.and_then(|text| text.0).unwrap_or_default();
-        let parsed = match Self::parse(or_empty(id.as_ref()), room, body) {
+        let parsed = Self::from_texts(or_empty(id.as_ref()), or_empty(room.as_ref()), body);
+        parsed.map_err(|refusal| refusal.about(id.as_ref().and_then(|text| text.0.as_deref())))
+    }
+
+    fn from_texts(id: &str, room: &str, body: Option<Text>) -> Result<Self, Refusal> {
+        let half = matches!(body, Some(Text(None)));
+        match Self::parse(id, room, body.and_then(|text| text.0).unwrap_or_default()) {
             Err(refusal) if half && refusal.code == ErrorCode::EmptyBody => Err(half_a_character()),
             parsed => parsed,
-        };
-        parsed.map_err(|refusal| refusal.about(id.as_ref().and_then(|text| text.0.as_deref())))
+        }
     }
 }
 
@@ -274,6 +302,7 @@ mod tests {
             (r#"{"type":"publish","id":"m","room":"a","body":" \n"}"#, EmptyBody),
             (r#"{"type":"publish","id":"m","room":"a","body":"\u200b\u3164"}"#, EmptyBody),
             (r#"{"type":"publish","id":"m","room":"a","body":"\ude00"}"#, InvalidBody),
+            (r#"{"type":"publish","id":"m","room":"a","body":"a\u0000b"}"#, InvalidBody),
             (r#"{"type":"publish","id":"m","room":"A","body":"\ude00"}"#, InvalidRoom),
             (r#"{"type":"publish","id":"\ud83d","room":"a","body":"x"}"#, InvalidId),
             (r#"{"type":"hello","name":"\u2800"}"#, InvalidName),
@@ -284,6 +313,44 @@ mod tests {
             (&long, BodyTooLarge),
         ] {
             assert_eq!(code(text), expected, "{text:.80}");
+        }
+    }
+
+    /// The cases that this crate and the JavaScript SDK share.
+    #[derive(Deserialize)]
+    struct Bodies {
+        invalid: Vec<String>,
+        valid: Vec<String>,
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_stored_is_invalid() {
+        let Bodies { invalid, valid } = serde_json::from_str(include_str!("../../tests/text/bodies.json")).unwrap();
+        for body in invalid {
+            let refusal = Publish::parse("m", "lobby", body.clone()).unwrap_err();
+            assert_eq!(refusal.code, ErrorCode::InvalidBody, "{body:?}");
+        }
+        for body in valid {
+            assert!(Publish::parse("m", "lobby", body.clone()).is_ok(), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_back_end_is_answered_as_a_client_is() {
+        let publish = |json: &str| Publish::from_back_end(json, "lobby").map_err(|refusal| refusal.code);
+        let (name, publish_of_bot) = publish(r#"{"id":"1","body":"hi \ud83d\ude00","name":" Bot "}"#).unwrap();
+        assert_eq!((name.as_str(), publish_of_bot), ("Bot", Publish::parse("1", "lobby", "hi 😀").unwrap()));
+        for (json, code) in [
+            (r#"{"id":"1","body":"hi \ud83d","name":"Bot"}"#, ErrorCode::InvalidBody),
+            (r#"{"id":"1","body":"hi \u0000","name":"Bot"}"#, ErrorCode::InvalidBody),
+            (r#"{"id":"1","body":" ","name":"Bot"}"#, ErrorCode::EmptyBody),
+            (r#"{"id":"\ud83d","body":"hi","name":"Bot"}"#, ErrorCode::InvalidId),
+            (r#"{"id":"1","body":"hi","name":"\ud83d"}"#, ErrorCode::InvalidName),
+            (r#"{"id":"1","body":"hi"}"#, ErrorCode::BadFrame),
+            (r#"{"id":1,"body":"hi","name":"Bot"}"#, ErrorCode::BadFrame),
+            ("", ErrorCode::BadFrame),
+        ] {
+            assert_eq!(publish(json).unwrap_err(), code, "{json}");
         }
     }
 

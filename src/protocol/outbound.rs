@@ -144,6 +144,9 @@ pub struct Message {
     /// The rest of the message.
     #[serde(flatten)]
     pub record: Record,
+    /// The lowest `seq` at which anybody may have seen it, if Redis has lost it since: its place in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<Seq>,
     /// The `seq` it had before Redis lost it, if it did. A client that has shown the message under that `seq` ignores this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<Seq>,
@@ -427,15 +430,20 @@ mod tests {
 
     #[test]
     fn message_has_the_documented_shape_and_equals_the_spliced_frame() {
-        let frame = ServerFrame::Message(Message { seq: 7, record: record(), was: None });
+        let frame = ServerFrame::Message(Message { seq: 7, record: record(), first: None, was: None });
         let from = json!({"id": "N0cI__dxndWXnsh11WzSKA", "name": "Ann"});
         assert_shape(
             &frame,
             &json!({"type": "message", "seq": 7, "room": "lobby", "id": "m1", "from": from, "body": "hi", "at": 5}),
         );
         for was in [0, 3] {
-            let message = Message { seq: 7, record: record(), was: (was > 0).then_some(was) };
-            let spliced = super::super::Frame::message(7, &serde_json::to_string(&record()).unwrap(), was);
+            let first = (was > 0).then_some(2);
+            let message = Message { seq: 7, record: record(), first, was: (was > 0).then_some(was) };
+            let mut logged = serde_json::to_string(&record()).unwrap();
+            if was > 0 {
+                logged.insert_str(logged.len() - 1, r#","first":2"#);
+            }
+            let spliced = super::super::Frame::message(7, &logged, was);
             assert_eq!(spliced, super::super::Frame::json(&ServerFrame::Message(message)));
         }
     }

@@ -4,28 +4,20 @@ use hubbub_log::{LogEntry, Marker, Snapshot};
 use hubbub_messenger::journal::Cursor;
 use hubbub_protocol::Seq;
 
-/// Where the log has taken another way than the one that is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fork {
-    /// After this `seq`.
-    After(Seq),
-    /// It does not know the epoch that is recorded. What the log itself counts as recorded is common to both.
-    Unknown,
-}
-
-/// Whether the log has entries at or below the cursor that were not walked: it lost its tail, and an instance whose clock
-/// went back opened an epoch below what the database has.
+/// Where the recorder has to go on instead, if the log has entries at or below the cursor that were not walked: it lost
+/// its tail, and an instance whose clock went back opened an epoch below what the database has.
 ///
-/// Such an epoch need not be the open one: an instance that knows the cursor may have opened another one above it.
-pub(crate) fn fork(cursor: &Cursor, markers: &[Marker]) -> Option<Fork> {
+/// Such an epoch need not be the open one: an instance that knows the cursor may have opened another one above it. If the
+/// log does not know the epoch of the cursor, everything that it has is walked again: the database knows what it has.
+pub(crate) fn turning_point(cursor: &Cursor, markers: &[Marker]) -> Option<Cursor> {
     let first = markers.first()?.base;
     // older epochs than those of the oldest marker kept are not named
     let is_known = first > cursor.base || markers.iter().any(|marker| marker.base == cursor.base);
     if !is_known {
-        return Some(Fork::Unknown);
+        return Some(Cursor { seq: 0, base: 0 });
     }
     let unwalked = markers.iter().find(|marker| marker.base > cursor.base && marker.base <= cursor.seq);
-    unwalked.map(|marker| Fork::After(marker.cut))
+    unwalked.map(|marker| cursor_at(marker.cut, markers))
 }
 
 /// The cursor of a reader that stands at this `seq`.
@@ -84,38 +76,38 @@ mod tests {
     #[test]
     fn a_reader_follows_an_epoch_above_it_also_when_it_knows_more_of_the_lost_tail() {
         let markers = [marker(100, 0), marker(200, 150)];
-        for at in
-            [cursor(0, 0), cursor(120, 100), cursor(150, 100), cursor(180, 100), cursor(200, 200), cursor(230, 200)]
-        {
-            assert_eq!(fork(&at, &markers), None, "{at:?}");
+        for (seq, base) in [(0, 0), (120, 100), (150, 100), (180, 100), (200, 200), (230, 200)] {
+            assert_eq!(turning_point(&cursor(seq, base), &markers), None, "{seq}");
         }
-        assert_eq!(fork(&cursor(7, 0), &[]), None);
+        assert_eq!(turning_point(&cursor(7, 0), &[]), None);
     }
 
     #[test]
     fn an_epoch_below_the_cursor_was_not_walked() {
-        assert_eq!(fork(&cursor(1000, 900), &[marker(900, 0), marker(950, 940)]), Some(Fork::After(940)));
+        let turned = Some(cursor(940, 900));
+        assert_eq!(turning_point(&cursor(1000, 900), &[marker(900, 0), marker(950, 940)]), turned);
         let reopened = [marker(900, 0), marker(950, 940), marker(2000, 960)];
-        assert_eq!(fork(&cursor(1000, 900), &reopened), Some(Fork::After(940)));
+        assert_eq!(turning_point(&cursor(1000, 900), &reopened), turned);
     }
 
     #[test]
-    fn a_log_that_does_not_know_the_epoch_was_set_back_before_it() {
-        assert_eq!(fork(&cursor(1000, 900), &[marker(500, 0), marker(700, 600)]), Some(Fork::Unknown));
-        assert_eq!(fork(&cursor(1000, 900), &[marker(500, 0), marker(2000, 600)]), Some(Fork::Unknown));
+    fn a_log_that_does_not_know_the_epoch_is_walked_again_from_its_beginning() {
+        for markers in [[marker(500, 0), marker(700, 600)], [marker(500, 0), marker(2000, 600)]] {
+            assert_eq!(turning_point(&cursor(1000, 900), &markers), Some(cursor(0, 0)));
+        }
     }
 
     #[test]
-    fn an_epoch_that_is_older_than_every_marker_kept_is_no_fork() {
-        assert_eq!(fork(&cursor(80, 50), &[marker(100, 80), marker(200, 150)]), None);
-        assert_eq!(fork(&cursor(80, 0), &[marker(100, 80)]), None);
+    fn an_epoch_that_is_older_than_every_marker_kept_is_known() {
+        assert_eq!(turning_point(&cursor(80, 50), &[marker(100, 80), marker(200, 150)]), None);
+        assert_eq!(turning_point(&cursor(80, 0), &[marker(100, 80)]), None);
     }
 
     #[test]
-    fn turning_back_ends_the_fork() {
+    fn who_has_turned_back_need_not_turn_again() {
         let markers = [marker(500, 0), marker(700, 600), marker(2000, 750)];
-        for recorded in [0, 510, 600, 740, 2000] {
-            assert_eq!(fork(&cursor_at(recorded, &markers), &markers), None, "{recorded}");
+        for seq in [0, 510, 600, 740, 2000] {
+            assert_eq!(turning_point(&cursor_at(seq, &markers), &markers), None, "{seq}");
         }
     }
 

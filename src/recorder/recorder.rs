@@ -43,7 +43,10 @@ impl Recorder {
             Self { report: Report::new(), closing: CancellationToken::new(), closed: CancellationToken::new() };
         let (handle, token) = (recorder.clone(), shutdown.clone());
         shutdown.spawn(async move {
-            let start = || Task::new(Arc::clone(&journal), Arc::clone(&source), options, handle.report.clone());
+            let start = || {
+                let (journal, source) = (Arc::clone(&journal), Arc::clone(&source));
+                Task::new(journal, source, options, handle.report.clone(), rand::random())
+            };
             let stopped = async {
                 select! {
                     () = handle.closing.cancelled() => (),

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use futures_util::future::BoxFuture;
-use hubbub_log::{BackendError, ClaimStep, Lease, Snapshot};
+use futures_util::{FutureExt, future::BoxFuture};
+use hubbub_log::{BackendError, ClaimStep, Lease, Snapshot, Tail};
 use hubbub_protocol::Seq;
 
 /// The log as the recorder reads it. Every call may be dropped and repeated.
@@ -21,4 +21,22 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
 
     /// Waits until this instance knows of an entry above `beyond`.
     fn grown(&self, beyond: Seq) -> BoxFuture<'_, ()>;
+}
+
+impl Source for Tail {
+    fn read(&self, after: Seq, limit: usize) -> BoxFuture<'_, Result<Snapshot, BackendError>> {
+        Self::read(self, after, limit).boxed()
+    }
+
+    fn lease(&self, step: ClaimStep) -> BoxFuture<'_, Result<Lease, BackendError>> {
+        Self::lease(self, step).boxed()
+    }
+
+    fn rewind(&self, recorded: Seq) -> BoxFuture<'_, Result<(), BackendError>> {
+        Self::rewind(self, recorded).boxed()
+    }
+
+    fn grown(&self, beyond: Seq) -> BoxFuture<'_, ()> {
+        Self::grown(self, beyond).boxed()
+    }
 }

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 /// How often a recorder shows in the row that it works.
 pub(crate) const TOUCH_INTERVAL: Duration = Duration::from_secs(10);
+/// Touches within this time may be the last ones of a recorder of this cluster, whose log was lost in between.
+const LAST_TOUCHES: Duration = Duration::from_secs(5);
 /// A row that nobody has touched for so long belongs to nobody.
 const ABANDONED: Duration = Duration::from_mins(1);
 
@@ -54,7 +56,7 @@ pub(crate) struct OtherLog(Option<Sighting>);
 struct Sighting {
     log_id: String,
     touched: UnixMillis,
-    touches: u32,
+    first_touch_at: Option<Instant>,
     unchanged_since: Instant,
 }
 
@@ -64,20 +66,24 @@ impl OtherLog {
         let mut sighting = known.unwrap_or_else(|| Sighting {
             log_id: row.log_id.clone(),
             touched: row.touched,
-            touches: 0,
+            first_touch_at: None,
             unchanged_since: now,
         });
+        let mut is_in_use = false;
         if sighting.touched != row.touched {
             (sighting.touched, sighting.unchanged_since) = (row.touched, now);
-            sighting.touches += 1;
+            let first = *sighting.first_touch_at.get_or_insert(now);
+            is_in_use = now.saturating_duration_since(first) >= LAST_TOUCHES;
         }
         let watched = now.saturating_duration_since(sighting.unchanged_since);
         // the clock of the database counts only beside a watch over two touches: it may have jumped
         let untouched = if watched >= 2 * TOUCH_INTERVAL { watched.max(row.untouched_for) } else { watched };
-        let standing = match sighting.touches {
-            2.. => Standing::TwoClusters,
-            _ if untouched >= ABANDONED => Standing::TakeOver,
-            _ => Standing::OtherLog,
+        let standing = if is_in_use {
+            Standing::TwoClusters
+        } else if untouched >= ABANDONED {
+            Standing::TakeOver
+        } else {
+            Standing::OtherLog
         };
         self.0 = Some(sighting);
         standing
@@ -113,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn another_log_is_in_use_once_its_row_was_touched_twice() {
+    fn another_log_is_in_use_once_its_row_was_touched_twice_and_not_just_at_the_end() {
         let (mut other, start) = (OtherLog::default(), Instant::now());
         let mut judged = |touched, seconds| {
             let now = start + Duration::from_secs(seconds);
@@ -121,8 +127,9 @@ mod tests {
         };
         assert_eq!(judged(5, 0), Standing::OtherLog);
         assert_eq!(judged(6, 50), Standing::OtherLog);
-        assert_eq!(judged(6, 109), Standing::OtherLog);
-        assert_eq!(judged(7, 109), Standing::TwoClusters);
+        assert_eq!(judged(7, 54), Standing::OtherLog);
+        assert_eq!(judged(7, 109), Standing::OtherLog);
+        assert_eq!(judged(8, 109), Standing::TwoClusters);
     }
 
     #[test]

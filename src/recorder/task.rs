@@ -9,13 +9,14 @@ use hubbub_lifecycle::{
     Throttle,
     metric::{RECORDER_FAILURES, RECORDER_TRANSACTION, RECORDER_TURNED_BACK},
 };
-use hubbub_log::{BackendError, ClaimStep, Lease, Marker};
+use hubbub_log::{BackendError, ClaimStep, Lease};
 use hubbub_messenger::{
     StoreError,
     journal::{Batch, Cursor, Journal, Recorded, Recording},
 };
 use hubbub_protocol::Seq;
 use metrics::{counter, histogram};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
     select,
     time::{Instant, sleep},
@@ -27,7 +28,7 @@ use crate::{
     RecorderOptions, RecordingState, Source,
     answer::within,
     attempts::Attempts,
-    epochs::{Fork, cursor_at, fork, pending},
+    epochs::{pending, turning_point},
     pruner::Pruner,
     report::{Report, count_recorded},
     standing::{OtherLog, Standing, TOUCH_INTERVAL, judge},
@@ -85,6 +86,7 @@ pub(crate) struct Task {
     position: Option<Position>,
     other_log: OtherLog,
     attempts: Attempts,
+    jitter: StdRng,
     /// The next event is of an unknown kind.
     is_blocked: bool,
     /// The database fails this instance, and another one may have the lease.
@@ -99,6 +101,7 @@ impl Task {
         source: Arc<dyn Source>,
         options: RecorderOptions,
         report: Report,
+        seed: u64,
     ) -> Self {
         Self {
             pruner: Pruner::new(Arc::clone(&journal), options.keep),
@@ -109,6 +112,7 @@ impl Task {
             position: None,
             other_log: OtherLog::default(),
             attempts: Attempts::new(),
+            jitter: StdRng::seed_from_u64(seed),
             is_blocked: false,
             yields: false,
             touched_at: None,
@@ -167,7 +171,7 @@ impl Task {
         }
         counter!(RECORDER_FAILURES).increment(1);
         self.report.enter(RecordingState::DatabaseAway);
-        self.attempts.failed(Instant::now(), rand::random());
+        self.attempts.failed(Instant::now(), self.jitter.random());
         self.yields = self.attempts.is_out_of_patience();
         Next::Now
     }
@@ -253,8 +257,8 @@ impl Task {
     async fn advance(&mut self, position: &Position) -> Result<Next, Trouble> {
         let Position { log_id, cursor } = position;
         let snapshot = self.source.read(cursor.seq, self.attempts.size()).await?;
-        if let Some(fork) = fork(cursor, &snapshot.markers) {
-            return self.turn_back(position, fork, &snapshot.markers).await;
+        if let Some(to) = turning_point(cursor, &snapshot.markers) {
+            return self.turn_back(position, &to).await;
         }
         // only now: in a log that has taken another way the cursor says nothing about what is recorded
         let lease = self.source.lease(ClaimStep::Hold { recorded: cursor.seq }).await?;
@@ -292,21 +296,17 @@ impl Task {
 
     /// The log has entries below the cursor that were not recorded: a clock went back. Reading above the cursor has opened
     /// an epoch above both, unless the log was there already. So it is enough to go back to where the ways part.
-    async fn turn_back(&mut self, position: &Position, fork: Fork, markers: &[Marker]) -> Result<Next, Trouble> {
+    async fn turn_back(&mut self, position: &Position, to: &Cursor) -> Result<Next, Trouble> {
         let lease = self.source.lease(ClaimStep::Hold { recorded: 0 }).await?;
         let from = &position.cursor;
         if !lease.is_held || *lease.log_id != *position.log_id || lease.recorded > from.seq {
             return Ok(self.lose_place());
         }
-        let to = match fork {
-            Fork::After(seq) => cursor_at(seq, markers),
-            Fork::Unknown => cursor_at(lease.recorded, markers),
-        };
         if lease.recorded > to.seq {
             // before the row moves: else the database would seem to have gone back
             self.source.rewind(to.seq).await?;
         }
-        let has_turned = within(self.journal.skip(from, &to)).await?;
+        let has_turned = within(self.journal.skip(from, to)).await?;
         counter!(RECORDER_TURNED_BACK).increment(1);
         warn!(
             ?from,

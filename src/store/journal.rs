@@ -173,6 +173,10 @@ macro_rules! record {
             let query = query.bind(&letter.record).bind(readable(&letter.error));
             let _added = query.execute(&mut *$transaction).await?;
         }
+        for (first, last) in &$batch.gaps {
+            let (first, last) = (number(*first)?, number(*last)?);
+            let _added = sqlx::query(GAP).bind(first).bind(last).execute(&mut *$transaction).await?;
+        }
         $transaction.commit().await?;
         Ok(Recorded::Committed { new, repeated: all - new })
     }};

@@ -292,6 +292,28 @@ pub(super) async fn an_epoch_that_a_tail_opens_resets_nobody(world: World) {
     late.end().await;
 }
 
+pub(super) async fn a_message_that_is_lost_twice_keeps_its_first_place(world: World) {
+    let (instance, ann) = (world.live_instance().await, someone());
+    let first = instance.publish(&ann, "a").await.seq();
+    world.forget().await;
+    let second = instance.publish(&ann, "b").await.seq();
+    world.forget().await;
+    instance.publish(&ann, "c").await;
+    let events = |entries: Vec<LogEntry>| entries.into_iter().filter(|entry| entry.record().is_some());
+    let [a, b, c] = events(world.entries().await).collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!([a.place(), b.place(), c.place()], [first, second, c.seq()]);
+    assert!(a.was() > first && a.seq() > a.was(), "{a:?}");
+    let late = world.live_instance().await;
+    for ring in [&instance.ring, &late.ring] {
+        timeout(PATIENCE, ring.watch().wait_for(|last| *last >= c.seq())).await.unwrap().unwrap();
+        let history = ring.history(&RoomId::lobby(), None, None, 9).entries;
+        assert_eq!(history.iter().map(|entry| entry.place()).collect::<Vec<_>>(), [first, second, c.seq()]);
+        assert_eq!(json(&history[0])["first"], first);
+    }
+    instance.end().await;
+    late.end().await;
+}
+
 /// As an instance of the release before has left it.
 #[tokio::test]
 async fn a_log_of_the_release_before_gets_its_id_with_the_next_sync() {
@@ -304,4 +326,25 @@ async fn a_log_of_the_release_before_gets_its_id_with_the_next_sync() {
     assert_eq!(store.backend.sync(asking(0, 0)).await.unwrap().base, store.base);
     let lease = store.backend.lease(&claim).await.unwrap();
     assert_eq!((lease.is_held, lease.log_id.len(), lease.recorded), (true, 32, 0));
+}
+
+#[tokio::test]
+async fn the_documented_user_may_do_all_that_recording_needs() {
+    let mut world = World::redis().await;
+    let page = include_str!("../../docs/operations.md");
+    let rules = page.lines().find_map(|line| line.strip_prefix("    user hubbub ")).unwrap();
+    let rules = rules.replace("SECRET", "secret").replace("{hubbub}", "{contract}");
+    let words: Vec<&str> = ["ACL", "SETUSER", "hubbub"].into_iter().chain(rules.split(' ')).collect();
+    let server = server(&mut world);
+    assert_eq!(server.command(&words).await, ["OK"]);
+    let backend = Box::new(Redis::connect(&configured(&server.url_as("hubbub", "secret"))).unwrap());
+    let base = backend.sync(asking(0, 0)).await.unwrap().base;
+    let store = Store { backend, base, unrecorded: Unrecorded { events: 1, ..AMPLE } };
+    assert!(store.record(base).await.is_held);
+    store.place(&message(1, 0)).await;
+    assert_eq!(store.append(&[message(2, 0)]).await, AppendOutcome::Full);
+    assert_eq!(store.record(base + 1).await.recorded, base + 1);
+    store.backend.rewind(base).await.unwrap();
+    assert!(!store.claim("ann", ClaimStep::Release).await.is_held);
+    assert_eq!(store.record(0).await.recorded, base);
 }

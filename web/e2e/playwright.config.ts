@@ -1,8 +1,12 @@
 import { defineConfig } from '@playwright/test'
 
+/** What `run.mjs` started: a whole system for each worker, for the tests end processes of it. */
+const systems: Record<string, string>[] = JSON.parse(process.env.HUBBUB_SYSTEMS ?? '[]')
+Object.assign(process.env, systems[Number(process.env.TEST_PARALLEL_INDEX ?? 0)])
+
 export default defineConfig({
   testDir: '.',
-  workers: 1,
+  workers: Math.max(1, systems.length),
   forbidOnly: true,
   timeout: 60_000,
   expect: { timeout: 10_000 },
@@ -10,7 +14,8 @@ export default defineConfig({
   use: {
     baseURL: process.env.HUBBUB_URL ?? 'http://127.0.0.1:8080',
     locale: 'en-GB',
-    trace: 'retain-on-failure',
+    // recording takes more time than the tests themselves: `--trace on` does it
+    trace: 'off',
     screenshot: 'only-on-failure',
     launchOptions: {
       executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',

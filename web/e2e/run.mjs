@@ -1,18 +1,24 @@
-// Runs the browser tests against the real thing: Redis, two instances, HAProxy and nginx before them, Chromium in front.
+// Runs the browser tests against the real thing: Redis, two instances, HAProxy and nginx before them, Chromium in front. All of it
+// twice, so that two tests at a time do not meddle with each other.
 //   HUBBUB_BIN=../../target/debug/hubbub node run.mjs [options of `playwright test`]
 import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { stripVTControlCharacters } from 'node:util'
 
 const HERE = import.meta.dirname
 const PLAYWRIGHT = join(HERE, 'node_modules/@playwright/test/cli.js')
+const RESULTS = join(HERE, 'test-results')
+const SYSTEMS = 2
 const READY_WITHIN_MS = 20_000
 const STOP_WITHIN_MS = 5000
+/** Of a long error the beginning says enough. */
+const LINES_OF_AN_ERROR = 12
 
 /** How long a process that ended stays away. The tests end them, to see what happens meanwhile and after. */
 const BACK_AFTER_MS = 1500
@@ -23,17 +29,18 @@ const directory = mkdtempSync(join(tmpdir(), 'hubbub-e2e-'))
 const processes = new Map()
 let isOver = false
 
-/** Starts a process, and again whenever it ends. A file under its name tells its pid. */
-function keep(name, command, args) {
-  const child = spawn(command, args, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] })
-  const entry = { child, output: processes.get(name)?.output ?? '' }
-  processes.set(name, entry)
-  if (child.pid !== undefined) writeFileSync(join(directory, name), `${child.pid}`)
+/** Starts a process of a system, and again whenever it ends. A file under its name tells its pid. */
+function keep(home, name, command, args) {
+  const child = spawn(command, args, { cwd: home, stdio: ['ignore', 'pipe', 'pipe'] })
+  const file = join(home, name)
+  const entry = { child, output: processes.get(file)?.output ?? '' }
+  processes.set(file, entry)
+  if (child.pid !== undefined) writeFileSync(file, `${child.pid}`)
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (entry.output += text))
   child.on('error', (error) => (entry.output += error.message))
   child.on('exit', async () => {
     await delay(BACK_AFTER_MS)
-    if (!isOver) keep(name, command, args)
+    if (!isOver) keep(home, name, command, args)
   })
 }
 
@@ -122,9 +129,9 @@ async function waitUntilReady(address) {
 }
 
 /** Redis, the instances a and b, HAProxy and nginx. Returns what the tests have to know. */
-async function startServers() {
-  const [redis, a, b, proxy, ...nginxPorts] = await freePorts(7)
-  keep('redis', 'redis-server', ['--port', redis, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'].map(String))
+async function startSystem([redis, a, b, proxy, ...nginxPorts]) {
+  const home = mkdtempSync(join(directory, 'system-'))
+  keep(home, 'redis', 'redis-server', ['--port', redis, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'].map(String))
   const prefix = `e2e-${randomBytes(6).toString('hex')}`
   for (const [name, port] of Object.entries({ a, b })) {
     const options = {
@@ -136,14 +143,14 @@ async function startServers() {
       '--drain-delay': '1s',
       '--drain-window': '1s',
     }
-    keep(name, binary, Object.entries(options).flat())
+    keep(home, name, binary, Object.entries(options).flat())
   }
-  const configuration = join(directory, 'haproxy.cfg')
+  const configuration = join(home, 'haproxy.cfg')
   writeFileSync(configuration, haproxy(proxy, { a, b }))
-  keep('haproxy', 'haproxy', ['-db', '-f', configuration])
-  const nginxConfiguration = join(directory, 'nginx.conf')
+  keep(home, 'haproxy', 'haproxy', ['-db', '-f', configuration])
+  const nginxConfiguration = join(home, 'nginx.conf')
   writeFileSync(nginxConfiguration, nginx(proxy, nginxPorts))
-  keep('nginx', 'nginx', ['-e', 'stderr', '-p', directory, '-c', nginxConfiguration])
+  keep(home, 'nginx', 'nginx', ['-e', 'stderr', '-p', home, '-c', nginxConfiguration])
   const [urlA, urlB, url, path, portless, noUpgrade] = [a, b, proxy, ...nginxPorts].map((port) => `http://127.0.0.1:${port}`)
   await Promise.all([urlA, urlB, url, `${path}/chat`, portless, noUpgrade].map(waitUntilReady))
   return {
@@ -153,19 +160,43 @@ async function startServers() {
     HUBBUB_PATH: path,
     HUBBUB_PORTLESS: portless,
     HUBBUB_NO_UPGRADE: noUpgrade,
-    HUBBUB_PIDS: directory,
+    HUBBUB_PIDS: home,
   }
 }
 
-/** Runs the tests. Returns how many passed and failed; those that could not run failed. */
-async function runTests(environment) {
+async function startSystems() {
+  const ports = await freePorts(SYSTEMS * 7)
+  return Promise.all(Array.from({ length: SYSTEMS }, (_, n) => startSystem(ports.slice(n * 7, n * 7 + 7))))
+}
+
+/** Runs the tests. Returns how many passed and what tells of each that did not; those that could not run failed. */
+async function runTests(systems) {
   const args = [PLAYWRIGHT, 'test', ...process.argv.slice(2)]
-  const child = spawn(process.execPath, args, { cwd: HERE, stdio: 'inherit', env: { ...process.env, ...environment } })
+  const env = { ...process.env, HUBBUB_SYSTEMS: JSON.stringify(systems) }
+  const child = spawn(process.execPath, args, { cwd: HERE, stdio: 'inherit', env })
   processes.set('playwright', { child, output: '' })
   const [code] = await once(child, 'exit')
-  const { stats } = JSON.parse(readFileSync(join(HERE, 'test-results/report.json'), 'utf8'))
-  const failed = stats.unexpected + stats.flaky + stats.skipped
-  return { passed: stats.expected, failed: failed === 0 && code !== 0 ? 1 : failed }
+  const { suites, errors, stats } = JSON.parse(readFileSync(join(RESULTS, 'report.json'), 'utf8'))
+  const failures = [...suites.flatMap(specsOf).flatMap(failuresOf), ...errors.map(({ message }) => message)]
+  if (failures.length === 0 && code !== 0) failures.push(`playwright ended with ${code}`)
+  return { passed: stats.expected, failures }
+}
+
+function specsOf({ specs, suites = [] }) {
+  return [...specs, ...suites.flatMap(specsOf)]
+}
+
+/** The name of a test that did not pass, and why. */
+function failuresOf({ file, line, title, tests }) {
+  const bad = tests.filter(({ status }) => status !== 'expected')
+  return bad.map(({ status, results }) => {
+    const why = results.flatMap(({ errors }) => errors.map(({ message }) => indent(stripVTControlCharacters(message))))
+    return [`${file}:${line} › ${title}: ${status}`, ...why].join('\n')
+  })
+}
+
+function indent(text) {
+  return text.split('\n').slice(0, LINES_OF_AN_ERROR).map((line) => `    ${line}`).join('\n')
 }
 
 async function stop({ child }) {
@@ -178,13 +209,13 @@ async function stop({ child }) {
 }
 
 function showOutput() {
-  for (const [name, { output }] of processes) console.error(`--- ${name} ---\n${output.slice(-8000)}`)
+  for (const [name, { output }] of processes) if (output !== '') console.error(`--- ${name} ---\n${output.slice(-8000)}`)
 }
 
 async function main() {
   if (!existsSync(binary)) throw new Error(`there is no hubbub at ${binary}: build it, or name it in HUBBUB_BIN`)
   if (!existsSync(PLAYWRIGHT)) spawnSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: HERE, stdio: 'inherit' })
-  return runTests(await startServers())
+  return runTests(await startSystems())
 }
 
 async function cleanUp() {
@@ -200,14 +231,18 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
   })
 }
 
-let result
+let passed = 0
+let failures
 try {
-  result = await main()
+  ;({ passed, failures } = await main())
 } catch (error) {
-  console.error(error.message)
-  result = { passed: 0, failed: 1 }
+  failures = [error.message]
 }
-if (result.failed > 0) showOutput()
+if (failures.length > 0) showOutput()
 await cleanUp()
-console.log(`${result.passed} passed, ${result.failed} failed`)
-process.exitCode = result.failed > 0 ? 1 : 0
+// last, and in a file for whoever ran more than this: what went wrong is the first that one wants to know
+const summary = [...failures, `${passed} passed, ${failures.length} failed`].join('\n')
+mkdirSync(RESULTS, { recursive: true })
+writeFileSync(join(RESULTS, 'summary.txt'), `${summary}\n`)
+console.log(summary)
+process.exitCode = failures.length > 0 ? 1 : 0

@@ -4,7 +4,7 @@ import { rooms } from '../../examples/demo/conversation.mjs'
 import { news, said, tellPast, type Said } from './past'
 import { expect, test, Wire, type Person } from './person'
 
-test.use({ mayComplain: true, trace: 'off' })
+test.use({ mayComplain: true })
 
 declare global {
   interface Window {

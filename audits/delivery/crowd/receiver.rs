@@ -66,7 +66,7 @@ impl Receiver {
 
     /// Enters a message, with another `seq` under which a receiver has seen it.
     fn enter(&self, message: &Message, act: impl FnOnce(&mut Reading, Delivery<'_>, Option<Seq>)) {
-        let Message { seq, was, record } = message;
+        let Message { seq, was, record, first: _ } = message;
         let room = self.ledger.room(&record.room);
         let Ok(mark) = record.id.as_str().parse::<Mark>() else { return };
         let elsewhere = was.is_none().then(|| self.ledger.sent.lock().saw(mark, *seq)).flatten();

@@ -1,4 +1,4 @@
-//! The log itself, with the rules of append.lua, lease.lua and rewind.lua: its entries in memory, behind their [`Head`].
+//! The log itself: its entries in memory, behind their [`Head`], and how far they are recorded.
 
 use std::{collections::VecDeque, fmt, sync::Arc};
 
@@ -9,6 +9,7 @@ use hubbub_protocol::Seq;
 use crate::{
     backend::{AppendOutcome, BackendError, Fence, LogBounds, LogEntry, Snapshot, Submission, SyncRequest},
     head::{Head, Waiting},
+    marker::Marker,
 };
 
 #[derive(Default)]
@@ -85,6 +86,7 @@ impl Store {
     pub(crate) fn open(&mut self, request: SyncRequest, now_us: u64) -> Result<Option<Seq>, BackendError> {
         let Some(marker) = self.head.next_marker(request, now_us)? else { return Ok(None) };
         self.log_id.get_or_insert_with(|| format!("{:032x}", rand::random::<u128>()).into());
+        let marker = Marker { cut: self.log.back().map_or(0, LogEntry::seq), ..marker };
         self.log.push_back(LogEntry::Marker(marker));
         self.head.open(marker);
         Ok(Some(marker.base))

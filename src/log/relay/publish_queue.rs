@@ -17,8 +17,9 @@ mod waiting;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use contents::Contents;
-use hubbub_protocol::{Seq, UnixMillis};
+use contents::{Chosen, Contents};
+use hubbub_protocol::Seq;
+use offer::Offer;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 use waiting::Pending;
@@ -104,14 +105,35 @@ impl PublishQueue {
     /// Queues a new message in its sender's share. `on_placed` runs once, when the log has decided about it. It is
     /// dropped if the message is.
     pub(crate) fn push(&self, submission: Submission, share: Share, on_placed: OnPlaced) -> Result<(), Overloaded> {
-        self.contents.lock().push(Pending { submission, on_placed, share })?;
+        self.contents.lock().push(Pending::new(submission, share, on_placed))?;
         self.work.notify_one();
         Ok(())
     }
 
-    /// What to append next.
-    pub(crate) fn next(&self, now: UnixMillis) -> Next {
-        self.contents.lock().next(now)
+    /// What to append next. `now` is of the steady clock.
+    pub(crate) fn next(&self, now: u64) -> Next {
+        let chosen = self.contents.lock().next(now);
+        match chosen {
+            Chosen::New(submissions) => Next::Append(AppendBatch { submissions, origin: Origin::New }),
+            Chosen::Lost(offers) => self.prepare(&offers),
+            Chosen::Wait(until) => Next::Wait(until),
+            Chosen::Idle => Next::Idle,
+        }
+    }
+
+    /// Computes what the log needs to know of lost messages, while the queue is free for others.
+    fn prepare(&self, offers: &[Offer]) -> Next {
+        let submissions: Vec<_> = offers.iter().filter_map(Offer::submission).collect();
+        if submissions.len() < offers.len() {
+            let unreadable: Vec<_> =
+                offers.iter().filter(|offer| offer.submission().is_none()).map(Offer::seq).collect();
+            self.contents.lock().give_up(&unreadable);
+        }
+        if submissions.is_empty() {
+            // look at the rest
+            return Next::Wait(Instant::now());
+        }
+        Next::Append(AppendBatch { submissions, origin: Origin::Lost })
     }
 
     /// Ends a batch that was appended, and runs the callbacks. False: a new epoch opened and none of the placements is

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use hubbub_lifecycle::{
     Throttle,
-    clock::unix_millis,
+    clock::steady_millis,
     metric::{self, RELAY_APPENDED, RELAY_BACKLOG_FULL, RELAY_BATCHES},
 };
 use hubbub_protocol::Seq;
@@ -87,7 +87,7 @@ impl Publisher {
         while !self.closed.is_cancelled() && self.epoch.has_changed().is_ok() {
             // first the epoch, then the batch: the queue then has the messages that the log lost before this epoch
             let base = *self.epoch.borrow_and_update();
-            let next = if base == 0 { Next::Idle } else { self.queue.next(unix_millis()) };
+            let next = if base == 0 { Next::Idle } else { self.queue.next(steady_millis()) };
             match next {
                 Next::Append(batch) => self.append(base, batch).await,
                 Next::Wait(until) => tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hubbub_lifecycle::clock::unix_millis;
+use hubbub_lifecycle::clock::steady_millis;
 use hubbub_lifecycle::metric::{self, RELAY_DUPLICATES, RELAY_EPOCHS, RELAY_GAPS, RELAY_HOLES, RELAY_REOFFERED};
 use hubbub_protocol::Seq;
 use metrics::{Counter, counter};
@@ -39,6 +39,15 @@ pub(crate) struct RingWriter {
     duplicates: Counter,
     epochs: Counter,
     reoffered: Counter,
+}
+
+/// Where entries come from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// They have just been placed.
+    Channel,
+    /// They may be old.
+    Log,
 }
 
 /// The epoch of the last snapshot. Its marker may not have been applied yet.
@@ -99,7 +108,7 @@ impl RingWriter {
             }
             return false;
         }
-        self.apply(events.drafts());
+        self.apply(events.drafts(), Source::Channel);
         true
     }
 
@@ -120,9 +129,9 @@ impl RingWriter {
                 self.ring.write().adopt_epoch(open.base);
                 self.epoch.send_replace(open.base);
             }
-            self.apply(entries);
+            self.apply(entries, Source::Log);
         } else {
-            self.apply(markers.copied().map(Draft::from).chain(entries));
+            self.apply(markers.copied().map(Draft::from).chain(entries), Source::Log);
         }
         let (last, _) = self.ring.applied();
         if first.is_none() && last < snapshot.seq {
@@ -142,18 +151,23 @@ impl RingWriter {
         at_end
     }
 
-    fn apply<'a>(&mut self, drafts: impl Iterator<Item = Draft<'a>>) {
+    fn apply<'a>(&mut self, drafts: impl Iterator<Item = Draft<'a>>, source: Source) {
         let drafts = self.in_sequence(drafts);
         if drafts.is_empty() {
             return;
         }
-        let (mut changes, now) = (Vec::new(), unix_millis());
+        let (mut changes, now) = (Vec::new(), steady_millis());
         let mut ring = self.ring.write();
         for draft in drafts {
             match draft {
                 Draft::Event(event) => {
                     changes.extend((event.was != 0).then_some(Change::Reappended(event.was)));
-                    ring.push_event(event, now);
+                    let placed = match source {
+                        Source::Channel => now,
+                        // not placed before it was accepted; the log does not say more
+                        Source::Log => event.at.min(now),
+                    };
+                    ring.push_event(event, placed);
                 }
                 Draft::Hole(hole) => ring.push_hole(hole),
                 Draft::Marker { marker, hole } => {

@@ -6,7 +6,7 @@ use std::{borrow::Cow, ops::Range};
 use hubbub_protocol::{Frame, ResetReason, Seq, ServerFrame, UnixMillis};
 use serde::Deserialize;
 
-use crate::{backend::LogEntry, kind::Kind, marker::Marker, sequencer::Place};
+use crate::{backend::LogEntry, first_place::first_place, kind::Kind, marker::Marker, sequencer::Place};
 
 /// An entry of the log, encoded for clients.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) struct NewEvent<'a> {
     /// The first `seq` at which anybody may have seen it.
     pub(super) place: Seq,
     /// When it was accepted.
-    pub(super) at: UnixMillis,
+    pub(crate) at: UnixMillis,
     pub(super) kind: Kind,
     /// Not checked yet; empty if the record cannot be read.
     pub(super) room: Cow<'a, str>,
@@ -51,9 +51,6 @@ struct Outline<'a> {
     #[serde(borrow)]
     room: Cow<'a, str>,
     at: UnixMillis,
-    /// The first `seq` at which anybody may have seen the event, if it was appended again.
-    #[serde(default)]
-    first: Seq,
 }
 
 impl Hole {
@@ -65,9 +62,9 @@ impl Hole {
 impl<'a> Draft<'a> {
     /// An event. One whose record cannot be read uses up its `seq`, but is not kept.
     pub(crate) fn event(seq: Seq, was: Seq, kind: Kind, record: &'a str) -> Self {
-        let Outline { room, at, first } = serde_json::from_str(record).unwrap_or_default();
+        let Outline { room, at } = serde_json::from_str(record).unwrap_or_default();
         let (frame, fields) = Frame::event(kind.name(), seq, record, was);
-        let place = [first, was].into_iter().find(|former| *former != 0).unwrap_or(seq);
+        let place = first_place(record, was, seq);
         Self::Event(NewEvent { seq, was, place, at, kind, room, frame, fields })
     }
 

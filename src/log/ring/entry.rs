@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hubbub_protocol::{Frame, RoomId, Seq, UnixMillis};
 
 use super::draft::{Hole, NewEvent};
-use crate::kind::Kind;
+use crate::{first_place::first_place, kind::Kind};
 
 /// Estimated bytes of an entry beside its frame: the allocation, the indexes, the handle of the frame.
 const OVERHEAD: usize = 160;
@@ -29,9 +29,9 @@ pub struct Entry {
     pub was: Seq,
     /// When the accepting instance took the message; 0 for markers and holes.
     pub at: UnixMillis,
-    /// Age key: the highest `at` of this and all older entries, but not above this instance's clock. It never decreases
-    /// along the log, so that a binary search finds the entries of an age.
-    pub(super) stamp: UnixMillis,
+    /// Age key: when this or an older entry was placed, whichever is later, by the steady clock of this instance. It never
+    /// decreases along the log, so that a binary search finds the entries of an age.
+    pub(super) stamp: u64,
     /// Where the fields of the record begin and end in the frame: every byte is kept once. Empty for markers and holes.
     fields: (u32, u32),
     /// Of a marker: what this instance had applied of the epoch before.
@@ -70,7 +70,7 @@ pub enum Audience {
 
 impl Entry {
     /// An event. `applied` is what this instance had applied before the last marker.
-    pub(super) fn event(event: NewEvent<'_>, audience: Audience, stamp: UnixMillis, applied: Span) -> Self {
+    pub(super) fn event(event: NewEvent<'_>, audience: Audience, stamp: u64, applied: Span) -> Self {
         let NewEvent { seq, was: former, place, at, kind: _, room: _, frame, fields } = event;
         let was = if applied.contains(former) { former } else { 0 };
         // a frame of 4 GiB cannot get here; if it did, it would not be appended again
@@ -79,11 +79,11 @@ impl Entry {
         Self { seq, place, audience, frame, was, at, stamp, fields, applied: Span::default() }
     }
 
-    pub(super) fn hole(Hole { seq, frame }: Hole, stamp: UnixMillis) -> Self {
+    pub(super) fn hole(Hole { seq, frame }: Hole, stamp: u64) -> Self {
         Self { frame, audience: Audience::Everyone, ..Self::marker(seq, stamp, Span::default()) }
     }
 
-    pub(super) fn marker(seq: Seq, stamp: UnixMillis, applied: Span) -> Self {
+    pub(super) fn marker(seq: Seq, stamp: u64, applied: Span) -> Self {
         let (audience, frame) = (Audience::Nobody, Frame::text(""));
         Self { seq, place: seq, audience, frame, was: 0, at: 0, stamp, fields: (0, 0), applied }
     }
@@ -102,8 +102,8 @@ impl Entry {
         }
     }
 
-    /// The age key: the highest `at` of this and all older entries. So an entry never looks older than one before it.
-    pub(crate) const fn stamp(&self) -> UnixMillis {
+    /// The age key: about when it was placed, by the steady clock. An entry never looks older than one before it.
+    pub(crate) const fn stamp(&self) -> u64 {
         self.stamp
     }
 
@@ -124,9 +124,27 @@ impl Entry {
     /// The record of an event as JSON. None for markers and holes.
     pub fn record(&self) -> Option<String> {
         self.kind()?;
-        let (start, end) = (usize::try_from(self.fields.0).ok()?, usize::try_from(self.fields.1).ok()?);
-        let fields = std::str::from_utf8(self.frame.bytes().get(start..end)?).ok()?;
+        let (fields, _) = self.parts()?;
         Some(format!("{{{fields}}}"))
+    }
+
+    /// The first place of an event: the lowest `seq` at which anybody may have seen it. History is ordered by it.
+    pub fn place(&self) -> Seq {
+        self.record().map_or(self.seq, |record| first_place(&record, self.former(), self.seq))
+    }
+
+    /// The former `seq` of a re-appended event as the log has it, or 0. The frame tells it also when [`was`](Self::was)
+    /// does not.
+    pub(crate) fn former(&self) -> Seq {
+        let was = self.parts().and_then(|(_, tail)| tail.strip_prefix(r#","was":"#)?.strip_suffix('}')?.parse().ok());
+        was.unwrap_or(0)
+    }
+
+    /// The fields of the record in the frame, and what follows them.
+    fn parts(&self) -> Option<(&str, &str)> {
+        let (start, end) = (usize::try_from(self.fields.0).ok()?, usize::try_from(self.fields.1).ok()?);
+        let (fields, tail) = (self.frame.bytes().get(start..end)?, self.frame.bytes().get(end..)?);
+        Some((std::str::from_utf8(fields).ok()?, std::str::from_utf8(tail).ok()?))
     }
 }
 
@@ -161,6 +179,17 @@ mod tests {
         }
         assert_eq!(Entry::marker(5, 0, Span::default()).record(), None);
         assert_eq!(Entry::hole(Hole::up_to(5), 0).record(), None);
+    }
+
+    #[test]
+    fn an_entry_knows_its_first_place_also_where_nobody_can_skip_it() {
+        for applied in [Span::default(), Span { base: 1, last: 9 }] {
+            for (was, place) in [(0, PLACE), (3, 3)] {
+                let entry = message(was, applied);
+                assert_eq!((entry.former(), entry.place()), (was, place));
+            }
+        }
+        assert_eq!(Entry::marker(5, 0, Span::default()).place(), 5);
     }
 
     #[test]

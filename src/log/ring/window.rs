@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use hubbub_protocol::{ResetReason, RoomId, Seq, UnixMillis};
+use hubbub_protocol::{ResetReason, RoomId, Seq};
 
 use super::{
     Audience, CursorCheck, Entry, Fallen, History, Hole, NewEvent, Page, Recent, Retention, Seat, entry::Span,
@@ -223,7 +223,7 @@ impl Window {
 
     /// The lowest cursor after which the window has everything; entries older than `young` count as missing. None when
     /// the window is empty.
-    pub(super) fn low(&self, young: UnixMillis) -> Option<Seq> {
+    pub(super) fn low(&self, young: u64) -> Option<Seq> {
         let floor = self.crossings.iter().rev().find_map(|crossing| crossing.floor).unwrap_or(0);
         let aged = self.entries.partition_point(|entry| entry.stamp < young);
         // only an event can be appended again; a marker in front of all events has no age either
@@ -232,14 +232,14 @@ impl Window {
     }
 
     /// Appends an event; its `seq` must be above [`last`](Self::last). A message whose room has no valid name, and any
-    /// event whose record cannot be read, uses up its `seq`, but is not kept.
-    pub(crate) fn push_event(&mut self, event: NewEvent<'_>, now: UnixMillis) {
+    /// event whose record cannot be read, uses up its `seq`, but is not kept. `placed` is when it got its `seq`.
+    pub(crate) fn push_event(&mut self, event: NewEvent<'_>, placed: u64) {
         if self.last == 0 {
             self.evicted = event.seq.saturating_sub(1);
         }
         self.last = event.seq;
         let Some(audience) = self.audience(&event) else { return };
-        let stamp = self.stamp().max(event.at.min(now));
+        let stamp = self.stamp().max(placed);
         let entry = Arc::new(Entry::event(event, audience, stamp, self.previous_epoch));
         self.add_to_index(&entry);
         self.push(entry);
@@ -369,7 +369,7 @@ impl Window {
     }
 
     /// The age key of the last entry: no later entry may have a lower one.
-    fn stamp(&self) -> UnixMillis {
+    fn stamp(&self) -> u64 {
         self.entries.back().map_or(0, |entry| entry.stamp)
     }
 }

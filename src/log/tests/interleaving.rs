@@ -4,7 +4,9 @@
 //!
 //! Whatever happens, a connection that is there from the start receives the log: every message once, in order, at the `seq`
 //! that the log gave it. The only exception is a message that was trimmed before the instance had read it; then the
-//! connection gets a reset.
+//! connection gets a reset. And a message in the log has the lowest `seq` at which any instance has known it as its first
+//! place. The only exception is one that an instance has appended as new again, because the reply to the first append was
+//! lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hubbub_lifecycle::clock::unix_millis;
+use hubbub_lifecycle::clock::{steady_millis, unix_millis};
 use hubbub_protocol::Seq;
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -94,16 +96,23 @@ struct Reader {
     skipped: BTreeSet<Seq>,
     /// The `seq` of its last reset.
     reset: Seq,
+    /// The messages of the ring since it was asked last, whether it was sent them or not.
+    shown: Vec<(Seq, u32)>,
 }
 
 impl Reader {
     fn read(&mut self, ring: &Ring) {
         let Ok(entries) = ring.run(self.cursor, usize::MAX) else {
             (self.cursor, self.reset) = (ring.last(), ring.last());
+            let history = ring.history(&"a".parse().unwrap(), None, None, usize::MAX).entries;
+            self.shown.extend(history.iter().map(|entry| (entry.seq, id(entry.record().unwrap().as_bytes()))));
             return;
         };
         for entry in entries {
             assert!(entry.seq > self.cursor);
+            if let Audience::Room(_) = entry.audience {
+                self.shown.push((entry.seq, id(entry.record().unwrap().as_bytes())));
+            }
             match entry.audience {
                 Audience::Room(_) if entry.was != 0 && entry.was <= self.crossed_at => {
                     self.skipped.insert(entry.seq);
@@ -121,6 +130,15 @@ impl Reader {
 fn id(record: &[u8]) -> u32 {
     let key = Identity::of("message", std::str::from_utf8(record).unwrap()).unwrap().key;
     key.strip_prefix("u:a:").unwrap().parse().unwrap()
+}
+
+/// What an instance learns of an append.
+#[derive(Default)]
+struct Reply {
+    /// The `seq` of each message, if the reply arrives.
+    known: Vec<(Seq, u32)>,
+    /// The messages that were placed as new, if it is lost.
+    lost: Vec<u32>,
 }
 
 /// An instance whose tasks are run by hand.
@@ -162,14 +180,22 @@ impl Instance {
         at_end
     }
 
-    fn reply(&mut self, arrives: bool) {
-        match self.appending.take() {
-            Some((batch, AppendOutcome::Placed(placements))) if arrives => {
-                let _any_valid = self.queue.settle(batch, &placements);
-            }
-            Some(_) => self.queue.append_failed(),
-            None => (),
+    fn reply(&mut self, arrives: bool) -> Reply {
+        let Some((batch, outcome)) = self.appending.take() else { return Reply::default() };
+        let AppendOutcome::Placed(placements) = outcome else {
+            self.queue.append_failed();
+            return Reply::default();
+        };
+        let events = || batch.submissions.iter();
+        if !arrives {
+            self.queue.append_failed();
+            let lost = events().filter(|event| event.was == 0).map(|event| id(&event.record)).collect();
+            return Reply { lost, ..Reply::default() };
         }
+        let seqs = placements.iter().map(|placement| placement.seq());
+        let known = seqs.zip(events().map(|event| id(&event.record))).collect();
+        let _any_valid = self.queue.settle(batch, &placements);
+        Reply { known, ..Reply::default() }
     }
 }
 
@@ -183,6 +209,10 @@ struct World {
     published: u32,
     /// The message of each `seq` that was ever given out.
     places: BTreeMap<Seq, u32>,
+    /// The lowest `seq` at which an instance has known each message.
+    first: BTreeMap<u32, Seq>,
+    /// Messages that an instance may append as new although the log had them.
+    unknown: BTreeSet<u32>,
     acks: Arc<Mutex<Vec<(u32, Seq)>>>,
     losses: usize,
     trimmed: bool,
@@ -201,6 +231,8 @@ impl World {
             highest: 0,
             published: 0,
             places,
+            first: BTreeMap::new(),
+            unknown: BTreeSet::new(),
             acks,
             losses: 0,
             trimmed: false,
@@ -208,7 +240,7 @@ impl World {
         world.sync(0);
         world.publish(0);
         world.append(0);
-        world.instances[0].reply(true);
+        world.reply(0, true);
         for instance in 0..INSTANCES {
             world.sync(instance);
             // a client that connects now and knows the history
@@ -223,7 +255,7 @@ impl World {
         match op {
             Op::Publish(instance, count) => (0..count).for_each(|_| self.publish(instance)),
             Op::Append(instance) => self.append(instance),
-            Op::Reply(instance, arrives) => self.instances[instance].reply(arrives),
+            Op::Reply(instance, arrives) => self.reply(instance, arrives),
             Op::Payload(instance, age) => {
                 if let Some(payload) = self.channel.len().checked_sub(age + 1).map(|at| self.channel[at].clone()) {
                     self.instances[instance].receive(&payload);
@@ -255,7 +287,7 @@ impl World {
             return;
         }
         let (epoch, (last, _)) = (*writer.epoch().borrow(), ring.applied());
-        if let Next::Append(batch) = queue.next(unix_millis()) {
+        if let Next::Append(batch) = queue.next(steady_millis()) {
             let (outcome, payload) = self.store.append(Fence { epoch, last }, KEEP_ALL, &batch.submissions);
             self.channel.extend(payload);
             if let AppendOutcome::Placed(placements) = &outcome {
@@ -268,6 +300,27 @@ impl World {
                 }
             }
             *appending = Some((batch, outcome));
+        }
+    }
+
+    fn reply(&mut self, instance: usize, arrives: bool) {
+        let Reply { known, lost } = self.instances[instance].reply(arrives);
+        self.unknown.extend(lost);
+        self.know(known);
+    }
+
+    fn know(&mut self, known: Vec<(Seq, u32)>) {
+        for (seq, id) in known {
+            let first = self.first.entry(id).or_insert(seq);
+            *first = seq.min(*first);
+        }
+    }
+
+    /// Takes note of what the instances show.
+    fn watch(&mut self) {
+        for instance in 0..INSTANCES {
+            let shown = std::mem::take(&mut self.instances[instance].reader.shown);
+            self.know(shown);
         }
     }
 
@@ -338,11 +391,11 @@ impl World {
         for _ in 0..2 * INSTANCES {
             for instance in 0..INSTANCES {
                 self.instances[instance].receive_snapshot();
-                self.instances[instance].reply(true);
+                self.reply(instance, true);
                 self.sync(instance);
                 for _ in 0..100 {
                     self.append(instance);
-                    self.instances[instance].reply(true);
+                    self.reply(instance, true);
                     self.sync(instance);
                 }
                 let queue = &self.instances[instance].queue;
@@ -352,7 +405,9 @@ impl World {
     }
 
     /// What holds at any time.
-    fn check(&self) {
+    fn check(&mut self) {
+        self.watch();
+        self.check_first_places();
         for Instance { reader, .. } in &self.instances {
             for (seq, id) in &reader.received {
                 assert_eq!(self.places.get(seq), Some(id), "{seq} is another message in the log");
@@ -361,6 +416,19 @@ impl World {
         }
         for (id, seq) in &*self.acks.lock() {
             assert_eq!(self.places.get(seq), Some(id), "acked with a seq that it does not have");
+        }
+    }
+
+    fn check_first_places(&self) {
+        for entry in self.store.log() {
+            let (seq, place) = (entry.seq(), entry.place());
+            let Some(id) = self.places.get(&seq).filter(|_| entry.record().is_some()) else { continue };
+            assert_eq!(self.places.get(&place), Some(id), "{id} at {seq} has never been at {place}");
+            let first = self.first.get(id).map_or(seq, |first| seq.min(*first));
+            assert!(
+                place == first || self.unknown.contains(id),
+                "{id} at {seq} is at {place} and not at {first} first"
+            );
         }
     }
 

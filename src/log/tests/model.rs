@@ -1,7 +1,8 @@
 //! A model of everything that can happen to the log, driven at random. The store, the ring writers, the rings and the
 //! publish queues are the real ones; the test controls the server's losses, restarts and clock.
 //!
-//! After every step each cursor that was ever given out is tried on an instance that has just started.
+//! A message in the log has a first place at which it once was, and no instance has shown it at a lower one. After every step
+//! each cursor that was ever given out is tried on an instance that has just started.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hubbub_lifecycle::clock::unix_millis;
+use hubbub_lifecycle::clock::{steady_millis, unix_millis};
 use hubbub_protocol::{RoomId, Seq};
 use proptest::prelude::*;
 
@@ -89,6 +90,8 @@ struct Instance {
     crossed_at: Seq,
     received: Set,
     reset: bool,
+    /// The messages of the ring since this was asked last.
+    shown: Vec<(Seq, Set)>,
 }
 
 impl Instance {
@@ -97,7 +100,17 @@ impl Instance {
         let bounds = Bounds { messages: 1000, bytes: 1 << 20, jitter: Duration::ZERO };
         let queue = Arc::new(PublishQueue::new(bounds));
         let writer = RingWriter::new(Arc::clone(&ring), Arc::clone(&queue), 0);
-        Self { ring, queue, writer, start: None, cursor: 0, crossed_at: 0, received: 0, reset: false }
+        Self {
+            ring,
+            queue,
+            writer,
+            start: None,
+            cursor: 0,
+            crossed_at: 0,
+            received: 0,
+            reset: false,
+            shown: Vec::new(),
+        }
     }
 
     fn read(&mut self, store: &Store, seen: &BTreeMap<Seq, Set>) {
@@ -105,14 +118,17 @@ impl Instance {
         if self.start.is_none() {
             let start = self.ring.last();
             (self.start, self.received) = (Some(start), seen.get(&start).copied().unwrap_or(0) | self.in_ring());
+            self.show_all();
         }
         let start = self.start.unwrap_or(0);
         let Ok(entries) = self.ring.run(self.cursor.max(start), usize::MAX) else {
             // further behind than the ring is long: the connection is closed, and another one opens
             (self.cursor, self.reset) = (self.ring.last(), true);
+            self.show_all();
             return;
         };
         for entry in entries {
+            self.shown.extend(entry.room().map(|_| (entry.seq, of(&entry))));
             match entry.audience {
                 Audience::Room(_) if entry.was != 0 && entry.was <= self.crossed_at => {
                     assert!(self.reset || self.received & of(&entry) != 0, "skipped, but never received: {entry:?}");
@@ -124,6 +140,11 @@ impl Instance {
             }
             self.cursor = entry.seq;
         }
+    }
+
+    fn show_all(&mut self) {
+        let entries = self.ring.history(&room(), None, None, usize::MAX).entries;
+        self.shown.extend(entries.iter().map(|entry| (entry.seq, of(entry))));
     }
 
     fn in_ring(&self) -> Set {
@@ -150,6 +171,10 @@ struct World {
     highest: Seq,
     /// The log as a client has received it that was connected all the time.
     chain: BTreeMap<Seq, Set>,
+    /// The message of each `seq` that was ever given out.
+    places: BTreeMap<Seq, Set>,
+    /// The lowest `seq` at which an instance has shown each message.
+    first: BTreeMap<Set, Seq>,
     /// The messages that a client with this cursor has certainly received, or is not owed any more.
     seen: BTreeMap<Seq, Set>,
     /// Lost before the opener of an epoch had read them: no instance can know of these.
@@ -174,6 +199,8 @@ impl World {
             next,
             highest,
             chain,
+            places: BTreeMap::new(),
+            first: BTreeMap::new(),
             seen,
             exempt: 0,
             gone: 0,
@@ -193,6 +220,7 @@ impl World {
             self.highest = entry.seq();
             if let LogEntry::Message { seq, record, .. } = &entry {
                 self.chain.insert(*seq, bit(record));
+                self.places.insert(*seq, bit(record));
             }
             let seen = self.chain.values().fold(self.gone, |set, id| set | id);
             self.seen.insert(self.highest, seen);
@@ -304,7 +332,7 @@ impl World {
     fn offer(&mut self, instance: usize, count: usize) {
         self.instances[instance].read(&self.store, &self.seen);
         let Instance { ring, queue, .. } = &self.instances[instance];
-        if let Next::Append(batch) = queue.next(unix_millis()) {
+        if let Next::Append(batch) = queue.next(steady_millis()) {
             let count = count.min(batch.submissions.len());
             let (last, epoch) = ring.applied();
             let (outcome, _) = self.store.append(Fence { epoch, last }, KEEP_ALL, &batch.submissions[..count]);
@@ -313,6 +341,21 @@ impl World {
             self.note();
         }
         self.instances[instance].read(&self.store, &self.seen);
+    }
+
+    fn check_first_places(&mut self) -> Result<(), TestCaseError> {
+        for (seq, message) in self.instances.iter_mut().flat_map(|instance| std::mem::take(&mut instance.shown)) {
+            let first = self.first.entry(message).or_insert(seq);
+            *first = seq.min(*first);
+        }
+        for entry in self.store.log() {
+            let (seq, place) = (entry.seq(), entry.place());
+            let Some(message) = self.places.get(&seq).filter(|_| entry.record().is_some()) else { continue };
+            prop_assert_eq!(self.places.get(&place), Some(message), "{} has never been at {}", seq, place);
+            let first = self.first.get(message).map_or(seq, |first| seq.min(*first));
+            prop_assert!(place <= first, "{} has the place {}, but was shown at {}", seq, place, first);
+        }
+        Ok(())
     }
 
     /// Every cursor ever given out, on an instance that has just started.
@@ -404,6 +447,7 @@ fn run(ops: &[Op], ring: usize, jumping: bool) -> Result<(), TestCaseError> {
     let mut world = World::new(ring);
     for op in ops {
         world.step(op, jumping);
+        world.check_first_places()?;
         world.check()?;
         world.check_live()?;
     }

@@ -229,11 +229,15 @@ fn session() -> BoxedStrategy<Field> {
 
 fn body() -> BoxedStrategy<Field> {
     let longest = Just(Value::from("x".repeat(MAX_BODY_BYTES)));
-    let good = prop_oneof![9 => texts("[ \n]{0,3}[a-zé😀\"\\\\][a-zé😀\u{0} ]{0,40}"), 1 => longest];
+    let good = prop_oneof![9 => texts("[ \n]{0,3}[a-zé😀\"\\\\][a-zé😀\u{1} ]{0,40}"), 1 => longest];
     let blank = prop_oneof![9 => texts("[ \t\n\u{85}\u{a0}\u{2003}\u{200d}\u{3164}\u{2800}\u{fe0f}\u{e0020}]{0,9}"), 1 => Just(" ".repeat(MAX_BODY_BYTES + 1).into())];
     let long = ["x".repeat(MAX_BODY_BYTES + 1), "é".repeat(MAX_BODY_BYTES / 2 + 1)].map(Value::from);
     let long = prop::sample::select(long.to_vec());
-    let bad = prop_oneof![refused(blank, ErrorCode::EmptyBody), refused(long, ErrorCode::BodyTooLarge)];
+    let bad = prop_oneof![
+        refused(blank, ErrorCode::EmptyBody),
+        refused(texts("a{0,3}\u{0}a"), ErrorCode::InvalidBody),
+        refused(long, ErrorCode::BodyTooLarge)
+    ];
     or_torn(field(good, bad, no_text()), ErrorCode::InvalidBody)
 }
 

@@ -82,6 +82,8 @@ export type Refusal = {
 export type Message = {
   /** Its number in the log. Messages are ordered by it. */
   seq: number,
+  /** The lowest `seq` at which anybody may have seen it, if Redis has lost it since: its place in the history. */
+  first?: number,
   /** The `seq` it had before Redis lost it, if it did. A client that has shown the message under that `seq` ignores this one. */
   was?: number,
   /** The room it was published to. */

@@ -22,8 +22,10 @@ test.each(['', '  ', 'a\u0000b', 'a\u202eb', 'x'.repeat(65)])('“%s” is no na
 })
 
 // the server has the same cases
-const CASES = join(dirname(fileURLToPath(import.meta.url)), '../../../tests/text/visibility.json')
-const cases: Record<'visible' | 'invisible', string[]> = JSON.parse(readFileSync(CASES, 'utf8'))
+const CASES = join(dirname(fileURLToPath(import.meta.url)), '../../../tests/text')
+const read = (name: string) => JSON.parse(readFileSync(join(CASES, name), 'utf8'))
+const cases: Record<'visible' | 'invisible', string[]> = read('visibility.json')
+const bodies: Record<'valid' | 'invalid', string[]> = read('bodies.json')
 
 test.each(cases.visible)('something of %j can be seen', (text) => {
   expect(bodyFault(text)).toBeUndefined()
@@ -31,6 +33,14 @@ test.each(cases.visible)('something of %j can be seen', (text) => {
 
 test.each(cases.invisible)('nothing of %j can be seen', (text) => {
   expect([bodyFault(text)?.code, nameFault(text)]).toEqual(['empty_body', 'Please enter your name.'])
+})
+
+test.each(bodies.invalid)('%j cannot be stored', (text) => {
+  expect(bodyFault(text)?.code).toBe('invalid_body')
+})
+
+test.each(bodies.valid)('%j can be stored', (text) => {
+  expect(bodyFault(text)).toBeUndefined()
 })
 
 test('an id is 22 characters of base64url and never the same', () => {

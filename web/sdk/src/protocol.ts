@@ -82,6 +82,7 @@ export function nameFault(name: string): string | undefined {
 /** What is wrong with what one wants to say, with the code that the server has for it. */
 export function bodyFault(body: string, { body_bytes }: Limits = LIMITS): Pick<Refusal, 'code' | 'detail'> | undefined {
   if (INVISIBLE.test(body)) return { code: 'empty_body', detail: 'A message needs some text.' }
+  if (body.includes('\0')) return { code: 'invalid_body', detail: 'A message cannot have the character U+0000.' }
   const bytes = new TextEncoder().encode(body).length
   if (bytes <= body_bytes) return undefined
   return { code: 'body_too_large', detail: `A message has at most ${body_bytes} bytes. This one has ${bytes}.` }

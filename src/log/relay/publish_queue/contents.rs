@@ -10,16 +10,23 @@ use std::{
     sync::Arc,
 };
 
-use hubbub_protocol::{DEDUPE_WINDOW, Seq, UnixMillis};
+use hubbub_lifecycle::clock::{millis, steady_millis};
+use hubbub_protocol::{DEDUPE_WINDOW, Seq};
 use tokio::time::Instant;
 
 use super::{
-    AppendBatch, Bounds, Next, OnPlaced, Origin,
+    AppendBatch, Bounds, OnPlaced, Origin,
     offer::Offer,
     unconfirmed::Unconfirmed,
     waiting::{Pending, Waiting},
 };
-use crate::{backend::Placement, marker::Marker, relay::Overloaded, ring::Entry, sequencer};
+use crate::{
+    backend::{Placement, Submission},
+    marker::Marker,
+    relay::Overloaded,
+    ring::Entry,
+    sequencer,
+};
 
 /// Upper bound for the messages of one append.
 const BATCH_MESSAGES: usize = 256;
@@ -27,6 +34,14 @@ const BATCH_MESSAGES: usize = 256;
 const BATCH_BYTES: usize = 256 * 1024;
 /// Latest markers that the reply to an append is checked against.
 const MARKERS: usize = 64;
+
+/// What to append next, as it stands in the queue.
+pub(super) enum Chosen {
+    New(Vec<Submission>),
+    Lost(Vec<Offer>),
+    Wait(Instant),
+    Idle,
+}
 
 pub(super) struct Contents {
     bounds: Bounds,
@@ -75,9 +90,9 @@ impl Contents {
     }
 
     #[cfg(test)]
-    pub(super) fn offers(&self) -> impl Iterator<Item = crate::Submission> {
+    pub(super) fn offers(&self) -> impl Iterator<Item = Submission> {
         let missing = self.offers.iter().filter(|offer| self.missing.contains(&offer.seq()));
-        missing.filter_map(Offer::submission).chain(self.unconfirmed.iter().cloned())
+        missing.cloned().chain(self.unconfirmed.iter()).filter_map(|offer| offer.submission())
     }
 
     pub(super) fn push(&mut self, pending: Pending) -> Result<(), Overloaded> {
@@ -86,24 +101,23 @@ impl Contents {
 
     /// What to append next. The messages stay here until [`settle`](Self::settle): an epoch that opens meanwhile may put
     /// older messages in front of them.
-    pub(super) fn next(&mut self, now: UnixMillis) -> Next {
-        let oldest = now.saturating_sub(u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap_or(u64::MAX));
+    pub(super) fn next(&mut self, now: u64) -> Chosen {
+        let oldest = now.saturating_sub(millis(DEDUPE_WINDOW));
         self.drop_settled_offers(oldest);
         if !self.offers.is_empty() {
             return if Instant::now() < self.hold_until {
-                Next::Wait(self.hold_until)
+                Chosen::Wait(self.hold_until)
             } else {
-                self.next_offers(oldest)
+                Chosen::Lost(self.next_offers(oldest))
             };
         }
         if self.new_count() == 0 || self.is_full_of_unconfirmed() {
-            return Next::Idle;
+            return Chosen::Idle;
         }
         if self.appending.is_empty() {
             self.appending = self.waiting.take(BATCH_MESSAGES, BATCH_BYTES);
         }
-        let submissions = self.appending.iter().map(|pending| pending.submission.clone()).collect();
-        Next::Append(AppendBatch { submissions, origin: Origin::New })
+        Chosen::New(self.appending.iter().map(|pending| pending.submission.clone()).collect())
     }
 
     /// Unconfirmed messages take memory too: they must not grow without bound while the channel delivers nothing.
@@ -112,9 +126,9 @@ impl Contents {
     }
 
     /// Drops offers in front that are in the log again, or so old that the log would not recognise a duplicate.
-    fn drop_settled_offers(&mut self, oldest: UnixMillis) {
+    fn drop_settled_offers(&mut self, oldest: u64) {
         while let Some(offer) = self.offers.front() {
-            if self.missing.contains(&offer.seq()) && offer.at() >= oldest {
+            if self.missing.contains(&offer.seq()) && offer.placed() >= oldest {
                 return;
             }
             self.missing.remove(&offer.seq());
@@ -124,23 +138,26 @@ impl Contents {
 
     /// An offer that is too old is skipped, and dropped when it comes to the front: after a second loss it may be
     /// behind younger ones.
-    fn next_offers(&mut self, oldest: UnixMillis) -> Next {
-        let (mut submissions, mut bytes) = (Vec::new(), 0);
-        let wanted = |offer: &&Offer| self.missing.contains(&offer.seq()) && offer.at() >= oldest;
+    fn next_offers(&mut self, oldest: u64) -> Vec<Offer> {
+        let (mut offers, mut bytes) = (Vec::new(), 0);
+        let wanted = |offer: &&Offer| self.missing.contains(&offer.seq()) && offer.placed() >= oldest;
         for offer in self.offers.iter().filter(wanted) {
-            let Some(submission) = offer.submission() else {
-                // it can never be appended: look at the rest
-                self.missing.remove(&offer.seq());
-                return Next::Wait(Instant::now());
-            };
-            bytes += submission.record.len();
-            if submissions.len() >= BATCH_MESSAGES || (bytes > BATCH_BYTES && !submissions.is_empty()) {
+            bytes += offer.size();
+            if offers.len() >= BATCH_MESSAGES || (bytes > BATCH_BYTES && !offers.is_empty()) {
                 break;
             }
-            submissions.push(submission);
+            offers.push(offer.clone());
         }
-        self.in_flight = submissions.iter().map(|submission| submission.was).collect();
-        Next::Append(AppendBatch { submissions, origin: Origin::Lost })
+        self.in_flight = offers.iter().map(Offer::seq).collect();
+        offers
+    }
+
+    /// These offers can never be appended.
+    pub(super) fn give_up(&mut self, unreadable: &[Seq]) {
+        for seq in unreadable {
+            self.missing.remove(seq);
+            self.in_flight.remove(seq);
+        }
     }
 
     /// Ends a batch. Returns the callbacks to run, with the placement for each; None if no placement is valid.
@@ -153,6 +170,7 @@ impl Contents {
         placements: &[Placement],
     ) -> Option<Vec<(OnPlaced, Placement)>> {
         self.in_flight.clear();
+        let now = steady_millis();
         let valid = placements.iter().take_while(|p| sequencer::survives(p.seq(), &self.markers)).count();
         let (valid, lost) = placements.split_at_checked(valid)?;
         let mut settled = Vec::new();
@@ -161,20 +179,20 @@ impl Contents {
                 for placement in valid {
                     let Some(pending) = self.appending.pop_front() else { break };
                     self.waiting.release(&pending);
-                    self.unconfirmed.insert(*placement, pending.submission);
+                    self.unconfirmed.insert(*placement, pending.submission, now);
                     settled.push((pending.on_placed, *placement));
                 }
                 for (pending, placement) in self.appending.iter_mut().zip(lost) {
                     if !matches!(placement, Placement::IdReused(_)) {
                         // other instances may have sent it to clients with this seq
-                        pending.submission.was = placement.seq();
+                        pending.submission = pending.submission.clone().lost_at(placement.seq());
                     }
                 }
             }
             Origin::Lost => {
                 for (submission, placement) in batch.submissions.into_iter().zip(valid) {
                     self.missing.remove(&submission.was);
-                    self.unconfirmed.insert(*placement, submission);
+                    self.unconfirmed.insert(*placement, submission, now);
                 }
             }
         }
@@ -204,7 +222,7 @@ impl Contents {
     /// An epoch has opened, and the log has lost these entries of the ring. Queues them and the lost unconfirmed
     /// messages, in front of those lost before earlier epochs. Returns their number.
     pub(super) fn requeue_lost(&mut self, marker: Marker, entries: Vec<Arc<Entry>>) -> usize {
-        let unconfirmed = self.unconfirmed.take_above(marker.cut).map(Offer::Unconfirmed);
+        let unconfirmed = self.unconfirmed.take_above(marker.cut);
         let lost: Vec<_> = entries.into_iter().filter_map(Offer::from_ring).chain(unconfirmed).collect();
         let count = lost.len();
         for offer in lost.into_iter().rev() {

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use hubbub_protocol::{Seq, UnixMillis};
+use hubbub_protocol::Seq;
 
 use crate::{Submission, ring::Entry};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Offer {
     /// From the ring. Becomes a submission only when its turn comes: another instance appends most of them first.
     Entry(Arc<Entry>),
-    /// Had not come through the channel when the log lost it.
-    Unconfirmed(Submission),
+    /// Had not come through the channel when the log lost it. With the time when it was placed.
+    Unconfirmed(Submission, u64),
 }
 
 impl Offer {
@@ -25,23 +25,34 @@ impl Offer {
     pub(super) fn seq(&self) -> Seq {
         match self {
             Self::Entry(entry) => entry.seq,
-            Self::Unconfirmed(submission) => submission.was,
+            Self::Unconfirmed(submission, _) => submission.was,
         }
     }
 
-    /// When it was accepted.
-    pub(super) fn at(&self) -> UnixMillis {
+    /// When it got its former `seq`, by the steady clock.
+    pub(super) fn placed(&self) -> u64 {
         match self {
             Self::Entry(entry) => entry.stamp(),
-            Self::Unconfirmed(submission) => submission.at,
+            Self::Unconfirmed(_, placed) => *placed,
         }
     }
 
-    /// As the log takes it. None: its record comes from another release and cannot be read.
+    /// About how many bytes its record has.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Entry(entry) => entry.frame.len(),
+            Self::Unconfirmed(submission, _) => submission.record.len(),
+        }
+    }
+
+    /// As the log takes it. Takes time: the record is parsed and hashed. None: its record comes from another release and cannot be read.
     pub(super) fn submission(&self) -> Option<Submission> {
         match self {
-            Self::Entry(entry) => Submission::of_kind(entry.kind()?, entry.record()?, entry.seq, entry.stamp()),
-            Self::Unconfirmed(submission) => Some(submission.clone()),
+            Self::Entry(entry) => {
+                let event = Submission::of_kind(entry.kind()?, entry.record()?, entry.former(), entry.at)?;
+                Some(event.lost_at(entry.seq))
+            }
+            Self::Unconfirmed(submission, _) => Some(submission.clone()),
         }
     }
 }

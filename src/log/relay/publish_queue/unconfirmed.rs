@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use hubbub_protocol::Seq;
 
+use super::offer::Offer;
 use crate::backend::{Placement, Submission};
 
-/// Ordered by `seq`. Each has its `seq` in [`Submission::was`] already, as it is needed if the log loses it.
+/// By `seq`, with the time when each was placed.
 #[derive(Debug, Default)]
 pub(super) struct Unconfirmed {
-    by_seq: BTreeMap<Seq, Submission>,
+    by_seq: BTreeMap<Seq, (Submission, u64)>,
     bytes: usize,
     /// The last `seq` applied to the ring.
     applied: Seq,
@@ -26,19 +27,19 @@ impl Unconfirmed {
     }
 
     #[cfg(test)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Submission> {
-        self.by_seq.values()
+    pub(super) fn iter(&self) -> impl Iterator<Item = Offer> {
+        self.by_seq.clone().into_iter().map(lost)
     }
 
-    /// Keeps a message that the log has, unless the ring has it too. A duplicate of one that is kept already changes
+    /// Keeps a message that the log has since `placed`, unless the ring has it too. A duplicate of one that is kept already changes
     /// nothing.
-    pub(super) fn insert(&mut self, placement: Placement, submission: Submission) {
+    pub(super) fn insert(&mut self, placement: Placement, submission: Submission, placed: u64) {
         if let Placement::Appended(seq) | Placement::Duplicate(seq) = placement
             && seq > self.applied
             && let Entry::Vacant(free) = self.by_seq.entry(seq)
         {
             self.bytes += submission.record.len();
-            free.insert(Submission { was: seq, ..submission });
+            free.insert((submission, placed));
         }
     }
 
@@ -46,13 +47,19 @@ impl Unconfirmed {
     pub(super) fn confirm(&mut self, seq: Seq) {
         self.applied = seq;
         while let Some(first) = self.by_seq.first_entry().filter(|first| *first.key() <= seq) {
-            self.bytes -= first.remove().record.len();
+            self.bytes -= first.remove().0.record.len();
         }
     }
 
-    /// Removes all messages. Returns those above `cut`, in order: the log has lost them. It still has the others.
-    pub(super) fn take_above(&mut self, cut: Seq) -> impl Iterator<Item = Submission> + use<> {
+    /// Removes all messages. Returns those above `cut`, in order, to be appended again: the log has lost them. It still has
+    /// the others.
+    pub(super) fn take_above(&mut self, cut: Seq) -> impl Iterator<Item = Offer> + use<> {
         self.bytes = 0;
-        std::mem::take(&mut self.by_seq).split_off(&(cut + 1)).into_values()
+        std::mem::take(&mut self.by_seq).split_off(&(cut + 1)).into_iter().map(lost)
     }
+}
+
+/// A message that the log has lost.
+fn lost((seq, (submission, placed)): (Seq, (Submission, u64))) -> Offer {
+    Offer::Unconfirmed(submission.lost_at(seq), placed)
 }

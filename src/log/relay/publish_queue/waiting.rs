@@ -38,12 +38,15 @@ impl Share {
 pub(super) struct Pending {
     pub(super) submission: Submission,
     pub(super) on_placed: OnPlaced,
-    pub(super) share: Share,
+    share: Share,
+    /// What it takes of the queue: its record may grow while it waits.
+    bytes: usize,
 }
 
 impl Pending {
-    fn bytes(&self) -> usize {
-        self.submission.record.len()
+    pub(super) fn new(submission: Submission, share: Share, on_placed: OnPlaced) -> Self {
+        let bytes = submission.record.len();
+        Self { submission, on_placed, share, bytes }
     }
 }
 
@@ -87,7 +90,7 @@ impl Waiting {
     }
 
     pub(super) fn push(&mut self, pending: Pending) -> Result<(), Overloaded> {
-        let bytes = pending.bytes();
+        let bytes = pending.bytes;
         let part = self.parts.get(&pending.share).copied().unwrap_or_default();
         self.check_room(part.used, bytes)?;
         let turn = part.next_turn.max(self.turn);
@@ -122,7 +125,7 @@ impl Waiting {
         while batch.len() < messages
             && let Some(first) = self.queue.first_entry()
         {
-            bytes += first.get().bytes();
+            bytes += first.get().bytes;
             if bytes > max_bytes && !batch.is_empty() {
                 break;
             }
@@ -134,7 +137,7 @@ impl Waiting {
 
     /// A message that was taken is done with.
     pub(super) fn release(&mut self, pending: &Pending) {
-        let less = |used: Usage| Usage { messages: used.messages - 1, bytes: used.bytes - pending.bytes() };
+        let less = |used: Usage| Usage { messages: used.messages - 1, bytes: used.bytes - pending.bytes };
         self.used = less(self.used);
         if let Some(part) = self.parts.get_mut(&pending.share) {
             part.used = less(part.used);
@@ -161,7 +164,7 @@ mod tests {
         let record = format!(r#"{{"room":"a","id":"{number}","from":{{"id":"{sender}"}}}}"#);
         let record = format!("{record:<size$}");
         let submission = Submission::new(record, 0, 0).unwrap();
-        Pending { submission, on_placed: Box::new(|_| ()), share: Share::of(&sender) }
+        Pending::new(submission, Share::of(&sender), Box::new(|_| ()))
     }
 
     /// Who sent it, and its number.
@@ -244,7 +247,7 @@ mod tests {
 
     impl Model {
         fn used(&self, of: Option<u8>) -> Usage {
-            let taken = self.taken.iter().map(|pending| (name(pending).0, pending.bytes()));
+            let taken = self.taken.iter().map(|pending| (name(pending).0, pending.bytes));
             let all = self.waiting.iter().map(|(sender, _, size)| (*sender, *size)).chain(taken);
             let own = all.filter(|(sender, _)| of.is_none_or(|of| of == *sender));
             own.fold(Usage::default(), |used, (_, size)| Usage {
@@ -265,7 +268,7 @@ mod tests {
                     Op::Push { sender, size } => {
                         number += 1;
                         let message = pending(sender, number, size);
-                        let (own, all, size) = (model.used(Some(sender)), model.used(None), message.bytes());
+                        let (own, all, size) = (model.used(Some(sender)), model.used(None), message.bytes);
                         let fits = own.messages < MESSAGES - all.messages && own.bytes + size <= BYTES - all.bytes;
                         prop_assert_eq!(queue.push(message).is_ok(), fits, "{:?} of {:?}", own, all);
                         model.waiting.extend(fits.then_some((sender, number, size)));
@@ -302,7 +305,7 @@ mod tests {
             let mut got = [0_usize; 3];
             for _ in 0..batches {
                 for taken in queue.take(32, usize::MAX) {
-                    got[usize::from(name(&taken).0)] += taken.bytes() + MESSAGE_COST;
+                    got[usize::from(name(&taken).0)] += taken.bytes + MESSAGE_COST;
                 }
             }
             let (least, most) = (got.iter().min().unwrap(), got.iter().max().unwrap());

@@ -3,7 +3,8 @@ use std::time::Duration;
 use super::{super::waiting::Share, *};
 use crate::Submission;
 
-const NOW: UnixMillis = 1_000_000;
+/// Before anything here is placed.
+const NOW: u64 = 1_000_000;
 
 fn empty() -> Contents {
     Contents::new(Bounds { messages: 1000, bytes: 1 << 20, jitter: Duration::ZERO })
@@ -14,11 +15,11 @@ fn submission(id: u64, size: usize) -> Submission {
     Submission::new(record, 0, NOW).unwrap()
 }
 
-/// Messages `1..=count`, accepted at `at`, with the seqs `101..`, all unconfirmed.
-fn placed(count: u64, at: UnixMillis) -> Contents {
+/// Messages `1..=count` with the seqs `101..`, all unconfirmed.
+fn placed(count: u64) -> Contents {
     let mut contents = empty();
     for id in 1..=count {
-        push_submission(&mut contents, Submission { at, ..submission(id, 0) }).unwrap();
+        push(&mut contents, id, 0).unwrap();
     }
     let batch = batch(&mut contents);
     let placements: Vec<_> = (1..=count).map(|id| Placement::Appended(100 + id)).collect();
@@ -33,13 +34,16 @@ fn push(contents: &mut Contents, id: u64, size: usize) -> Result<(), Overloaded>
 
 fn push_submission(contents: &mut Contents, submission: Submission) -> Result<(), Overloaded> {
     let share = Share::of(&submission.key);
-    contents.push(Pending { submission, on_placed: Box::new(|_| ()), share })
+    contents.push(Pending::new(submission, share, Box::new(|_| ())))
 }
 
 fn batch(contents: &mut Contents) -> AppendBatch {
     match contents.next(NOW) {
-        Next::Append(batch) => batch,
-        other => panic!("{other:?}"),
+        Chosen::New(submissions) => AppendBatch { submissions, origin: Origin::New },
+        Chosen::Lost(offers) => {
+            AppendBatch { submissions: offers.iter().filter_map(Offer::submission).collect(), origin: Origin::Lost }
+        }
+        Chosen::Wait(_) | Chosen::Idle => panic!("nothing to append"),
     }
 }
 
@@ -65,7 +69,7 @@ fn a_batch_has_bounds_but_takes_a_large_message_alone() {
 
 #[test]
 fn a_message_placed_and_lost_goes_before_anything_new() {
-    let mut contents = placed(3, NOW);
+    let mut contents = placed(3);
     push(&mut contents, 9, 0).unwrap();
     assert_eq!(contents.requeue_lost(Marker { cut: 101, ..LOST }, Vec::new()), 2);
     assert_eq!(former(&batch(&mut contents)), [102, 103]);
@@ -73,35 +77,61 @@ fn a_message_placed_and_lost_goes_before_anything_new() {
 
 #[test]
 fn a_message_that_another_instance_has_appended_again_is_not_appended_twice() {
-    let mut contents = placed(3, NOW);
+    let mut contents = placed(3);
     contents.requeue_lost(LOST, Vec::new());
     contents.reappended(101);
     contents.reappended(103);
     assert_eq!(former(&batch(&mut contents)), [102]);
     contents.append_failed();
     contents.reappended(102);
-    assert!(matches!(contents.next(NOW), Next::Idle));
+    assert!(matches!(contents.next(NOW), Chosen::Idle));
     assert_eq!(contents.total_count(), 0);
 }
 
+/// It was accepted long ago, since it had to wait for the log. What counts is when it was placed.
 #[test]
-fn a_message_older_than_the_dedupe_window_is_not_appended_again() {
-    let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap();
-    let mut contents = placed(1, NOW - window - 1);
+fn a_message_placed_before_the_dedupe_window_is_not_appended_again() {
+    let mut contents = placed(1);
     contents.requeue_lost(LOST, Vec::new());
-    assert!(matches!(contents.next(NOW), Next::Idle));
+    let placed = steady_millis();
+    assert!(matches!(contents.next(placed + millis(DEDUPE_WINDOW) - 10_000), Chosen::Lost(_)));
+    assert!(matches!(contents.next(placed + millis(DEDUPE_WINDOW) + 1), Chosen::Idle));
 }
 
 #[test]
 fn an_old_message_is_not_appended_again_behind_a_younger_one() {
-    let window = u64::try_from(DEDUPE_WINDOW.as_millis()).unwrap();
-    let mut contents = placed(1, NOW - window - 1);
+    let mut contents = placed(1);
+    let old = steady_millis();
+    while steady_millis() < old + 5 {
+        std::hint::spin_loop();
+    }
     push(&mut contents, 2, 0).unwrap();
     let in_flight = batch(&mut contents);
     contents.requeue_lost(LOST, Vec::new());
     contents.settle(in_flight, &[Placement::Appended(1001)]);
     contents.requeue_lost(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
-    assert_eq!(former(&batch(&mut contents)), [1001]);
+    let Chosen::Lost(offers) = contents.next(old + millis(DEDUPE_WINDOW) + 1) else { panic!("nothing to append") };
+    assert_eq!(offers.iter().map(Offer::seq).collect::<Vec<_>>(), [1001]);
+}
+
+#[test]
+fn a_message_that_is_lost_again_and_again_keeps_its_first_place() {
+    let mut contents = placed(2);
+    push(&mut contents, 3, 0).unwrap();
+    let in_flight = batch(&mut contents);
+    contents.requeue_lost(LOST, Vec::new());
+    assert!(contents.settle(in_flight, &[Placement::Appended(103)]).is_none(), "lost before the reply");
+    let again = batch(&mut contents);
+    contents.settle(again, &[1001, 1002].map(Placement::Appended)).unwrap();
+    let third = batch(&mut contents);
+    contents.settle(third, &[Placement::Appended(1003)]).unwrap();
+    contents.requeue_lost(Marker { base: 2000, cut: 1000, low: 100 }, Vec::new());
+    let batch = batch(&mut contents);
+    let places = batch.submissions.iter().map(|event| {
+        let record: serde_json::Value = serde_json::from_slice(&event.record).unwrap();
+        (event.was, record["first"].as_u64().unwrap())
+    });
+    assert_eq!(places.collect::<Vec<_>>(), [(1001, 101), (1002, 102), (1003, 103)]);
 }
 
 #[test]
@@ -123,16 +153,16 @@ fn a_message_placed_twice_is_kept_once() {
 fn unconfirmed_messages_are_bounded_in_bytes_too() {
     let mut contents = empty();
     let mut seq = 100;
-    while let Next::Append(batch) = {
+    while let Chosen::New(submissions) = {
         push(&mut contents, seq, 100 * 1024).unwrap();
         contents.next(NOW)
     } {
         seq += 1;
-        contents.settle(batch, &[Placement::Appended(seq)]);
+        contents.settle(AppendBatch { submissions, origin: Origin::New }, &[Placement::Appended(seq)]);
     }
     assert_eq!((seq, contents.new_count()), (111, 1), "11 of 100 KiB reach the bound of 1 MiB");
     assert!(contents.confirm(105), "the publisher has waited for that");
-    assert!(matches!(contents.next(NOW), Next::Append(_)));
+    assert!(matches!(contents.next(NOW), Chosen::New(_)));
 }
 
 #[test]
@@ -150,7 +180,7 @@ fn a_message_whose_seq_is_lost_before_the_reply_stays_queued() {
 
 #[test]
 fn a_message_lost_twice_goes_behind_one_lost_later() {
-    let mut contents = placed(3, NOW);
+    let mut contents = placed(3);
     contents.requeue_lost(LOST, Vec::new());
     let in_flight = batch(&mut contents);
     contents.settle(in_flight, &[Placement::Appended(1001)]);

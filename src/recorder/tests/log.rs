@@ -1,0 +1,184 @@
+//! A log with the rules of the real ones, in memory, that can lose its tail and its clock.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use hubbub_log::{BackendError, ClaimStep, Kind, Lease, LogEntry, Marker, RECORDING_LEASE, Snapshot};
+use hubbub_protocol::Seq;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::nap::Nap;
+use crate::{Source, epochs::seq_of};
+
+/// How far above everything known an epoch opens when the clock is behind.
+const MARGIN: Seq = 64;
+
+/// What a server keeps, as a whole or not at all.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    pub(super) log_id: String,
+    pub(super) entries: Vec<LogEntry>,
+    pub(super) markers: Vec<Marker>,
+    pub(super) seq: Seq,
+    pub(super) recorded: Seq,
+    /// What was trimmed: `seq` and message.
+    pub(super) trimmed: BTreeSet<(Seq, u32)>,
+    is_open: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Log {
+    pub(super) state: State,
+    /// The clock of the server, which follows the highest `seq` unless it is set back.
+    pub(super) clock: Seq,
+    /// Entries that are kept if they are recorded.
+    pub(super) retention: usize,
+    /// Everybody has the lease.
+    pub(super) ignores_lease: bool,
+    holder: Option<(usize, Instant)>,
+}
+
+impl State {
+    pub(super) fn new(log_id: &str) -> Self {
+        let (entries, markers, trimmed) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { log_id: log_id.into(), entries, markers, seq: 0, recorded: 0, trimmed, is_open: false }
+    }
+}
+
+impl Log {
+    pub(super) fn new(retention: usize) -> Self {
+        Self { state: State::new("log-1"), clock: 1000, retention, ignores_lease: false, holder: None }
+    }
+
+    /// The number of the message in a record of [`record`].
+    pub(super) fn message_of(entry: &LogEntry) -> Option<u32> {
+        let (LogEntry::Message { record, .. } | LogEntry::Event { record, .. }) = entry else { return None };
+        let record: serde_json::Value = serde_json::from_slice(record).unwrap();
+        record["id"].as_str()?.strip_prefix('m')?.parse().ok()
+    }
+
+    pub(super) fn append(&mut self, kind: Kind, record: String, was: Seq) -> Seq {
+        self.open(0);
+        let state = &mut self.state;
+        state.seq += 1;
+        let (seq, record) = (state.seq, record.into());
+        state.entries.push(match kind {
+            Kind::Message => LogEntry::Message { seq, was, record },
+            Kind::Other(_) => LogEntry::Event { seq, was, kind, record },
+        });
+        self.clock = self.clock.max(seq);
+        self.trim();
+        seq
+    }
+
+    /// Nothing is trimmed unless everything that is not recorded fits into what is kept.
+    fn trim(&mut self) {
+        let state = &mut self.state;
+        let excess = state.entries.len().saturating_sub(self.retention);
+        if state.entries.iter().take(excess).all(|entry| seq_of(entry) <= state.recorded) {
+            for entry in state.entries.drain(..excess) {
+                state.trimmed.extend(Self::message_of(&entry).map(|message| (seq_of(&entry), message)));
+            }
+        }
+    }
+
+    /// Another process has taken over, with this.
+    pub(super) fn restart(&mut self, state: State) {
+        self.state = State { is_open: false, ..state };
+    }
+
+    /// What a reader that is at `after` makes of the log.
+    pub(super) fn open(&mut self, after: Seq) {
+        let state = &mut self.state;
+        if state.is_open && after <= state.seq {
+            return;
+        }
+        let known = state.seq.max(after);
+        let base = if self.clock > known { self.clock } else { known + MARGIN };
+        let marker = Marker { base, cut: state.entries.last().map_or(0, seq_of), low: base };
+        state.entries.push(LogEntry::Marker(marker));
+        state.markers.push(marker);
+        (state.seq, state.is_open) = (base, true);
+        self.clock = self.clock.max(base) + 10;
+    }
+
+    fn read(&mut self, after: Seq, limit: usize) -> Snapshot {
+        self.open(after);
+        let State { entries, markers, seq, .. } = &self.state;
+        let entries = entries.iter().filter(|entry| seq_of(entry) > after).take(limit).cloned().collect();
+        Snapshot { base: markers.last().unwrap().base, seq: *seq, markers: markers.clone(), entries }
+    }
+
+    fn lease(&mut self, who: usize, step: ClaimStep) -> Lease {
+        let now = Instant::now();
+        let is_free = self.holder.is_none_or(|(holder, until)| holder == who || until <= now);
+        let mut is_held = is_free || self.ignores_lease;
+        match step {
+            ClaimStep::Hold { recorded } if is_held => {
+                self.holder = Some((who, now + RECORDING_LEASE));
+                if recorded > self.state.recorded && recorded <= self.state.seq {
+                    self.state.recorded = recorded;
+                }
+            }
+            ClaimStep::Hold { .. } => (),
+            ClaimStep::Release => {
+                self.holder.take_if(|(holder, _)| *holder == who);
+                is_held = false;
+            }
+        }
+        Lease { is_held, log_id: self.state.log_id.as_str().into(), recorded: self.state.recorded }
+    }
+}
+
+pub(super) fn record(message: u32, body: &str, first: Option<Seq>) -> String {
+    let first = first.map_or(String::new(), |first| format!(r#","first":{first}"#));
+    format!(
+        r#"{{"room":"a","id":"m{message}","from":{{"id":"u","name":"Ann"}},"body":"{body}","at":{}{first}}}"#,
+        1000 + message
+    )
+}
+
+/// The log as one recorder reaches it.
+#[derive(Clone, Debug)]
+pub(super) struct Reader {
+    pub(super) log: Arc<Mutex<Log>>,
+    pub(super) who: usize,
+    pub(super) nap: Nap,
+}
+
+impl Reader {
+    async fn call<T>(&self, call: impl FnOnce(&mut Log) -> T) -> Result<T, BackendError> {
+        if !self.nap.there().await {
+            return Err(BackendError("unheard".into()));
+        }
+        let answer = call(&mut self.log.lock());
+        if self.nap.back().await { Ok(answer) } else { Err(BackendError("unanswered".into())) }
+    }
+}
+
+impl Source for Reader {
+    fn read(&self, after: Seq, limit: usize) -> BoxFuture<'_, Result<Snapshot, BackendError>> {
+        self.call(move |log| log.read(after, limit)).boxed()
+    }
+
+    fn lease(&self, step: ClaimStep) -> BoxFuture<'_, Result<Lease, BackendError>> {
+        self.call(move |log| log.lease(self.who, step)).boxed()
+    }
+
+    fn rewind(&self, recorded: Seq) -> BoxFuture<'_, Result<(), BackendError>> {
+        self.call(move |log| log.state.recorded = recorded).boxed()
+    }
+
+    fn grown(&self, beyond: Seq) -> BoxFuture<'_, ()> {
+        std::future::poll_fn(move |context| {
+            if self.log.lock().state.seq > beyond {
+                return std::task::Poll::Ready(());
+            }
+            // the model polls as it likes; under a real runtime the tick of the recorder comes first
+            let _unused = context;
+            std::task::Poll::Pending
+        })
+        .boxed()
+    }
+}

@@ -1,0 +1,440 @@
+//! A search over interleavings. Recorders, the one who restores the database, the log and the database take turns at
+//! random: calls fail before or after they are done, recorders are dropped at any await, the log loses its tail or its
+//! clock or everything, the database is set back to a backup.
+//!
+//! In the end everything works again. Then each message of the log is in the database once, at its first place; or a gap
+//! says why not, which only a restored database may cause.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use hubbub_log::{Kind, LogEntry};
+use hubbub_protocol::Seq;
+use parking_lot::Mutex;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::{sync::watch, task::unconstrained, time::advance};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    database::{Database, Flaw, POISON, Tables, Writer},
+    log::{Log, Reader, State, record},
+    nap::{Faults, Nap},
+};
+use crate::{RecorderOptions, RecordingState, epochs::seq_of, report::Report, restored, task::Task};
+
+const STEPS: usize = 2500;
+const CASES: u64 = 400;
+/// Entries that the log keeps when they are recorded.
+const RETENTION: usize = 30;
+
+/// What may happen in a case.
+#[derive(Clone, Copy, Debug)]
+struct Flavor {
+    recorders: usize,
+    ignores_lease: bool,
+    loses: bool,
+    clock_goes_back: bool,
+    restores: bool,
+    empties: bool,
+    poison: bool,
+    faults: Faults,
+}
+
+impl Flavor {
+    fn random(rng: &mut StdRng) -> Self {
+        let errors = rng.random_range(0..3) * 30;
+        Self {
+            recorders: rng.random_range(1..=2),
+            ignores_lease: rng.random(),
+            loses: rng.random(),
+            clock_goes_back: rng.random_range(0..4) == 0,
+            restores: rng.random_range(0..3) == 0,
+            empties: rng.random_range(0..6) == 0,
+            poison: rng.random(),
+            faults: Faults { unheard: errors, unanswered: errors, naps: rng.random_range(0..3) },
+        }
+    }
+
+    /// Whether a gap may be left, and whether the database may seem to have gone back: a claim that was under way while
+    /// the log was set back may count in the epoch that opened below it.
+    const fn excuses(&self) -> bool {
+        self.restores || self.clock_goes_back
+    }
+}
+
+/// How often something happened, over all cases.
+#[derive(Debug, Default)]
+struct Tally {
+    messages: usize,
+    moved: u32,
+    skips: u32,
+    dead_letters: usize,
+    gaps: usize,
+    kills: u32,
+    losses: u32,
+    restores: u32,
+    operations: u32,
+}
+
+type Running = Pin<Box<dyn Future<Output = ()>>>;
+
+struct World {
+    rng: StdRng,
+    flavor: Flavor,
+    nap: Nap,
+    log: Arc<Mutex<Log>>,
+    database: Arc<Mutex<Database>>,
+    recorders: Vec<Option<(Running, watch::Receiver<RecordingState>)>>,
+    operator: Option<Running>,
+    published: u32,
+    poisoned: BTreeSet<u32>,
+    /// Every place that a message ever had.
+    places: BTreeMap<u32, BTreeSet<Seq>>,
+    /// What the log lost: message, last `seq`, place.
+    lost: Vec<(u32, Seq, Seq)>,
+    snapshots: Vec<State>,
+    backups: Vec<Tables>,
+    empties: u32,
+    tally: Tally,
+}
+
+fn place(entry: &LogEntry) -> Option<Seq> {
+    let LogEntry::Message { seq, was, record } = entry else { return None };
+    let record: serde_json::Value = serde_json::from_slice(record).unwrap();
+    Some(record["first"].as_u64().unwrap_or(if *was == 0 { *seq } else { *was }))
+}
+
+fn poll(running: &mut Running) -> bool {
+    running.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}
+
+impl World {
+    fn new(seed: u64, flaw: Flaw) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let (flavor, nap) = (Flavor::random(&mut rng), Nap::new(seed));
+        nap.set(flavor.faults);
+        let mut log = Log::new(if flavor.clock_goes_back { 20 * RETENTION } else { RETENTION });
+        log.ignores_lease = flavor.ignores_lease;
+        Self {
+            rng,
+            flavor,
+            nap,
+            log: Arc::new(Mutex::new(log)),
+            database: Arc::new(Mutex::new(Database::new(flaw))),
+            recorders: (0..flavor.recorders).map(|_| None).collect(),
+            operator: None,
+            published: 0,
+            poisoned: BTreeSet::new(),
+            places: BTreeMap::new(),
+            lost: Vec::new(),
+            snapshots: Vec::new(),
+            backups: Vec::new(),
+            empties: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    fn reader(&self, who: usize) -> Reader {
+        Reader { log: Arc::clone(&self.log), who, nap: self.nap.clone() }
+    }
+
+    fn writer(&self) -> Writer {
+        Writer { database: Arc::clone(&self.database), nap: self.nap.clone() }
+    }
+
+    fn once_in(&mut self, times: u32) -> bool {
+        self.rng.random_range(0..times) == 0
+    }
+
+    async fn step(&mut self) {
+        match self.rng.random_range(0..1000) {
+            0..680 => self.poll_one(),
+            680..780 => self.publish(),
+            780..880 => advance(Duration::from_millis(self.rng.random_range(1..700))).await,
+            880..900 => self.kill(),
+            900..915 => self.repeat(),
+            915..955 => self.offer_again(),
+            955..970 => self.operate(),
+            970..980 => self.database.lock().most = self.rng.random_range(1..6),
+            980..988 if self.flavor.loses => self.lose_tail(),
+            988..991 if self.flavor.restores => self.restore(),
+            991 if self.flavor.empties && self.empties < 2 => self.empty(),
+            992 => self.database.lock().is_away = true,
+            _ => {
+                let mut database = self.database.lock();
+                (database.is_away, database.most) = (false, usize::MAX);
+            }
+        }
+    }
+
+    fn poll_one(&mut self) {
+        let who = self.rng.random_range(0..=self.recorders.len());
+        let Some(recorder) = self.recorders.get_mut(who) else { return self.poll_operator() };
+        match recorder {
+            Some((running, _)) if !poll(running) => (),
+            Some(_) => *recorder = None,
+            None => self.start(who),
+        }
+    }
+
+    fn poll_operator(&mut self) {
+        if self.operator.as_mut().is_some_and(poll) {
+            self.operator = None;
+            self.tally.operations += 1;
+        }
+    }
+
+    fn start(&mut self, who: usize) {
+        let (report, token) = (Report::new(), CancellationToken::new());
+        let state = report.state();
+        let (journal, source) = (Arc::new(self.writer()), Arc::new(self.reader(who)));
+        let task = Task::new(journal, source, RecorderOptions::default(), report, self.rng.random());
+        self.recorders[who] = Some((Box::pin(unconstrained(async move { task.run(&token).await })), state));
+    }
+
+    fn kill(&mut self) {
+        let who = self.rng.random_range(0..=self.recorders.len());
+        match self.recorders.get_mut(who) {
+            Some(recorder) => *recorder = None,
+            None => self.operator = None,
+        }
+        self.tally.kills += 1;
+    }
+
+    /// Whoever restored the database runs the command when a recorder asks for it.
+    fn operate(&mut self) {
+        let states = self.recorders.iter().flatten().map(|(_, state)| *state.borrow());
+        let is_asked = states.into_iter().any(|state| state == RecordingState::WentBack);
+        if is_asked && self.operator.is_none() && self.flavor.excuses() {
+            let (journal, source) = (self.writer(), self.reader(usize::MAX));
+            self.operator = Some(Box::pin(unconstrained(async move { drop(restored(&journal, &source).await) })));
+        }
+    }
+
+    fn publish(&mut self) {
+        self.remember();
+        for _ in 0..self.rng.random_range(1..5) {
+            self.published += 1;
+            let message = self.published;
+            if self.flavor.poison && self.once_in(25) {
+                self.poisoned.insert(message);
+            }
+            self.append(message, 0, None);
+        }
+    }
+
+    fn append(&mut self, message: u32, was: Seq, first: Option<Seq>) {
+        let body = if self.poisoned.contains(&message) { POISON } else { "hi" };
+        let seq = self.log.lock().append(Kind::Message, record(message, body, first), was);
+        let place = first.unwrap_or(if was == 0 { seq } else { was });
+        self.places.entry(message).or_default().insert(place);
+    }
+
+    /// A message is published again after the dedupe window.
+    fn repeat(&mut self) {
+        if self.published > 0 {
+            let message = self.rng.random_range(1..=self.published);
+            self.append(message, 0, None);
+        }
+    }
+
+    /// An instance appends again what the log has lost.
+    fn offer_again(&mut self) {
+        if !self.lost.is_empty() {
+            let (message, was, first) = self.lost.remove(0);
+            self.append(message, was, (was != first || self.rng.random()).then_some(first));
+        }
+    }
+
+    /// Keeps a state of the log to which it may fall back, and a backup of the database.
+    fn remember(&mut self) {
+        if self.once_in(3) {
+            self.snapshots.push(self.log.lock().state.clone());
+            let excess = self.snapshots.len().saturating_sub(6);
+            self.snapshots.drain(..excess);
+        }
+        if self.once_in(8) {
+            self.backups.push(self.database.lock().tables.clone());
+            let excess = self.backups.len().saturating_sub(4);
+            self.backups.drain(..excess);
+        }
+    }
+
+    fn lose_tail(&mut self) {
+        if self.snapshots.is_empty() {
+            return;
+        }
+        let at = self.rng.random_range(0..self.snapshots.len());
+        let state = self.snapshots[at].clone();
+        self.snapshots.truncate(at + 1);
+        self.losses_of(&state);
+        let highest = self.log.lock().clock;
+        let clock = if self.flavor.clock_goes_back && self.rng.random() {
+            self.rng.random_range(state.seq..highest + 10)
+        } else {
+            highest + 10
+        };
+        let mut log = self.log.lock();
+        log.restart(state);
+        log.clock = clock;
+        self.tally.losses += 1;
+    }
+
+    fn losses_of(&mut self, kept: &State) {
+        let log = self.log.lock();
+        let lost =
+            log.state.entries.iter().filter(|entry| !kept.entries.iter().any(|other| seq_of(other) == seq_of(entry)));
+        let lost = lost.filter_map(|entry| Some((Log::message_of(entry)?, seq_of(entry), place(entry)?)));
+        self.lost.extend(lost);
+    }
+
+    fn empty(&mut self) {
+        self.empties += 1;
+        let state = State::new(&format!("log-{}", self.empties + 1));
+        self.losses_of(&state);
+        self.snapshots.clear();
+        self.log.lock().restart(state);
+    }
+
+    fn restore(&mut self) {
+        if let Some(at) = self.backups.len().checked_sub(1) {
+            let at = self.rng.random_range(0..=at);
+            self.backups.truncate(at + 1);
+            self.database.lock().tables = self.backups[at].clone();
+            self.tally.restores += 1;
+        }
+    }
+
+    /// Everything works again, and time passes.
+    async fn settle(&mut self) {
+        self.nap.set(Faults::default());
+        let mut database = self.database.lock();
+        (database.is_away, database.most) = (false, usize::MAX);
+        drop(database);
+        for _ in 0..600 {
+            for who in 0..self.recorders.len() {
+                for _ in 0..60 {
+                    match &mut self.recorders[who] {
+                        Some((running, _)) if !poll(running) => (),
+                        Some(_) => self.recorders[who] = None,
+                        None => self.start(who),
+                    }
+                }
+            }
+            self.operate();
+            self.poll_operator();
+            advance(Duration::from_millis(500)).await;
+            if self.is_recorded() && self.operator.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn is_recorded(&self) -> bool {
+        let (log, database) = (self.log.lock(), self.database.lock());
+        let is_same = database.log_id() == Some(&log.state.log_id);
+        is_same && database.cursor().is_some_and(|cursor| cursor.seq == log.state.seq)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let states: Vec<_> = self.recorders.iter().flatten().map(|(_, state)| *state.borrow()).collect();
+        if !self.is_recorded() {
+            return Err(format!("not recorded: {states:?}"));
+        }
+        let (log, database) = (self.log.lock(), self.database.lock());
+        let present =
+            log.state.entries.iter().filter_map(|entry| Some((Log::message_of(entry)?, seq_of(entry), place(entry))));
+        let trimmed = log.state.trimmed.iter().map(|(seq, message)| (*message, *seq, None));
+        for (message, seq, place) in present.chain(trimmed) {
+            self.check_message(&database.tables, message, seq, place)?;
+        }
+        self.check_rest(&database)
+    }
+
+    fn check_message(&self, tables: &Tables, message: u32, seq: Seq, place: Option<Seq>) -> Result<(), String> {
+        let id = format!("m{message}");
+        let has_gap = tables.gaps.iter().any(|(first, last)| (*first..=*last).contains(&seq));
+        let is_dead = tables
+            .dead_letters
+            .iter()
+            .any(|dead| dead.record.starts_with(format!(r#"{{"room":"a","id":"{id}""#).as_bytes()));
+        match tables.messages.get(&id) {
+            _ if is_dead != self.poisoned.contains(&message) && !has_gap => {
+                Err(format!("{id} at {seq}: dead is {is_dead}"))
+            }
+            None if is_dead || has_gap => Ok(()),
+            None => Err(format!("{id} at {seq} is missing")),
+            Some(known) if place.is_some_and(|place| known.place > place) => {
+                Err(format!("{id} stands at {} and not at {place:?}", known.place))
+            }
+            Some(known) if !self.places[&message].contains(&known.place) => {
+                Err(format!("{id} stands at {}, where it never was", known.place))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn check_rest(&self, database: &Database) -> Result<(), String> {
+        if !database.tables.gaps.is_empty() && !self.flavor.excuses() {
+            return Err(format!("gaps: {:?}", database.tables.gaps));
+        }
+        let was_set_back = database.skips > 0 || self.tally.restores > 0 || self.empties > 0;
+        let follows = |pair: &[(Seq, Seq)]| pair[0].1 == pair[1].0;
+        match was_set_back || database.commits.windows(2).all(follows) {
+            true => Ok(()),
+            false => Err(format!("out of order: {:?}", database.commits)),
+        }
+    }
+}
+
+fn run(seed: u64, flaw: Flaw, tally: &mut Tally) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(unconstrained(async {
+        let mut world = World::new(seed, flaw);
+        for _ in 0..STEPS {
+            world.step().await;
+        }
+        world.settle().await;
+        let (log, database) = (Arc::clone(&world.log), Arc::clone(&world.database));
+        world
+            .check()
+            .map_err(|error| format!("case {seed}: {error}\n{:?}\n{:?}", world.flavor, log.lock().state.markers))?;
+        let database = database.lock();
+        tally.messages += database.tables.messages.len();
+        tally.dead_letters += database.tables.dead_letters.len();
+        tally.gaps += database.tables.gaps.len();
+        tally.moved += database.moved;
+        tally.skips += database.skips;
+        tally.kills += world.tally.kills;
+        tally.losses += world.tally.losses;
+        tally.restores += world.tally.restores;
+        tally.operations += world.tally.operations;
+        Ok(())
+    }))
+}
+
+#[test]
+fn whatever_happens_the_log_is_in_the_database_once_and_in_its_first_places() {
+    let mut tally = Tally::default();
+    let cases = std::env::var("RECORDER_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
+    let failed: Vec<_> = (0..cases).filter_map(|seed| run(seed, Flaw::None, &mut tally).err()).collect();
+    assert!(failed.is_empty(), "{} of {cases}, first {}", failed.len(), failed[0]);
+    let Tally { messages, moved, skips, dead_letters, gaps, kills, losses, restores, operations } = tally;
+    assert!(messages > 10_000 && kills > 1000 && dead_letters > 100, "{messages} {kills} {dead_letters}");
+    assert!(moved > 100 && skips > 20 && losses > 100, "{moved} {skips} {losses}");
+    assert!(restores > 50 && operations > 20 && gaps > 20, "{restores} {operations} {gaps}");
+}
+
+#[test]
+fn a_store_that_is_built_wrongly_is_found_out() {
+    for flaw in [Flaw::CursorApart, Flaw::NoCompare] {
+        let failed = (0..CASES).filter(|seed| run(*seed, flaw, &mut Tally::default()).is_err()).count();
+        assert!(failed > 10, "{flaw:?}: {failed}");
+    }
+}
