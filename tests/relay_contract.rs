@@ -1,4 +1,4 @@
-//! What the relay promises, on the log inside the process and on a real Redis.
+//! What the relay promises, on the log inside the process, on one in a file and on a real Redis.
 //!
 //! Each test has a server of its own, on a free port, with an own prefix. Readers are modelled as the node has them: a
 //! cursor, and the cursor they had when they crossed the last marker.
@@ -19,14 +19,15 @@ use std::{
 
 use hubbub_lifecycle::{SecretSource, Shutdown};
 use hubbub_log::{
-    Announcement, AppendOutcome, Backend, Fence, Full, Kind, LogBounds, LogEntry, Memory, Placement, Redis,
-    RedisConfig, RedisError, Relay, RelayOptions, Share, Submission, SyncRequest, TlsFiles,
+    Announcement, AppendOutcome, Backend, Durability, Fence, File, Full, Kind, LogBounds, LogEntry, Memory, Placement,
+    Redis, RedisConfig, RedisError, Relay, RelayOptions, Share, Submission, SyncRequest, TlsFiles,
     census::Census,
     ring::{Audience, CursorCheck, Entry, Retention, Ring},
 };
 use hubbub_protocol::{Count, GuestSecret, Record, RelayState, RoomId, Seq, User, UserId};
 use hubbub_testbed::Redis as Server;
 use recording::*;
+use tempfile::TempDir;
 use tokio::{
     sync::mpsc,
     time::{interval, timeout},
@@ -38,12 +39,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What several relays share.
 enum World {
     Memory(Memory),
+    File(File, TempDir),
     Redis(Box<Server>),
 }
 
 impl World {
     fn local() -> Self {
         Self::Memory(Memory::new())
+    }
+
+    async fn file() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = File::open(&folder.path().join("log.db"), Durability::Full).await.unwrap();
+        Self::File(file, folder)
     }
 
     async fn redis() -> Self {
@@ -58,6 +66,7 @@ impl World {
         let (ring, shutdown) = (Arc::new(Ring::new(Retention::default())), Shutdown::default());
         let relay = match self {
             Self::Memory(memory) => Relay::start(memory.clone(), Arc::clone(&ring), options, &shutdown),
+            Self::File(file, _) => Relay::start(file.clone(), Arc::clone(&ring), options, &shutdown),
             Self::Redis(server) => {
                 Relay::start(Redis::connect(&config(server)).unwrap(), Arc::clone(&ring), options, &shutdown)
             }
@@ -74,6 +83,7 @@ impl World {
     fn backend(&self) -> Box<dyn Backend> {
         match self {
             Self::Memory(memory) => Box::new(memory.clone()),
+            Self::File(file, _) => Box::new(file.clone()),
             Self::Redis(server) => Box::new(Redis::connect(&config(server)).unwrap()),
         }
     }
@@ -100,6 +110,7 @@ impl World {
     async fn forget(&self) {
         match self {
             Self::Memory(memory) => memory.forget(),
+            Self::File(..) => panic!("a file loses nothing while it is open"),
             Self::Redis(server) => drop(server.command(&["FLUSHALL"]).await),
         }
     }
@@ -290,13 +301,23 @@ impl Load {
     }
 }
 
-/// Runs the contract on both backends.
+/// Runs the contract on all backends, and what is about a log that loses everything on those that can.
 macro_rules! contract {
-    ($($name:ident,)*) => {
+    (all { $($name:ident,)* } losing { $($losing:ident,)* }) => {
         mod local {
             $(#[tokio::test]
             async fn $name() {
                 super::$name(super::World::local()).await;
+            })*
+            $(#[tokio::test]
+            async fn $losing() {
+                super::$losing(super::World::local()).await;
+            })*
+        }
+        mod file {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::World::file().await).await;
             })*
         }
         mod redis {
@@ -304,44 +325,52 @@ macro_rules! contract {
             async fn $name() {
                 super::$name(super::World::redis().await).await;
             })*
+            $(#[tokio::test]
+            async fn $losing() {
+                super::$losing(super::World::redis().await).await;
+            })*
         }
     };
 }
 
 contract! {
-    places_are_dense_in_one_epoch,
-    every_instance_receives_the_same_order,
-    a_repetition_gets_the_first_place_and_reaches_once,
-    an_id_of_another_sender_or_in_another_room_is_another_message,
-    a_refused_id_in_a_batch_holds_up_nothing,
-    an_id_that_names_another_message_is_refused,
-    a_lost_message_is_appended_again_although_another_has_taken_its_id,
-    an_event_of_another_kind_takes_its_seq_and_no_client_gets_it,
-    an_event_of_another_kind_is_appended_again_when_the_log_loses_it,
-    a_burst_keeps_its_order,
-    a_log_that_forgot_everything_is_filled_again,
-    a_late_instance_fills_its_ring,
-    a_full_publish_queue_refuses,
-    a_sender_that_floods_is_refused_and_another_gets_in,
-    an_announcement_reaches_every_instance,
-    a_cursor_that_is_ahead_is_resolved_by_a_resync,
-    an_orderly_leave_is_counted_at_once,
-    a_crash_is_counted_within_four_seconds,
-    closing_flushes_what_waits,
-    one_holder_at_a_time_may_record,
-    the_right_to_record_ends_unless_it_is_renewed,
-    what_is_recorded_grows_within_the_log_until_it_is_rewound,
-    a_log_has_one_id_until_it_is_gone,
-    what_is_not_recorded_is_never_trimmed,
-    a_log_that_nobody_has_recorded_is_not_trimmed,
-    a_log_full_of_what_waits_takes_nothing_new,
-    a_log_full_of_bytes_that_wait_takes_nothing_new,
-    no_epoch_opens_at_or_below_what_the_database_has,
-    an_instance_asks_with_its_floor,
-    a_full_backlog_refuses_what_comes_and_keeps_what_it_has_accepted,
-    a_tail_reads_on_from_any_place_and_waits_for_more,
-    an_epoch_that_a_tail_opens_resets_nobody,
-    a_message_that_is_lost_twice_keeps_its_first_place,
+    all {
+        places_are_dense_in_one_epoch,
+        every_instance_receives_the_same_order,
+        a_repetition_gets_the_first_place_and_reaches_once,
+        an_id_of_another_sender_or_in_another_room_is_another_message,
+        a_refused_id_in_a_batch_holds_up_nothing,
+        an_id_that_names_another_message_is_refused,
+        an_event_of_another_kind_takes_its_seq_and_no_client_gets_it,
+        a_burst_keeps_its_order,
+        a_late_instance_fills_its_ring,
+        a_full_publish_queue_refuses,
+        a_sender_that_floods_is_refused_and_another_gets_in,
+        an_announcement_reaches_every_instance,
+        a_cursor_that_is_ahead_is_resolved_by_a_resync,
+        an_orderly_leave_is_counted_at_once,
+        a_crash_is_counted_within_four_seconds,
+        closing_flushes_what_waits,
+        one_holder_at_a_time_may_record,
+        the_right_to_record_ends_unless_it_is_renewed,
+        what_is_recorded_grows_within_the_log_until_it_is_rewound,
+        what_is_not_recorded_is_never_trimmed,
+        a_log_that_nobody_has_recorded_is_not_trimmed,
+        a_log_full_of_what_waits_takes_nothing_new,
+        a_log_full_of_bytes_that_wait_takes_nothing_new,
+        an_instance_asks_with_its_floor,
+        a_full_backlog_refuses_what_comes_and_keeps_what_it_has_accepted,
+        a_tail_reads_on_from_any_place_and_waits_for_more,
+    }
+    losing {
+        a_lost_message_is_appended_again_although_another_has_taken_its_id,
+        an_event_of_another_kind_is_appended_again_when_the_log_loses_it,
+        a_log_that_forgot_everything_is_filled_again,
+        a_log_has_one_id_until_it_is_gone,
+        no_epoch_opens_at_or_below_what_the_database_has,
+        an_epoch_that_a_tail_opens_resets_nobody,
+        a_message_that_is_lost_twice_keeps_its_first_place,
+    }
 }
 
 async fn places_are_dense_in_one_epoch(world: World) {
@@ -668,7 +697,7 @@ async fn closing_flushes_what_waits(world: World) {
 fn server(world: &mut World) -> &mut Server {
     match world {
         World::Redis(server) => server,
-        World::Memory(_) => panic!("this world has no server"),
+        World::Memory(_) | World::File(..) => panic!("this world has no server"),
     }
 }
 

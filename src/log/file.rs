@@ -14,8 +14,15 @@ mod keeper;
 mod known;
 mod load;
 mod table;
+#[cfg(test)]
+mod tests;
 
-use std::{fmt, future::Future, path::Path, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use connections::Connections;
@@ -45,6 +52,9 @@ use crate::{
 
 /// Longest time that a call takes. A disk that hangs must not hang its callers.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often a read begins again because what it was to read has been trimmed meanwhile.
+const ATTEMPTS: usize = 5;
 
 /// When an append is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,7 +178,7 @@ impl Shared {
     }
 
     async fn read(&self, request: SyncRequest) -> Result<Snapshot, sqlx::Error> {
-        loop {
+        for _ in 0..ATTEMPTS {
             let view = self.known.lock().view(request);
             let rows = match view.rows() {
                 Some(limit) => {
@@ -181,6 +191,7 @@ impl Shared {
                 return Ok(snapshot);
             }
         }
+        Err(sqlx::Error::Decode("rows of the log are gone: another program has changed the file".into()))
     }
 
     /// The database has the log up to here.
@@ -197,7 +208,8 @@ impl Shared {
     }
 
     async fn rewind(&self, recorded: Seq) -> Result<(), sqlx::Error> {
-        let recorded = self.measure(recorded).await?;
+        let last = self.known.lock().seq();
+        let recorded = self.measure(recorded.min(last)).await?;
         let mut writer = self.connections.writer.take().await?;
         table::set_recorded(&mut writer, recorded.seq).await?;
         self.known.lock().set_recorded(recorded);

@@ -8,11 +8,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use hubbub_lifecycle::metric::count;
 use hubbub_protocol::{DEDUPE_WINDOW, Seq};
 use tokio::time::Instant;
 
 use crate::{
-    backend::{BackendError, Fence, Placement, Submission, SyncRequest},
+    backend::{BackendError, Fence, Placement, Submission, SyncRequest, Unrecorded},
     identity::ContentHash,
     marker::Marker,
     seen::Seen,
@@ -104,6 +105,11 @@ impl Head {
         same.or_else(refused)
     }
 
+    /// The log has entries up to here.
+    pub(crate) fn reach(&mut self, seq: Seq) {
+        self.seq = self.seq.max(seq);
+    }
+
     /// The new entries of the plan are in the log.
     pub(crate) fn advance(&mut self, plan: &Plan<'_>) {
         let until = Instant::now() + DEDUPE_WINDOW;
@@ -114,7 +120,7 @@ impl Head {
 
     /// An entry that the log has, and until when its key counts. Call it in the order of the log.
     pub(crate) fn take(&mut self, key: Arc<str>, seq: Seq, hash: ContentHash, until: Instant) {
-        self.seq = self.seq.max(seq);
+        self.reach(seq);
         self.seen.insert(key, seq, hash, until);
     }
 
@@ -152,7 +158,23 @@ impl Head {
     }
 }
 
+/// What waits for the recorder.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
+}
+
 impl Plan<'_> {
+    /// Whether more than allowed would wait for the recorder. Only what is new counts: a re-appended event has been counted
+    /// before.
+    pub(crate) fn exceeds(&self, bounds: Unrecorded, waiting: Waiting) -> bool {
+        let new = self.new.iter().filter(|submission| submission.was == 0);
+        let (events, bytes) = new.fold((0, 0), |(events, bytes), new| (events + 1, bytes + count(new.record.len())));
+        let exceeds = waiting.events + events > bounds.events || waiting.bytes + bytes > bounds.bytes;
+        events > 0 && waiting.events > 0 && exceeds
+    }
+
     /// The payloads that tell of the new entries.
     pub(crate) fn payloads(&self) -> Vec<Bytes> {
         wire::events(self.epoch, self.first, &self.new)

@@ -62,7 +62,7 @@ pub(super) struct Connections {
     /// Reads beside the others.
     pub(super) reader: Line,
     /// Locked as long as the file is open.
-    _lock: fs::File,
+    lock: fs::File,
 }
 
 impl Connections {
@@ -98,15 +98,19 @@ impl Connections {
             keeper: Line::new(beside(PATIENCE_OF_KEEPER).connect().await.map_err(explain)?),
             reader: Line::new(beside(PATIENCE).connect().await.map_err(explain)?),
             writer: Line::new(writer),
-            _lock: lock,
+            lock,
         })
     }
 
+    /// Lets go of the file. Nothing is done with it afterwards.
     pub(super) async fn close(&self) {
         self.keeper.close().await;
         self.reader.close().await;
         // the last one moves everything into the file
         self.writer.close().await;
+        if let Err(error) = self.lock.unlock() {
+            debug!(%error, "could not unlock the file of the log");
+        }
     }
 }
 

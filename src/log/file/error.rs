@@ -42,7 +42,7 @@ impl FileError {
         // the lowest byte is the kind of the error, the others tell more: https://www.sqlite.org/rescode.html
         match code.map(|code| code & 0xff) {
             Some(5 | 6) => Self::Locked(path),
-            Some(3 | 8) => Self::ReadOnly(path),
+            Some(3 | 8 | 14) => Self::ReadOnly(path),
             Some(11 | 26) => Self::Damaged(path, reason(error)),
             Some(13) => Self::Full(path),
             _ => Self::Other(path, reason(error)),

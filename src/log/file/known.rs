@@ -10,8 +10,8 @@ use super::{
     table::{KeyRow, State},
 };
 use crate::{
-    backend::{AppendOutcome, BackendError, Fence, LogBounds, LogEntry, Snapshot, Submission, SyncRequest, Unrecorded},
-    head::{Head, Plan},
+    backend::{AppendOutcome, BackendError, Fence, LogBounds, LogEntry, Snapshot, Submission, SyncRequest},
+    head::{Head, Plan, Waiting},
     marker::Marker,
 };
 
@@ -98,6 +98,7 @@ impl Known {
 
     /// What the last statement has changed is known now: the file has rows up to here.
     pub(super) fn settle(&mut self, last: Seq, written: u64) {
+        self.head.reach(last);
         self.extent.grow_to(last);
         self.written = written;
         self.in_doubt = false;
@@ -119,15 +120,10 @@ impl Known {
         batch: &'a [Submission],
     ) -> Result<Plan<'a>, AppendOutcome> {
         let plan = self.head.plan(fence, batch).ok_or(AppendOutcome::Fenced)?;
-        match bounds.unrecorded {
-            Some(unrecorded) if !plan.new.is_empty() && self.is_full(unrecorded) => Err(AppendOutcome::Full),
-            _ => Ok(plan),
-        }
-    }
-
-    fn is_full(&self, unrecorded: Unrecorded) -> bool {
         let bytes = self.written.saturating_sub(self.recorded.bytes);
-        self.extent.count_above(self.recorded.seq) >= unrecorded.events || bytes >= unrecorded.bytes
+        let waiting = Waiting { events: self.extent.count_above(self.recorded.seq), bytes };
+        let is_full = bounds.unrecorded.is_some_and(|unrecorded| plan.exceeds(unrecorded, waiting));
+        if is_full { Err(AppendOutcome::Full) } else { Ok(plan) }
     }
 
     /// The plan is done.

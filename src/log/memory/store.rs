@@ -7,8 +7,8 @@ use hubbub_lifecycle::metric::count;
 use hubbub_protocol::Seq;
 
 use crate::{
-    backend::{AppendOutcome, BackendError, Fence, LogBounds, LogEntry, Snapshot, Submission, SyncRequest, Unrecorded},
-    head::{Head, Plan},
+    backend::{AppendOutcome, BackendError, Fence, LogBounds, LogEntry, Snapshot, Submission, SyncRequest},
+    head::{Head, Waiting},
     marker::Marker,
 };
 
@@ -31,7 +31,8 @@ impl Store {
         batch: &[Submission],
     ) -> (AppendOutcome, Vec<Bytes>) {
         let Some(plan) = self.head.plan(fence, batch) else { return (AppendOutcome::Fenced, Vec::new()) };
-        if bounds.unrecorded.is_some_and(|unrecorded| self.is_full(unrecorded, &plan)) {
+        let waiting = Waiting { events: count(self.log.len() - self.recorded_entries()), bytes: self.unrecorded_bytes };
+        if bounds.unrecorded.is_some_and(|unrecorded| plan.exceeds(unrecorded, waiting)) {
             return (AppendOutcome::Full, Vec::new());
         }
         for (seq, submission) in (plan.first..).zip(&plan.new) {
@@ -43,16 +44,6 @@ impl Store {
         self.trim(bounds);
         let payloads = plan.payloads();
         (AppendOutcome::Placed(plan.placements), payloads)
-    }
-
-    /// Whether more than allowed would wait for the recorder. Only what is new counts.
-    fn is_full(&self, unrecorded: Unrecorded, plan: &Plan<'_>) -> bool {
-        let new = plan.new.iter().filter(|submission| submission.was == 0);
-        let waiting = count(self.log.len() - self.recorded_entries());
-        let (events, bytes) =
-            new.fold((0, 0), |(events, bytes), submission| (events + 1, bytes + count(submission.record.len())));
-        let exceeds = waiting + events > unrecorded.events || self.unrecorded_bytes + bytes > unrecorded.bytes;
-        events > 0 && waiting > 0 && exceeds
     }
 
     fn trim(&mut self, LogBounds { entries, unrecorded }: LogBounds) {
@@ -138,6 +129,6 @@ fn bytes(entry: &LogEntry) -> u64 {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("head", &self.head).field("entries", &self.log.len()).finish()
+        f.debug_struct("Store").field("head", &self.head).field("entries", &self.log.len()).finish_non_exhaustive()
     }
 }
