@@ -54,7 +54,8 @@ fn splice_a_message(bencher: Bencher<'_, '_>, body: usize) {
 /// The same frame, serialised from its parts: what splicing saves.
 #[divan::bench(args = BODIES)]
 fn serialise_a_message(bencher: Bencher<'_, '_>, body: usize) {
-    let message = ServerFrame::Message(Message { seq: 1_795_000_000_000_001, record: record(body), first: None, was: None });
+    let message =
+        ServerFrame::Message(Message { seq: 1_795_000_000_000_001, record: record(body), first: None, was: None });
     bencher.bench(|| Frame::json(black_box(&message)));
 }
 

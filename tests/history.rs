@@ -128,10 +128,17 @@ async fn while_the_database_is_away_people_talk_and_later_all_of_it_is_recorded(
     said.extend(say(&server, &room, 100).await);
     let newest = http::get(server.address(), &format!("/v1/rooms/{room}/messages?limit=10")).await;
     assert_eq!(newest.json()["messages"].as_array().unwrap().len(), 10, "the ring has these");
+    let health = http::get(server.address(), "/health/ready").await;
+    assert_eq!((health.status, &health.json()["database"]), (200, &json!("away")), "{health:?}");
     let older = http::get(server.address(), &format!("/v1/rooms/{room}/messages?before={}", said[2].0)).await;
     assert_eq!((older.status, older.header("retry-after").is_empty()), (503, false), "{older:?}");
     postgres.resume().await;
     has_recorded(&server, &room, &said).await;
+    let health = eventually(PATIENCE, async || {
+        let health = http::get(server.address(), "/health/ready").await.json();
+        (health["recording"] == "recording").then_some(health)
+    });
+    assert_eq!(health.await.0["database"], "ready");
 }
 
 #[tokio::test]

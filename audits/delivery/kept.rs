@@ -49,9 +49,7 @@ pub(crate) struct History {
 impl History {
     pub(crate) async fn start(engine: Engine, directory: &Path) -> Self {
         match engine {
-            Engine::Sqlite => {
-                Self { url: format!("sqlite:{}", directory.join("history.db").display()), server: None }
-            }
+            Engine::Sqlite => Self { url: format!("sqlite:{}", directory.join("history.db").display()), server: None },
             Engine::Postgres => {
                 let postgres = Postgres::durable().await;
                 Self { url: postgres.database().await, server: Some(Mutex::new(postgres)) }
@@ -97,9 +95,7 @@ async fn everything(database: &Database, room: &RoomId) -> Result<Vec<(Mark, Seq
     loop {
         let page = database.page(room, PageRange { before, after: None, limit: PAGE }).await?;
         before = page.messages.first().map(|message| message.place);
-        all.extend(
-            page.messages.iter().filter_map(|message| Some((message.id.as_str().parse().ok()?, message.place))),
-        );
+        all.extend(page.messages.iter().filter_map(|message| Some((message.id.as_str().parse().ok()?, message.place))));
         if !page.has_more {
             return Ok(all);
         }
@@ -117,7 +113,10 @@ fn troubles(rows: &HashMap<Mark, Vec<(usize, Seq)>>, acked: &BTreeMap<Mark, (usi
             [_] => "at another place in the database",
             _ => "more than once in the database",
         };
-        found.entry(what).or_default().push(format!("{mark}: acked or seen first at {place} in room {room}, rows {at:?}"));
+        found
+            .entry(what)
+            .or_default()
+            .push(format!("{mark}: acked or seen first at {place} in room {room}, rows {at:?}"));
     }
     let line = |(what, cases): (&str, Vec<String>)| {
         let first: Vec<_> = cases.iter().take(NAMED).cloned().collect();

@@ -223,7 +223,11 @@ impl Cli {
         };
         let changed = numbers(self).into_iter().zip(numbers(&usual)).filter(|(this, usual)| this != usual);
         let mut world: Vec<String> = changed.map(|((name, value), _)| format!(" --{name} {value}")).collect();
-        world.extend(self.history.and_then(|engine| engine.to_possible_value()).map(|engine| format!(" --history {}", engine.get_name())));
+        world.extend(
+            self.history
+                .and_then(|engine| engine.to_possible_value())
+                .map(|engine| format!(" --history {}", engine.get_name())),
+        );
         world.extend(self.any_place.then(|| " --any-place".to_owned()));
         world.extend(self.program.iter().map(|program| format!(" --program {}", program.display())));
         let only: Vec<String> = self.only.iter().map(ToString::to_string).collect();

@@ -4,20 +4,28 @@
 //! rows and cursor in one snapshot of the database, then what the ring has above that cursor. So nothing is missing, and
 //! nothing stands twice.
 
-use std::{cmp, sync::Arc};
+use std::{
+    cmp,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use hubbub_edge::node::Node;
 use hubbub_http::{
-    history::{History, Past, Range, unavailable},
+    history::{History, HistoryHealth, Past, Range, unavailable},
     problem::Problem,
 };
 use hubbub_log::ring::Recent;
 use hubbub_messenger::{
     StoreError,
     message::{Archive, Page, PageRange},
+    recording::RecordingState,
 };
 use hubbub_protocol::{Frame, RoomId, Seq};
+use tokio::sync::watch;
 use tracing::debug;
 
 use crate::said::{Said, fold};
@@ -30,17 +38,23 @@ const RETRY_MS: u64 = 2000;
 pub struct RecordedPast {
     node: Node,
     archive: Arc<dyn Archive>,
+    /// None: this instance does not record.
+    recording: Option<watch::Receiver<RecordingState>>,
+    /// Whether the last page could be read.
+    answers: AtomicBool,
 }
 
 impl RecordedPast {
-    /// The history of this node, recorded here.
-    pub fn new(node: Node, archive: Arc<dyn Archive>) -> Self {
-        Self { node, archive }
+    /// The history of this node in this database. `recording` is what the recorder of this instance does, if it has one.
+    pub fn new(node: Node, archive: Arc<dyn Archive>, recording: Option<watch::Receiver<RecordingState>>) -> Self {
+        Self { node, archive, recording, answers: AtomicBool::new(true) }
     }
 
     async fn read(&self, room: &RoomId, range: Range) -> Result<History, Problem> {
         let rows = PageRange { before: range.before, after: range.after, limit: range.limit };
-        match self.archive.page(room, rows).await {
+        let page = self.archive.page(room, rows).await;
+        self.answers.store(page.is_ok(), Ordering::Relaxed);
+        match page {
             Ok(page) => combine(self.node.recent(room, page.recorded), page, range),
             Err(error) => {
                 debug!(%error, "a page of history is answered without the database");
@@ -53,6 +67,13 @@ impl RecordedPast {
 impl Past for RecordedPast {
     fn page<'a>(&'a self, room: &'a RoomId, range: Range) -> BoxFuture<'a, Result<History, Problem>> {
         self.read(room, range).boxed()
+    }
+
+    fn health(&self) -> Option<HistoryHealth> {
+        let state = self.recording.as_ref().map(|recording| *recording.borrow());
+        let is_away = state == Some(RecordingState::DatabaseAway) || !self.answers.load(Ordering::Relaxed);
+        let database = if is_away { "away" } else { "ready" };
+        Some(HistoryHealth { database, recording: state.map_or("elsewhere", RecordingState::name) })
     }
 }
 

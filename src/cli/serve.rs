@@ -176,7 +176,11 @@ impl Instance {
         let secrets = Secrets { api_key: api_key.clone().filter(RotatingSecret::is_file), redis: renewer };
         shutdown.spawn_until_shutdown(secrets.follow(hangups));
         let past: Arc<dyn Past> = match &database {
-            Some(database) => Arc::new(RecordedPast::new(node.clone(), Arc::new(database.clone()))),
+            Some(database) => Arc::new(RecordedPast::new(
+                node.clone(),
+                Arc::new(database.clone()),
+                recorder.as_ref().map(Recorder::state),
+            )),
             None => Arc::new(RingPast(node.clone())),
         };
         Ok(Self { node, past, api_key, recorder, database, _folder: folder })

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use hubbub_edge::node::Node;
 use hubbub_protocol::{Frame, RoomId, Seq};
+use serde::Serialize;
 
 use super::problem::Problem;
 
@@ -33,6 +34,15 @@ pub struct History {
     pub gaps: Vec<(Seq, Seq)>,
 }
 
+/// What `/health/ready` says of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct HistoryHealth {
+    /// Whether the database answers: `ready` or `away`.
+    pub database: &'static str,
+    /// What the recorder of this instance is doing.
+    pub recording: &'static str,
+}
+
 /// Reads the history of rooms.
 pub trait Past: fmt::Debug + Send + Sync + 'static {
     /// Reads one page. Cancel safe.
@@ -41,6 +51,11 @@ pub trait Past: fmt::Debug + Send + Sync + 'static {
     ///
     /// The answer for the client: what lies in the range cannot be read now.
     fn page<'a>(&'a self, room: &'a RoomId, range: Range) -> BoxFuture<'a, Result<History, Problem>>;
+
+    /// How the history is. None: none is kept.
+    fn health(&self) -> Option<HistoryHealth> {
+        None
+    }
 }
 
 /// 503: a part of the history cannot be read now. `retry_after_ms` is the pause before the client should ask again.

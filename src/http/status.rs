@@ -6,7 +6,7 @@ use hubbub_lifecycle::metric;
 use hubbub_protocol::{RelayState, Seq};
 use serde::Serialize;
 
-use super::App;
+use super::{App, history::HistoryHealth};
 
 /// `GET /v1/stats`
 #[derive(Debug, Serialize)]
@@ -39,11 +39,13 @@ pub(super) struct Health {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     relay: Option<RelayState>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    history: Option<HistoryHealth>,
 }
 
 /// `GET /health/live`
 pub(super) async fn live() -> Json<Health> {
-    Json(Health { status: "alive", relay: None })
+    Json(Health { status: "alive", relay: None, history: None })
 }
 
 /// `GET /health/ready`
@@ -54,5 +56,5 @@ pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Health>) 
         Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         Readiness::Deaf => (StatusCode::SERVICE_UNAVAILABLE, "deaf"),
     };
-    (code, Json(Health { status, relay: Some(app.node.relay_state()) }))
+    (code, Json(Health { status, relay: Some(app.node.relay_state()), history: app.past.health() }))
 }

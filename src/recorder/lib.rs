@@ -25,14 +25,13 @@ mod report;
 mod restored;
 mod source;
 mod standing;
-mod state;
 mod task;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+pub use hubbub_messenger::recording::RecordingState;
 pub use options::RecorderOptions;
 pub use recorder::Recorder;
 pub use restored::{Restored, RestoredError, restored};
 pub use source::Source;
-pub use state::RecordingState;

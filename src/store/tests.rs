@@ -137,7 +137,13 @@ fn message(place: Seq, room_number: u64, id: &str) -> Message {
 }
 
 fn batch(from: &Cursor, to: Seq, messages: Vec<Message>) -> Batch {
-    Batch { from: from.clone(), to: Cursor { seq: to, base: from.base }, messages, dead_letters: Vec::new(), gaps: Vec::new() }
+    Batch {
+        from: from.clone(),
+        to: Cursor { seq: to, base: from.base },
+        messages,
+        dead_letters: Vec::new(),
+        gaps: Vec::new(),
+    }
 }
 
 /// What a batch becomes that is recorded as a whole.

@@ -28,11 +28,7 @@ use source::Source;
 
 /// A crate, its folder, and the crates of this repository that it may import.
 const CRATES: &[(&str, &str, &[&str])] = &[
-    (
-        "hubbub",
-        ".",
-        &["api", "edge", "http", "lifecycle", "log", "messenger", "protocol", "recorder", "store"],
-    ),
+    ("hubbub", ".", &["api", "edge", "http", "lifecycle", "log", "messenger", "protocol", "recorder", "store"]),
     ("api", "src/api", &["edge", "http", "log", "messenger", "protocol"]),
     ("http", "src/http", &["edge", "lifecycle", "protocol", "web"]),
     ("edge", "src/edge", &["lifecycle", "log", "protocol"]),
@@ -45,11 +41,7 @@ const CRATES: &[(&str, &str, &[&str])] = &[
     ("web", "web", &[]),
     ("client", "client", &["protocol"]),
     ("testbed", "testbed", &["client", "edge", "lifecycle", "log", "protocol"]),
-    (
-        "audits",
-        "audits",
-        &["client", "edge", "http", "lifecycle", "log", "messenger", "protocol", "store", "testbed"],
-    ),
+    ("audits", "audits", &["client", "edge", "http", "lifecycle", "log", "messenger", "protocol", "store", "testbed"]),
 ];
 
 /// What the tests and benches of a crate may import beside that.

@@ -1,6 +1,11 @@
 //! The messages that were sent, and what became of them on the side of their senders.
 
-use std::{collections::{BTreeMap, BTreeSet}, fmt, str::FromStr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+    time::Duration,
+};
 
 use hubbub_protocol::Seq;
 

@@ -1,4 +1,7 @@
-//! What a recorder is doing.
+//! What a recorder is doing, as health and metrics tell it.
+
+/// A recorder that lacks more events than this is called behind.
+const BEHIND: u64 = 10_000;
 
 /// What the recorder of this instance is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,4 +26,21 @@ pub enum RecordingState {
     TwoClusters,
     /// The next event of the log is of a kind that only a newer release knows. Another instance may record it.
     UnknownKind,
+}
+
+impl RecordingState {
+    /// Its name, for whoever runs the server.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Recording { behind } if behind > BEHIND => "behind",
+            Self::Recording { .. } => "recording",
+            Self::Standby => "standby",
+            Self::DatabaseAway => "database away",
+            Self::WentBack => "database went back",
+            Self::OtherLog => "other log",
+            Self::TwoClusters => "two clusters",
+            Self::UnknownKind => "unknown kind",
+        }
+    }
 }
