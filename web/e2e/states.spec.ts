@@ -5,6 +5,8 @@ import { news, said, tellPast, type Said } from './past'
 import { expect, test, Wire, type Person } from './person'
 
 test.use({ mayComplain: true })
+// each of them takes long, and they are the last
+test.describe.configure({ mode: 'parallel' })
 
 declare global {
   interface Window {
