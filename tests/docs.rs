@@ -363,9 +363,13 @@ fn the_alert_before_the_bound_knows_the_bound() {
 async fn every_gauge_of_the_relay_is_exported_from_the_start() {
     let server = Server::start(&[]).await;
     let page = http::get(server.admin(), "/metrics").await.body;
-    for gauge in
-        ["hubbub_ready 1", "hubbub_relay_live 1", "hubbub_relay_behind_messages 0", "hubbub_relay_pending_messages 0"]
-    {
+    for gauge in [
+        "hubbub_ready 1",
+        "hubbub_relay_live 1",
+        "hubbub_relay_behind_messages 0",
+        "hubbub_relay_pending_messages 0",
+        "hubbub_relay_backlog_full 0",
+    ] {
         assert!(page.lines().any(|line| line == gauge), "{gauge}: {page}");
     }
 }
