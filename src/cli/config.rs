@@ -116,6 +116,7 @@ pub(crate) struct Config {
 
     /// WebSocket connections of one IPv4 address or IPv6 /64; more are closed with code 4004 and come back later. Such an
     /// address may have 256 connections more than that open, for HTTP; further ones are closed, mostly with 429.
+    /// It may open as many at once, then a quarter of that each second; what comes faster waits.
     #[arg(long, env = "HUBBUB_MAX_PER_ADDRESS", help_heading = "Limits", default_value_t = 1000, value_name = "N", value_parser = positive)]
     pub(crate) max_per_address: usize,
 
@@ -128,7 +129,7 @@ pub(crate) struct Config {
     pub(crate) publish_burst: u32,
 
     /// Messages that all sessions of one IPv4 address or IPv6 /64 may publish per second together, on average. HTTP
-    /// publishes with the API key do not count.
+    /// publishes with the API key do not count. Of such an address twice as many frames are read a second, at least 1 000.
     #[arg(long, env = "HUBBUB_PUBLISH_RATE_ADDRESS", help_heading = "Limits", default_value_t = 500.0, value_name = "N/S", value_parser = rate)]
     pub(crate) publish_rate_address: f64,
 
