@@ -65,7 +65,7 @@ impl Database {
         call: impl Future<Output = Result<T, Fault>> + Send + 'static,
     ) -> Result<T, StoreError> {
         match timeout(self.limit, self.calls.spawn(call)).await {
-            Ok(Ok(outcome)) => outcome.map_err(|fault| fault.sort()),
+            Ok(Ok(outcome)) => outcome.map_err(Fault::sort),
             Ok(Err(_)) => Err(StoreError::Passing("the call has failed in this process".to_owned())),
             Err(_) => Err(StoreError::Passing(format!("no answer in {:?}", self.limit))),
         }

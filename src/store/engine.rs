@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Longer than any wait for a connection is expected to last: sqlx would log each one that does.
-const NEVER_SLOW: Duration = Duration::from_secs(3600);
+const NEVER_SLOW: Duration = Duration::from_hours(1);
 
 /// The pages of the file that the writer keeps in memory, in KiB.
 const WRITER_CACHE: &str = "-16384";

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// More than any test here appends.
 const AMPLE: LogBounds = LogBounds { entries: 1_000_000, unrecorded: None };
 /// Names the file to the process that is killed.

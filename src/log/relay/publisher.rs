@@ -52,6 +52,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
+    #[expect(clippy::too_many_arguments, reason = "each of them is a part of the relay that it works with")]
     pub(super) fn new(
         queue: Arc<PublishQueue>,
         syncs: Arc<SyncRequests>,

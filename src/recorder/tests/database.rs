@@ -116,15 +116,12 @@ impl Database {
         let Tables { messages, dead_letters, gaps, .. } = &mut self.tables;
         let (mut new, mut repeated) = (0, 0);
         for message in &batch.messages {
-            match messages.get_mut(message.id.as_str()) {
-                Some(known) => {
-                    known.place = known.place.min(message.place);
-                    repeated += 1;
-                }
-                None => {
-                    messages.insert(message.id.as_str().into(), message.clone());
-                    new += 1;
-                }
+            if let Some(known) = messages.get_mut(message.id.as_str()) {
+                known.place = known.place.min(message.place);
+                repeated += 1;
+            } else {
+                messages.insert(message.id.as_str().into(), message.clone());
+                new += 1;
             }
         }
         dead_letters.extend(batch.dead_letters.iter().cloned());

@@ -30,7 +30,7 @@ async fn a_connection_that_is_cut_in_the_middle_of_a_batch_leaves_nothing_behind
         let mut task = recording(&database, &first);
         let waiting = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
              WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO rooms%'";
-        let (_, _) = eventually(PATIENCE, || async { (database.number(waiting).await > 0).then_some(()) }).await;
+        let ((), _) = eventually(PATIENCE, || async { (database.number(waiting).await > 0).then_some(()) }).await;
         let cut = within(task.join_next()).await.unwrap().unwrap();
         assert!(matches!(cut, Err(StoreError::Passing(_))), "{cut:?}");
         holder.rollback().await.unwrap();

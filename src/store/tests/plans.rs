@@ -124,7 +124,7 @@ async fn opening_a_server_scans_no_table() {
     let scans = "SELECT sum(seq_scan + coalesce(idx_scan, 0))::bigint FROM pg_stat_user_tables \
          WHERE relname IN ('messages', 'rooms')";
     let filled = "SELECT count(*) FROM pg_stat_user_tables WHERE relname = 'rooms' AND n_tup_ins = 2000";
-    let (_, _) = eventually(PATIENCE, || async { (watcher.number(filled).await > 0).then_some(()) }).await;
+    let ((), _) = eventually(PATIENCE, || async { (watcher.number(filled).await > 0).then_some(()) }).await;
     let before = watcher.number(scans).await;
     let opened = home.open().await;
     assert_eq!(opened.recording().await, Ok(None));
