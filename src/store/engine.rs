@@ -25,6 +25,9 @@ use crate::{
 /// Longer than any wait for a connection is expected to last: sqlx would log each one that does.
 const NEVER_SLOW: Duration = Duration::from_hours(1);
 
+/// A migration of a large database may take long, but not for ever.
+const LONGEST_MIGRATION: Duration = Duration::from_secs(3600);
+
 /// The pages of the file that the writer keeps in memory, in KiB.
 const WRITER_CACHE: &str = "-16384";
 
@@ -173,14 +176,18 @@ pub(crate) async fn migrate(location: &Location, change: bool, patience: Duratio
                 readable(path)?;
             }
             let connect = timeout(patience, server.options.connect()).await;
-            let mut connection =
-                connect.map_err(|_| OpenError::Unreachable(format!("no answer in {patience:?}")))??;
-            fit(&mut connection).await?;
-            let migrated = schema::of_postgres(&mut connection, change).await;
+            let mut connection = connect.map_err(|_| silent(patience))??;
+            timeout(patience, fit(&mut connection)).await.map_err(|_| silent(patience))??;
+            let migrated = timeout(LONGEST_MIGRATION, schema::of_postgres(&mut connection, change)).await;
+            let migrated = migrated.map_err(|_| silent(LONGEST_MIGRATION))??;
             connection.close().await?;
-            migrated
+            Ok(migrated)
         }
     }
+}
+
+fn silent(patience: Duration) -> OpenError {
+    OpenError::Unreachable(format!("no answer in {patience:?}"))
 }
 
 /// The file, readable by nobody else if it is new.
