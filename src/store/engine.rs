@@ -26,7 +26,7 @@ use crate::{
 const NEVER_SLOW: Duration = Duration::from_hours(1);
 
 /// A migration of a large database may take long, but not for ever.
-const LONGEST_MIGRATION: Duration = Duration::from_secs(3600);
+const LONGEST_MIGRATION: Duration = Duration::from_hours(1);
 
 /// The pages of the file that the writer keeps in memory, in KiB.
 const WRITER_CACHE: &str = "-16384";

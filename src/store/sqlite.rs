@@ -45,7 +45,7 @@ impl Texts {
     pub(crate) fn of(rows: &Rows<'_>) -> Result<Self, Fault> {
         let messages = serde_json::to_string(&rows.messages).map_err(|error| Fault::Content(error.to_string()))?;
         let rooms = rows.rooms.iter().map(|(id, room)| json!([id, room.last, room.created_at]));
-        let rooms = serde_json::Value::from_iter(rooms).to_string();
+        let rooms = rooms.collect::<serde_json::Value>().to_string();
         Ok(Self { messages, rooms, room_ids: json!(rows.room_ids()).to_string() })
     }
 

@@ -39,7 +39,10 @@ fn an_address_is_read_at_its_rate_whatever_its_connections_send_and_each_of_them
             assert!(now - read_at[connection] <= LONGEST_PAUSE + Duration::from_millis(1));
             read_at[connection] = now;
         }
-        assert!(read_at.iter().all(|at| *at > (start + TIME).checked_sub(LONGEST_PAUSE * 2).unwrap()), "one was forgotten");
+        assert!(
+            read_at.iter().all(|at| *at > (start + TIME).checked_sub(LONGEST_PAUSE * 2).unwrap()),
+            "one was forgotten"
+        );
     }
 }
 

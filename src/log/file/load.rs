@@ -35,7 +35,9 @@ pub(super) async fn doubtful(connection: &mut SqliteConnection, known: &Mutex<Kn
     let now = unix_millis();
     let keys = young_keys(connection, seq, now).await?;
     let mut known = known.lock();
-    markers.into_iter().for_each(|marker| known.open(marker));
+    for marker in markers {
+        known.open(marker);
+    }
     let (last, written) = last.unwrap_or_default();
     known.settle(last, written);
     known.take_keys(keys, now);
