@@ -133,7 +133,6 @@ impl Fault {
         }
     }
 
-    #[expect(clippy::cognitive_complexity, reason = "a line for each kind")]
     async fn act(self, scene: &Scene<'_>, rng: &mut StdRng) -> Result<()> {
         let world = scene.world;
         match self {

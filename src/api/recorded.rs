@@ -55,10 +55,10 @@ impl RecordedPast {
         let page = self.archive.page(room, rows).await;
         self.answers.store(page.is_ok(), Ordering::Relaxed);
         match page {
-            Ok(page) => combine(self.node.recent(room, page.recorded), page, range),
+            Ok(page) => combine(&self.node.recent(room, page.recorded), page, range),
             Err(error) => {
                 debug!(%error, "a page of history is answered without the database");
-                without_database(self.node.recent(room, 0), range, &error)
+                without_database(&self.node.recent(room, 0), range, &error)
             }
         }
     }
@@ -77,7 +77,7 @@ impl Past for RecordedPast {
     }
 }
 
-fn combine(recent: Recent, page: Page, range: Range) -> Result<History, Problem> {
+fn combine(recent: &Recent, page: Page, range: Range) -> Result<History, Problem> {
     if page.recorded < recent.complete_above
         && !lies_below(range, page.recorded.min(recent.lowest_cut.unwrap_or(Seq::MAX)))
     {
@@ -96,7 +96,7 @@ fn lies_below(range: Range, place: Seq) -> bool {
 }
 
 /// While the database is away, those who are connected still get what the ring has. It cannot know what is older.
-fn without_database(recent: Recent, range: Range, error: &StoreError) -> Result<History, Problem> {
+fn without_database(recent: &Recent, range: Range, error: &StoreError) -> Result<History, Problem> {
     let (said, _) = fold(recent.entries.iter().filter_map(Said::of_entry), range);
     let Some(next) = said.first().map(|oldest| oldest.place) else {
         return Err(unavailable(format!("older messages cannot be read now: {error}"), RETRY_MS));

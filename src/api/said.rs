@@ -62,8 +62,8 @@ mod tests {
         Said::of_row(Message { place, room: RoomId::lobby(), id, from, at: 7, body: "hi".into() })
     }
 
-    fn places(page: (Vec<Said>, bool)) -> (Vec<Seq>, bool) {
-        (page.0.iter().map(|said| said.place).collect(), page.1)
+    fn places((said, has_more): (Vec<Said>, bool)) -> (Vec<Seq>, bool) {
+        (said.into_iter().map(|said| said.place).collect(), has_more)
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Walk {
             let read = refused.map_or_else(|| message(entry, record), |refusal| Err(refusal.error.clone()));
             match read {
                 Ok(message) => self.take(message),
-                Err(error) => self.batch.dead_letters.push(dead_letter(seq, record, error)),
+                Err(error) => self.batch.dead_letters.push(dead_letter(seq, record, &error)),
             }
         }
     }
@@ -121,7 +121,7 @@ fn message(entry: &LogEntry, record: &[u8]) -> Result<Message, String> {
 }
 
 /// The error is text of a library: nothing in it may keep the database from taking it.
-fn dead_letter(seq: Seq, record: &[u8], error: String) -> DeadLetter {
+fn dead_letter(seq: Seq, record: &[u8], error: &str) -> DeadLetter {
     let error = error.chars().filter(|c| !c.is_control()).take(500).collect();
     DeadLetter { seq, kind: Kind::Message.name().to_owned(), record: record.to_vec(), error }
 }

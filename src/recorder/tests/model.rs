@@ -34,6 +34,7 @@ const CASES: u64 = 200;
 const RETENTION: usize = 30;
 
 /// What may happen in a case.
+#[expect(clippy::struct_excessive_bools, reason = "each may happen or not")]
 #[derive(Clone, Copy, Debug)]
 struct Flavor {
     recorders: usize,
@@ -320,9 +321,10 @@ impl World {
     /// Everything works again, and time passes.
     async fn settle(&mut self) {
         self.nap.set(Faults::default());
-        let mut database = self.database.lock();
-        (database.is_away, database.most) = (false, usize::MAX);
-        drop(database);
+        {
+            let mut database = self.database.lock();
+            (database.is_away, database.most) = (false, usize::MAX);
+        }
         let mut quiet = 0;
         for _ in 0..600 {
             for who in 0..self.recorders.len() {
