@@ -253,7 +253,8 @@ impl World {
     fn offer_again(&mut self) {
         if !self.lost.is_empty() {
             let (message, was, first) = self.lost.remove(0);
-            self.append(message, was, (was != first || self.rng.random()).then_some(first));
+            let is_written = was != first || self.rng.random();
+            self.append(message, was, is_written.then_some(first));
         }
     }
 
