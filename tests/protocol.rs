@@ -304,6 +304,13 @@ async fn a_fragmented_message_over_the_limit_closes_with_1009() {
 }
 
 #[tokio::test]
+async fn fragments_without_end_close_with_1009() {
+    // far fewer bytes of text than a message may have
+    let fragments = [masked(0x00, b"").repeat(20_000), masked(0x89, b"ping")].concat();
+    assert_closes(&[masked(0x01, b"x"), fragments.repeat(4)].concat(), 1009, "frame_too_large").await;
+}
+
+#[tokio::test]
 async fn text_that_is_not_utf_8_closes_with_1007() {
     assert_closes(&masked(0x81, b"\xff\xfe{}"), 1007, "invalid_utf8").await;
 }

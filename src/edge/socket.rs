@@ -10,6 +10,8 @@ mod hostile;
 mod link;
 #[cfg(test)]
 mod peer;
+#[cfg(test)]
+mod tests;
 mod write_buffer;
 
 use std::{
@@ -39,6 +41,8 @@ pub use tungstenite::Utf8Bytes;
 const READ_BUFFER: usize = 1024;
 /// The kernel's send buffer, in bytes. A client that does not read costs this memory.
 const SEND_BUFFER: usize = 64 * 1024;
+/// Upper bound for the bytes of a control frame.
+const CONTROL_FRAME: usize = 131;
 /// Timeout for writing the last frames, and then for the peer to close its side.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -59,17 +63,22 @@ pub struct Socket {
     codec: WebSocketContext,
     link: Arc<Link>,
     frames_in: u64,
+    /// Bytes that were read and are no message yet.
+    unfinished: usize,
+    most_unfinished: usize,
 }
 
 impl Socket {
     /// Takes over an upgraded stream. `read_ahead` are the bytes that the HTTP server has read beyond the request.
     ///
-    /// Messages above `max_message` bytes, whole or in fragments, end the connection with 1009.
+    /// Messages above `max_message` bytes, whole or in fragments, end the connection with 1009. So do fragments whose
+    /// headers are larger than that: without a bound, empty ones could be read for ever.
     pub fn new(stream: TcpStream, read_ahead: &Bytes, max_message: usize) -> Self {
         let socket = SockRef::from(&stream);
         // on failure the socket works with the system's default size
         let _refused = socket.set_send_buffer_size(SEND_BUFFER);
-        Self { codec: codec(read_ahead, max_message), link: Arc::new(Link::new(stream)), frames_in: 0 }
+        let (codec, link) = (codec(read_ahead, max_message), Arc::new(Link::new(stream)));
+        Self { codec, link, frames_in: 0, unfinished: 0, most_unfinished: 2 * max_message }
     }
 
     /// The write side, which the fan-out worker shares.
@@ -157,13 +166,22 @@ impl Socket {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Inbound, Ending>> {
         let budget = ready!(coop::poll_proceed(cx));
         loop {
-            let ending = match read(&mut self.codec, &mut Wire(&self.link)) {
+            let room = self.most_unfinished - self.unfinished.min(self.most_unfinished);
+            let mut wire = Wire { link: &self.link, room };
+            let outcome = read(&mut self.codec, &mut wire);
+            self.unfinished += room - wire.room;
+            let ending = match outcome {
                 Some(Ok(message)) => {
                     budget.made_progress();
                     self.frames_in += 1;
+                    self.unfinished = match message {
+                        Inbound::Control => self.unfinished.saturating_sub(CONTROL_FRAME),
+                        Inbound::Text(_) | Inbound::Binary(_) => 0,
+                    };
                     return Poll::Ready(Ok(message));
                 }
                 Some(Err(ending)) => ending,
+                None if self.unfinished >= self.most_unfinished => Ending::Ours(CloseReason::FrameTooLarge),
                 None => match ready!(self.link.poll_read_ready(cx)) {
                     Ok(()) => continue,
                     Err(_) => Ending::Lost,
@@ -223,17 +241,26 @@ impl From<tungstenite::Error> for Ending {
 }
 
 /// The codec's stream. Reading never blocks; written frames are queued as a whole in the write buffer.
-struct Wire<'a>(&'a Link);
+struct Wire<'a> {
+    link: &'a Link,
+    /// Bytes that may still be read.
+    room: usize,
+}
 
 impl io::Read for Wire<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
+        if self.room == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let length = self.link.try_read(buffer)?;
+        self.room = self.room.saturating_sub(length);
+        Ok(length)
     }
 }
 
 impl io::Write for Wire<'_> {
     fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
-        self.0.queue(frames);
+        self.link.queue(frames);
         Ok(frames.len())
     }
 
