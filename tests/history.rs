@@ -1,5 +1,5 @@
 //! What was said is kept: over restarts, beyond the ring, and while the database is away.
-#![expect(clippy::unwrap_used, reason = "a step that fails should fail the test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails should fail the test")]
 
 use hubbub_protocol::{Ack, RoomId, Seq, ServerFrame};
 use hubbub_testbed::{

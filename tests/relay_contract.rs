@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What several relays share.
 enum World {
     Memory(Memory),
-    File(File, TempDir),
+    File { file: File, _folder: TempDir },
     Redis(Box<Server>),
 }
 
@@ -51,7 +51,7 @@ impl World {
     async fn file() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = File::open(&folder.path().join("log.db"), Durability::Full).await.unwrap();
-        Self::File(file, folder)
+        Self::File { file, _folder: folder }
     }
 
     async fn redis() -> Self {
@@ -66,7 +66,7 @@ impl World {
         let (ring, shutdown) = (Arc::new(Ring::new(Retention::default())), Shutdown::default());
         let relay = match self {
             Self::Memory(memory) => Relay::start(memory.clone(), Arc::clone(&ring), options, &shutdown),
-            Self::File(file, _) => Relay::start(file.clone(), Arc::clone(&ring), options, &shutdown),
+            Self::File { file, .. } => Relay::start(file.clone(), Arc::clone(&ring), options, &shutdown),
             Self::Redis(server) => {
                 Relay::start(Redis::connect(&config(server)).unwrap(), Arc::clone(&ring), options, &shutdown)
             }
@@ -83,7 +83,7 @@ impl World {
     fn backend(&self) -> Box<dyn Backend> {
         match self {
             Self::Memory(memory) => Box::new(memory.clone()),
-            Self::File(file, _) => Box::new(file.clone()),
+            Self::File { file, .. } => Box::new(file.clone()),
             Self::Redis(server) => Box::new(Redis::connect(&config(server)).unwrap()),
         }
     }
@@ -110,7 +110,7 @@ impl World {
     async fn forget(&self) {
         match self {
             Self::Memory(memory) => memory.forget(),
-            Self::File(..) => panic!("a file loses nothing while it is open"),
+            Self::File { .. } => panic!("a file loses nothing while it is open"),
             Self::Redis(server) => drop(server.command(&["FLUSHALL"]).await),
         }
     }
@@ -697,7 +697,7 @@ async fn closing_flushes_what_waits(world: World) {
 fn server(world: &mut World) -> &mut Server {
     match world {
         World::Redis(server) => server,
-        World::Memory(_) | World::File(..) => panic!("this world has no server"),
+        World::Memory(_) | World::File { .. } => panic!("this world has no server"),
     }
 }
 

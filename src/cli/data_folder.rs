@@ -79,6 +79,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
     use tempfile::TempDir;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -99,11 +100,10 @@ mod tests {
         let parent = TempDir::new().unwrap();
         let first = DataFolder::lock(parent.path(), Duration::ZERO).await.unwrap();
         let path = parent.path().to_owned();
-        let second = tokio::spawn(async move { DataFolder::lock(&path, Duration::from_secs(9)).await });
-        sleep(Duration::from_secs(5)).await;
-        assert!(!second.is_finished());
+        let mut second = Box::pin(DataFolder::lock(&path, Duration::from_secs(9)));
+        assert!(timeout(Duration::from_secs(5), &mut second).await.is_err(), "it waits");
         drop(first);
-        second.await.unwrap().unwrap();
+        second.await.unwrap();
     }
 
     #[tokio::test]

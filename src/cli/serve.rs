@@ -129,20 +129,7 @@ pub(crate) async fn run(config: &Config, settings: Settings) -> anyhow::Result<E
     }
     shutdown.spawn_until_shutdown(telemetry::maintain(metrics));
 
-    let cause = tokio::select! {
-        signal = signals.next() => {
-            info!(signal, "stopping");
-            ExitCode::SUCCESS
-        }
-        () = shutdown.failed() => {
-            error!("stopping after an internal error; clients will reconnect to other instances");
-            ExitCode::FAILURE
-        }
-        () = instance.two_clusters() => {
-            error!("stopping: another cluster records its log into this database; see --database-url and --prefix");
-            ExitCode::from(USAGE)
-        }
-    };
+    let cause = instance.serve(&mut signals, &shutdown).await;
     tokio::select! {
         code = instance.stop(config, &shutdown) => Ok(if cause == ExitCode::SUCCESS { code } else { cause }),
         signal = signals.next() => {
@@ -198,12 +185,30 @@ impl Instance {
         }
     }
 
+    /// Serves until there is a reason to stop. Returns the exit code that goes with it.
+    async fn serve(&self, signals: &mut StopSignals, shutdown: &Shutdown) -> ExitCode {
+        tokio::select! {
+            signal = signals.next() => {
+                info!(signal, "stopping");
+                ExitCode::SUCCESS
+            }
+            () = shutdown.failed() => {
+                error!("stopping after an internal error; clients will reconnect to other instances");
+                ExitCode::FAILURE
+            }
+            () = self.two_clusters() => {
+                error!("stopping: another cluster records its log into this database; see --database-url and --prefix");
+                ExitCode::from(USAGE)
+            }
+        }
+    }
+
     /// Completes when it is clear that two clusters use one database.
     async fn two_clusters(&self) {
         let Some(recorder) = &self.recorder else { return pending().await };
         let mut state = recorder.state();
         if state.wait_for(|state| *state == RecordingState::TwoClusters).await.is_err() {
-            pending().await
+            pending::<()>().await;
         }
     }
 

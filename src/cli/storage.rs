@@ -102,16 +102,13 @@ impl Storage {
     ) -> anyhow::Result<Opened> {
         let Self { log, patience, database: plan } = self;
         let folder = log.lock(patience).await?;
-        let (database, floor) = match &plan {
-            Some(plan) => {
-                let (database, floor) = plan.open().await?;
-                info!(database = %plan.url, "the history is kept in the database");
-                (Some(database), floor)
-            }
-            None => {
-                info!("no history is kept beyond the log: see --data and --database-url");
-                (None, 0)
-            }
+        let (database, floor) = if let Some(plan) = &plan {
+            let (database, floor) = plan.open().await?;
+            info!(database = %plan.url, "the history is kept in the database");
+            (Some(database), floor)
+        } else {
+            info!("no history is kept beyond the log: see --data and --database-url");
+            (None, 0)
         };
         let unrecorded = plan.as_ref().map(|plan| plan.unrecorded);
         let options = RelayOptions { unrecorded, floor, ..options };

@@ -84,7 +84,6 @@ pub(crate) fn count_recorded(walk: &Walk, new: u64, repeated: u64) {
     counter!(RECORDER_GAPS).increment(count(walk.batch.gaps.len()));
 }
 
-#[expect(clippy::cognitive_complexity, reason = "a line for each state")]
 fn log(former: RecordingState, state: RecordingState) {
     use RecordingState::{DatabaseAway, OtherLog, Recording, Standby, Starting, TwoClusters, UnknownKind, WentBack};
     match state {

@@ -26,7 +26,7 @@ pub(crate) struct PlaceArgs {
     #[arg(long, env = "HUBBUB_DATA", help_heading = "Storage", default_value = "hubbub-data", value_name = "DIR")]
     data: PathBuf,
 
-    /// Database of the history: sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE, or none [default: SQLite in --data;
+    /// Database of the history: sqlite:FILE, <postgres://USER:PASSWORD@HOST/DATABASE>, or none [default: SQLite in --data;
     /// with --redis-url: none].
     #[arg(long, env = "HUBBUB_DATABASE_URL", help_heading = "Storage", hide_env_values = true, value_name = "URL")]
     database_url: Option<Secret>,

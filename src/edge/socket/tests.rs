@@ -22,23 +22,25 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 async fn read_all(bytes: Vec<u8>) -> (Vec<Inbound>, Ending) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let client = tokio::spawn(async move {
+    let client = async move {
         let mut stream = TcpStream::connect(address).await.unwrap();
         // the server may have had enough
         let _reset = stream.write_all(&bytes).await;
         let _reset = stream.shutdown().await;
-    });
-    let mut socket = Socket::new(listener.accept().await.unwrap().0, &Bytes::new(), MAX_MESSAGE);
-    let mut received = Vec::new();
-    let ending = loop {
-        match timeout(PATIENCE, socket.next()).await.unwrap() {
-            Ok(message) => received.push(message),
-            Err(ending) => break ending,
-        }
     };
-    drop(socket);
-    client.await.unwrap();
-    (received, ending)
+    let server = async {
+        let mut socket = Socket::new(listener.accept().await.unwrap().0, &Bytes::new(), MAX_MESSAGE);
+        let mut received = Vec::new();
+        let ending = loop {
+            match timeout(PATIENCE, socket.next()).await.unwrap() {
+                Ok(message) => received.push(message),
+                Err(ending) => break ending,
+            }
+        };
+        drop(socket);
+        (received, ending)
+    };
+    tokio::join!(server, client).0
 }
 
 #[tokio::test]
