@@ -25,7 +25,7 @@ demo: sdk ## fill a few rooms with a conversation, on a running instance or on a
 	node --experimental-websocket --no-warnings examples/demo/demo.mjs $(ARGS)
 
 .PHONY: cluster
-cluster: ## start Redis, three instances and HAProxy here, without Docker
+cluster: ## start Redis, Postgres, three instances and HAProxy here, without Docker
 	scripts/cluster
 
 .PHONY: test
