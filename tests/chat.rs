@@ -61,12 +61,12 @@ async fn two_clients_each_receive_both_messages_of_a_conversation() {
     let (mut ann, me) = enter(server.address(), "Ann", &[&room]).await;
     let (mut bob, _) = enter(server.address(), "Bob", &[&room]).await;
 
-    publish(&mut ann, &room, "m1", "Hello, \"Bob\" \u{1f44b}\n\u{0}!").await;
+    publish(&mut ann, &room, "m1", "Hello, \"Bob\" \u{1f44b}\n\u{1}!").await;
     let ack = ack(&mut ann).await;
     publish(&mut bob, &room, "m1", "Hello, Ann!").await;
 
     let (first, second) = (message(&mut bob).await, message(&mut bob).await);
-    assert_eq!(first.record.body, "Hello, \"Bob\" \u{1f44b}\n\u{0}!");
+    assert_eq!(first.record.body, "Hello, \"Bob\" \u{1f44b}\n\u{1}!");
     assert_eq!((&first.record.from, first.record.id.as_str(), &first.record.room), (&me.user, "m1", &room));
     assert_eq!((first.was, ack.seq, ack.duplicate), (None, first.seq, false));
     assert_eq!(ack.instance, "alpha");

@@ -5,6 +5,7 @@
 
 mod redis;
 mod storage;
+mod value;
 
 use std::{
     fs,
@@ -21,6 +22,7 @@ use hubbub_http::{host::HostPattern, listener::Bounds, origin::OriginPattern};
 use hubbub_lifecycle::{Secret, SecretSource};
 use ipnet::IpNet;
 
+use self::value::{positive, source};
 pub(crate) use self::{
     redis::RedisArgs,
     storage::{Durable, Migrate, PlaceArgs, Role, StorageArgs},
@@ -220,11 +222,6 @@ impl Config {
     }
 }
 
-fn source(value: Option<&Secret>, file: Option<&PathBuf>) -> Option<SecretSource> {
-    let file = file.cloned().map(SecretSource::File);
-    file.or_else(|| value.cloned().map(SecretSource::Value))
-}
-
 impl FromStr for AdminListen {
     type Err = String;
 
@@ -243,10 +240,6 @@ fn instance(text: &str) -> Result<String, String> {
     } else {
         Err("expected 1 to 64 printable ASCII characters without spaces and quotation marks".to_owned())
     }
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
 }
 
 fn header_bytes(text: &str) -> Result<ByteSize, String> {

@@ -67,7 +67,7 @@ pub enum Recorded {
         /// Messages that the database had already, at the same or at another place.
         repeated: u64,
     },
-    /// The cursor stands elsewhere: another recorder was there. Nothing was written.
+    /// The cursor stands elsewhere, or in another log: another recorder was there. Nothing was written.
     Moved,
 }
 
@@ -87,21 +87,22 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError`]: the database cannot be asked.
     fn begin<'a>(&'a self, log_id: &'a str) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// Records a batch and moves the cursor, in one transaction. A message is unique by room, sender and id: one that is
+    /// Records a batch of this log and moves the cursor, in one transaction. A message is unique by room, sender and id: one that is
     /// there already keeps its content, and of two places the lower one.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: nothing was written, or the answer to the commit was lost. In both cases the batch may be repeated.
-    fn record<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Recorded, StoreError>>;
+    fn record<'a>(&'a self, log_id: &'a str, batch: &'a Batch) -> BoxFuture<'a, Result<Recorded, StoreError>>;
 
     /// Moves the cursor without recording anything: a clock went back, and the log goes on at another place. False: it
-    /// was not at `from`.
+    /// was not at `from`, or the row names another log.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the database cannot be asked.
-    fn skip<'a>(&'a self, from: &'a Cursor, to: &'a Cursor) -> BoxFuture<'a, Result<bool, StoreError>>;
+    fn skip<'a>(&'a self, log_id: &'a str, from: &'a Cursor, to: &'a Cursor)
+    -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// Shows that a recorder of this log works. False: the row names another log.
     ///

@@ -244,7 +244,7 @@ impl Task {
         let pending = pending(&snapshot);
         self.report.waits_since(walk.oldest);
         if walk.entries > 0 {
-            return self.record(walk, pending).await;
+            return self.record(log_id, walk, pending).await;
         }
         self.attempts.works();
         if let Some(unknown) = &walk.unknown {
@@ -280,7 +280,7 @@ impl Task {
             // before the row moves: else the database would seem to have gone back
             self.source.rewind(to.seq).await?;
         }
-        let has_turned = within(self.journal.skip(from, to)).await?;
+        let has_turned = within(self.journal.skip(&position.log_id, from, to)).await?;
         counter!(RECORDER_TURNED_BACK).increment(1);
         warn!(
             ?from,
@@ -291,9 +291,9 @@ impl Task {
         Ok(self.lose_place())
     }
 
-    async fn record(&mut self, walk: Walk, pending: u64) -> Result<Next, Trouble> {
+    async fn record(&mut self, log_id: &str, walk: Walk, pending: u64) -> Result<Next, Trouble> {
         let started = Instant::now();
-        let outcome = self.commit(&walk.batch).await;
+        let outcome = self.commit(log_id, &walk.batch).await;
         histogram!(RECORDER_TRANSACTION).record(started.elapsed());
         match outcome {
             Ok(Recorded::Committed { new, repeated }) => {
@@ -308,8 +308,8 @@ impl Task {
     }
 
     /// Renews the lease while the database works.
-    async fn commit(&self, batch: &Batch) -> Result<Recorded, StoreError> {
-        let mut commit = std::pin::pin!(within(self.journal.record(batch)));
+    async fn commit(&self, log_id: &str, batch: &Batch) -> Result<Recorded, StoreError> {
+        let mut commit = std::pin::pin!(within(self.journal.record(log_id, batch)));
         loop {
             let renewal = async {
                 sleep(TICK).await;

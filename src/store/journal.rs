@@ -36,7 +36,8 @@ const RECORDING: &str = "SELECT log_id, seq, base, touched, millis FROM recorder
 const BEGIN: &str = "INSERT INTO recorder (id, log_id, seq, base, touched) \
      SELECT 1, CAST($1 AS TEXT), 0, 0, millis FROM clock WHERE true ON CONFLICT (id) DO NOTHING";
 
-const MOVE: &str = touching!("UPDATE recorder SET seq = $1, base = $2,", "WHERE id = 1 AND seq = $3 AND base = $4");
+const MOVE: &str =
+    touching!("UPDATE recorder SET seq = $1, base = $2,", "WHERE id = 1 AND seq = $3 AND base = $4 AND log_id = $5");
 
 const TOUCH: &str = touching!("UPDATE recorder SET", "WHERE id = 1 AND log_id = $1");
 
@@ -86,22 +87,28 @@ impl Journal for Database {
         changed!(self, BEGIN, log_id).boxed()
     }
 
-    fn record<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Recorded, StoreError>> {
-        let (engine, batch) = (Arc::clone(&self.engine), batch.clone());
+    fn record<'a>(&'a self, log_id: &'a str, batch: &'a Batch) -> BoxFuture<'a, Result<Recorded, StoreError>> {
+        let (engine, log_id, batch) = (Arc::clone(&self.engine), log_id.to_owned(), batch.clone());
         self.run(async move {
             match &*engine {
-                Engine::Sqlite { writer, .. } => into_sqlite(&mut *writer.acquire().await?, &batch).await,
+                Engine::Sqlite { writer, .. } => into_sqlite(&mut *writer.acquire().await?, &log_id, &batch).await,
                 Engine::Postgres { pool, limit } => {
-                    on_server!(pool, limit, connection => into_postgres(connection, &batch).await)
+                    on_server!(pool, limit, connection => into_postgres(connection, &log_id, &batch).await)
                 }
             }
         })
         .boxed()
     }
 
-    fn skip<'a>(&'a self, from: &'a Cursor, to: &'a Cursor) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn skip<'a>(
+        &'a self,
+        log_id: &'a str,
+        from: &'a Cursor,
+        to: &'a Cursor,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let log_id = log_id.to_owned();
         let [to_seq, to_base, seq, base] = [to.seq, to.base, from.seq, from.base].map(Seq::cast_signed);
-        changed!(self, MOVE, to_seq, to_base, seq, base).boxed()
+        changed!(self, MOVE, to_seq, to_base, seq, base, log_id).boxed()
     }
 
     fn touch<'a>(&'a self, log_id: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
@@ -151,9 +158,9 @@ impl Journal for Database {
 /// The steps of a transaction that records a batch. The cursor first: another recorder waits there, and then finds it
 /// moved.
 macro_rules! record {
-    ($transaction:ident, $batch:ident, $rows:ident) => {{
+    ($transaction:ident, $log_id:ident, $batch:ident, $rows:ident) => {{
         let [to, from] = [&$batch.to, &$batch.from].map(|cursor| [cursor.seq, cursor.base].map(Seq::cast_signed));
-        let moving = sqlx::query(MOVE).bind(to[0]).bind(to[1]).bind(from[0]).bind(from[1]);
+        let moving = sqlx::query(MOVE).bind(to[0]).bind(to[1]).bind(from[0]).bind(from[1]).bind($log_id);
         if moving.execute(&mut *$transaction).await?.rows_affected() == 0 {
             $transaction.rollback().await?;
             return Ok(Recorded::Moved);
@@ -182,17 +189,17 @@ macro_rules! record {
     }};
 }
 
-async fn into_sqlite(connection: &mut SqliteConnection, batch: &Batch) -> Result<Recorded, Fault> {
+async fn into_sqlite(connection: &mut SqliteConnection, log_id: &str, batch: &Batch) -> Result<Recorded, Fault> {
     let texts = Texts::of(&Rows::of(batch)?)?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    record!(transaction, batch, texts)
+    record!(transaction, log_id, batch, texts)
 }
 
-async fn into_postgres(connection: &mut PgConnection, batch: &Batch) -> Result<Recorded, Fault> {
+async fn into_postgres(connection: &mut PgConnection, log_id: &str, batch: &Batch) -> Result<Recorded, Fault> {
     let rows = Rows::of(batch)?;
     let columns = Columns { rows: &rows };
     let mut transaction = connection.begin().await?;
-    record!(transaction, batch, columns)
+    record!(transaction, log_id, batch, columns)
 }
 
 /// Postgres keeps no U+0000, and a dead letter must not be refused in its turn.

@@ -6,7 +6,7 @@ use clap::Args;
 use hubbub_lifecycle::Secret;
 use hubbub_log::{RedisConfig, TlsFiles};
 
-use super::source;
+use super::value::source;
 
 /// How to reach Redis.
 #[derive(Clone, Debug, Args)]

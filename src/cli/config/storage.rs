@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use hubbub_lifecycle::Secret;
 use hubbub_store::DatabaseUrl;
 
-use super::{positive, source};
+use super::value::{positive, source};
 
 /// The database in the data folder.
 const DATABASE_FILE: &str = "hubbub.db";

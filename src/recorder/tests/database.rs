@@ -106,9 +106,9 @@ impl Database {
         Ok(())
     }
 
-    fn move_cursor(&mut self, from: &Cursor, to: &Cursor) -> bool {
+    fn move_cursor(&mut self, log_id: &str, from: &Cursor, to: &Cursor) -> bool {
         let compares = self.flaw != Flaw::NoCompare;
-        let row = self.tables.row.as_mut().filter(|row| !compares || row.cursor == *from);
+        let row = self.tables.row.as_mut().filter(|row| !compares || (row.log_id == log_id && row.cursor == *from));
         row.map(|row| row.cursor = to.clone()).is_some()
     }
 
@@ -129,9 +129,9 @@ impl Database {
         (new, repeated)
     }
 
-    fn record(&mut self, batch: &Batch) -> Result<Recorded, StoreError> {
+    fn record(&mut self, log_id: &str, batch: &Batch) -> Result<Recorded, StoreError> {
         self.refuses(batch)?;
-        if !self.move_cursor(&batch.from, &batch.to) {
+        if !self.move_cursor(log_id, &batch.from, &batch.to) {
             self.moved += 1;
             return Ok(Recorded::Moved);
         }
@@ -163,10 +163,10 @@ impl Writer {
         if self.nap.back().await { Ok(answer) } else { Err(StoreError::Passing("unanswered".into())) }
     }
 
-    async fn record_apart(&self, batch: &Batch) -> Result<Recorded, StoreError> {
+    async fn record_apart(&self, log_id: &str, batch: &Batch) -> Result<Recorded, StoreError> {
         let moved = |database: &mut Database| {
             database.refuses(batch)?;
-            Ok(database.move_cursor(&batch.from, &batch.to))
+            Ok(database.move_cursor(log_id, &batch.from, &batch.to))
         };
         if !self.call(moved).await? {
             return Ok(Recorded::Moved);
@@ -192,16 +192,21 @@ impl Journal for Writer {
         self.call(begin).boxed()
     }
 
-    fn record<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Recorded, StoreError>> {
+    fn record<'a>(&'a self, log_id: &'a str, batch: &'a Batch) -> BoxFuture<'a, Result<Recorded, StoreError>> {
         if self.database.lock().flaw == Flaw::CursorApart {
-            return self.record_apart(batch).boxed();
+            return self.record_apart(log_id, batch).boxed();
         }
-        self.call(move |database| database.record(batch)).boxed()
+        self.call(move |database| database.record(log_id, batch)).boxed()
     }
 
-    fn skip<'a>(&'a self, from: &'a Cursor, to: &'a Cursor) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn skip<'a>(
+        &'a self,
+        log_id: &'a str,
+        from: &'a Cursor,
+        to: &'a Cursor,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let skip = move |database: &mut Database| {
-            let has_moved = database.move_cursor(from, to);
+            let has_moved = database.move_cursor(log_id, from, to);
             database.skips += u32::from(has_moved);
             Ok(has_moved)
         };

@@ -13,7 +13,7 @@ use super::*;
 fn recording(database: &Database, batch: &Batch) -> JoinSet<Result<Recorded, StoreError>> {
     let (database, batch) = (database.clone(), batch.clone());
     let mut task = JoinSet::new();
-    let _handle = task.spawn(async move { database.record(&batch).await });
+    let _handle = task.spawn(async move { database.record("log", &batch).await });
     task
 }
 
@@ -36,7 +36,7 @@ async fn a_connection_that_is_cut_in_the_middle_of_a_batch_leaves_nothing_behind
         holder.rollback().await.unwrap();
         assert_eq!((database.cursor().await, database.all(&room(1)).await), (start.clone(), vec![]));
     }
-    assert_eq!(database.record(&first).await, Ok(committed(2, 0)));
+    assert_eq!(database.record("log", &first).await, Ok(committed(2, 0)));
 }
 
 #[tokio::test]
@@ -44,14 +44,14 @@ async fn a_server_that_is_killed_comes_back_with_what_it_has_committed() {
     let mut home = Home::postgres().await;
     let (database, start) = home.begun().await;
     let first = batch(&start, 1, vec![message(1, 1, "a")]);
-    assert_eq!(database.record(&first).await, Ok(committed(1, 0)));
+    assert_eq!(database.record("log", &first).await, Ok(committed(1, 0)));
     let server = home.server.as_mut().unwrap();
     server.kill().await;
     let second = batch(&Cursor { seq: 1, base: 0 }, 2, vec![message(2, 1, "bb")]);
-    let away = database.record(&second).await;
+    let away = database.record("log", &second).await;
     assert!(matches!(away, Err(StoreError::Passing(_))), "{away:?}");
     server.resume().await;
-    let (recorded, _) = eventually(PATIENCE, || async { database.record(&second).await.ok() }).await;
+    let (recorded, _) = eventually(PATIENCE, || async { database.record("log", &second).await.ok() }).await;
     assert_eq!(recorded, committed(1, 0));
     assert_eq!(database.all(&room(1)).await, [message(1, 1, "a"), message(2, 1, "bb")]);
 }
@@ -69,7 +69,7 @@ async fn a_server_that_does_not_answer_is_not_waited_for_and_keeps_no_connection
     // More often than there are connections.
     for _ in 0..3 {
         let (recorded, page) = tokio::join!(
-            within(impatient.record(&first)),
+            within(impatient.record("log", &first)),
             within(impatient.page(&first_room, PageRange { before: None, after: None, limit: 1 }))
         );
         assert!(matches!(recorded, Err(StoreError::Passing(_))), "{recorded:?}");
@@ -77,7 +77,7 @@ async fn a_server_that_does_not_answer_is_not_waited_for_and_keeps_no_connection
     }
     server.signal("CONT").await;
     // Whether one of those calls was committed is not known.
-    let (_, _) = eventually(PATIENCE, || async { impatient.record(&first).await.ok() }).await;
+    let (_, _) = eventually(PATIENCE, || async { impatient.record("log", &first).await.ok() }).await;
     assert_eq!(database.all(&room(1)).await, [message(1, 1, "a")]);
 }
 
@@ -90,7 +90,7 @@ async fn a_stopped_instance_does_not_hold_the_cursor_for_ever() {
     let mut stopped = pool.begin().await.unwrap();
     let _moved = stopped.execute("UPDATE recorder SET seq = 5").await.unwrap();
     let first = batch(&start, 1, vec![message(1, 1, "a")]);
-    let (recorded, _) = eventually(PATIENCE, || async { database.record(&first).await.ok() }).await;
+    let (recorded, _) = eventually(PATIENCE, || async { database.record("log", &first).await.ok() }).await;
     assert_eq!(recorded, committed(1, 0));
     assert!(stopped.commit().await.is_err());
 }
@@ -102,7 +102,7 @@ async fn a_file_that_another_process_writes_is_waited_for_and_then_passes() {
     let first = batch(&start, 1, vec![message(1, 1, "a")]);
     let mut holder = SqliteConnectOptions::new().filename(home.url.path().unwrap()).connect().await.unwrap();
     let _held = holder.execute("BEGIN IMMEDIATE").await.unwrap();
-    let busy = within(database.record(&first)).await;
+    let busy = within(database.record("log", &first)).await;
     assert!(matches!(busy, Err(StoreError::Passing(_))), "{busy:?}");
     assert_eq!(database.all(&room(1)).await, [], "readers do not wait");
     let mut task = recording(&database, &first);
@@ -130,9 +130,9 @@ async fn an_error_that_does_not_blame_the_content_passes() {
     // As a newer schema may have it: a column that this release does not fill.
     database.run_sql("ALTER TABLE messages ADD more TEXT NOT NULL").await;
     let first = batch(&start, 1, vec![message(1, 1, "a")]);
-    assert!(matches!(database.record(&first).await, Err(StoreError::Passing(_))));
+    assert!(matches!(database.record("log", &first).await, Err(StoreError::Passing(_))));
     database.run_sql("ALTER TABLE messages DROP more; ALTER TABLE messages RENAME TO elsewhere").await;
-    assert!(matches!(database.record(&first).await, Err(StoreError::Passing(_))));
+    assert!(matches!(database.record("log", &first).await, Err(StoreError::Passing(_))));
     database.run_sql("ALTER TABLE elsewhere RENAME TO messages").await;
-    assert_eq!(database.record(&first).await, Ok(committed(1, 0)));
+    assert_eq!(database.record("log", &first).await, Ok(committed(1, 0)));
 }

@@ -39,7 +39,7 @@ async fn check(database: &Database, number: u64, (numbers, comes_again, ranges):
     let mut model: Vec<Message> = numbers.iter().map(|n| message(n * 2 + 1, number, &format!("m{n}"))).collect();
     let cursor = database.cursor().await;
     let all = u64::try_from(model.len()).unwrap();
-    assert_eq!(database.record(&batch(&cursor, cursor.seq + 1, model.clone())).await, Ok(committed(all, 0)));
+    assert_eq!(database.record("log", &batch(&cursor, cursor.seq + 1, model.clone())).await, Ok(committed(all, 0)));
     let mut again = Vec::new();
     for (known, _) in model.iter_mut().zip(comes_again).filter(|(_, comes)| *comes) {
         known.place -= 1;
@@ -47,7 +47,7 @@ async fn check(database: &Database, number: u64, (numbers, comes_again, ranges):
     }
     let repeated = u64::try_from(again.len()).unwrap();
     let cursor = database.cursor().await;
-    assert_eq!(database.record(&batch(&cursor, cursor.seq + 1, again)).await, Ok(committed(0, repeated)));
+    assert_eq!(database.record("log", &batch(&cursor, cursor.seq + 1, again)).await, Ok(committed(0, repeated)));
     let last = model.iter().map(|message| message.place).max().map_or(0, Seq::cast_signed);
     let kept = format!("SELECT coalesce(max(last_seq), 0) FROM rooms WHERE id = 'room-{number}'");
     assert_eq!(database.number(kept).await, last);
@@ -72,7 +72,7 @@ on_both_engines! {
     async fn pages_that_follow_each_other_give_each_message_once(home: &Home) {
         let (database, start) = home.begun().await;
         let messages: Vec<_> = (1..=23).map(|n| message(n * 5, 1, &format!("m{n}"))).collect();
-        assert_eq!(database.record(&batch(&start, 200, messages.clone())).await, Ok(committed(23, 0)));
+        assert_eq!(database.record("log", &batch(&start, 200, messages.clone())).await, Ok(committed(23, 0)));
         let (mut found, mut range) = (Vec::new(), PageRange { before: None, after: None, limit: 4 });
         loop {
             let page = database.page(&room(1), range).await.unwrap();
@@ -99,7 +99,7 @@ on_both_engines! {
     async fn what_was_lost_is_named_on_the_page_that_it_touches(home: &Home) {
         let (database, start) = home.begun().await;
         let messages: Vec<_> = [10, 20, 60, 70].map(|n| message(n, 1, &format!("m{n}"))).into();
-        assert_eq!(database.record(&batch(&start, 90, messages)).await, Ok(committed(4, 0)));
+        assert_eq!(database.record("log", &batch(&start, 90, messages)).await, Ok(committed(4, 0)));
         assert_eq!(database.restored(&[(30, 50), (1, 5)]).await, Ok(()));
         assert_eq!(database.restored(&[(30, 50)]).await, Ok(()));
         assert_eq!(database.restored(&[]).await, Ok(()));
