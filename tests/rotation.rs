@@ -204,7 +204,7 @@ async fn a_closed_terminal_stops_it_in_order() {
         let log = || fs::read_to_string(directory.join("log")).unwrap_or_default();
         eventually(PATIENCE, || async { log().contains(words).then_some(()) }).await;
     };
-    logged("listening").await;
+    logged("relay.live").await;
     terminal.kill().await.unwrap();
     logged("SIGHUP").await;
     logged(r#""message":"stopped""#).await;

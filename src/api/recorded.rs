@@ -85,8 +85,11 @@ fn combine(recent: &Recent, page: Page, range: Range) -> Result<History, Problem
         return Err(unavailable(detail, RETRY_MS));
     }
     let unrecorded = recent.entries.iter().filter_map(Said::of_entry);
-    let (said, has_more) = fold(unrecorded.chain(page.messages.into_iter().map(Said::of_row)), range);
-    let next = said.first().filter(|_| has_more || page.has_more).map(|oldest| oldest.place);
+    // what lies below the oldest row comes with the next page, also if the ring has some of it
+    let oldest_row = page.messages.first().filter(|_| page.has_more).map(|message| message.place);
+    let range = Range { after: range.after.max(oldest_row.map(|place| place.saturating_sub(1))), ..range };
+    let (said, is_cut) = fold(unrecorded.chain(page.messages.into_iter().map(Said::of_row)), range);
+    let next = if is_cut { said.first().map(|oldest| oldest.place) } else { oldest_row };
     Ok(History { messages: frames(said), next, seq: cmp::max(recent.seq, page.recorded), gaps: page.gaps })
 }
 
@@ -97,6 +100,7 @@ fn lies_below(range: Range, place: Seq) -> bool {
 
 /// While the database is away, those who are connected still get what the ring has. It cannot know what is older.
 fn without_database(recent: &Recent, range: Range, error: &StoreError) -> Result<History, Problem> {
+    let range = Range { after: range.after.max(Some(recent.complete_above)), ..range };
     let (said, _) = fold(recent.entries.iter().filter_map(Said::of_entry), range);
     let Some(next) = said.first().map(|oldest| oldest.place) else {
         return Err(unavailable(format!("older messages cannot be read now: {error}"), RETRY_MS));

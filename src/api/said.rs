@@ -20,7 +20,7 @@ impl Said {
     /// A message of the ring. None: its record cannot be read.
     pub(crate) fn of_entry(entry: &Arc<Entry>) -> Option<Self> {
         let Record { id, from, .. } = serde_json::from_str(&entry.record()?).ok()?;
-        Some(Self { place: entry.place, name: (from.id, id), frame: entry.frame.clone() })
+        Some(Self { place: entry.place(), name: (from.id, id), frame: entry.frame.clone() })
     }
 
     /// A message of the database.

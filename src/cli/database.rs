@@ -58,7 +58,9 @@ impl DatabaseCommand {
         let log = self.log();
         let Some(url) = log.database(&self.place)? else { bail!("there is no database: see --database-url") };
         let _folder = log.lock(FOLDER_PATIENCE).await?;
-        let database = Database::open(&url, DatabaseOptions::default()).await.context("--database-url")?;
+        let database = Database::open(&url, DatabaseOptions { migrate: false, ..DatabaseOptions::default() })
+            .await
+            .context("--database-url")?;
         let recording = database.recording().await?;
         let floor = recording.map_or(0, |recording| recording.cursor.seq);
         let shutdown = Shutdown::default();

@@ -26,8 +26,9 @@ use super::{
 
 /// The log in the data folder.
 const LOG_FILE: &str = "log.db";
-/// A start waits for another process that uses the data folder: this much longer than its drain may take.
-pub(crate) const FOLDER_PATIENCE: Duration = Duration::from_secs(2);
+/// A start waits for another process that uses the data folder: this much longer than its drain may take. After that it
+/// records, leaves the log, ends its tasks and closes the database.
+pub(crate) const FOLDER_PATIENCE: Duration = Duration::from_secs(16);
 /// Pause between two attempts to reach the database.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -107,7 +108,7 @@ impl Storage {
             info!(database = %plan.url, "the history is kept in the database");
             (Some(database), floor)
         } else {
-            info!("no history is kept beyond the log: see --data and --database-url");
+            info!("no history is kept beyond the log: see --database-url");
             (None, 0)
         };
         let unrecorded = plan.as_ref().map(|plan| plan.unrecorded);
@@ -188,6 +189,11 @@ impl From<Durable> for Durability {
 impl DatabasePlan {
     fn new(url: DatabaseUrl, log: &LogPlace, config: &Config) -> anyhow::Result<Self> {
         let storage = &config.storage;
+        let records = storage.has_role(Role::Worker);
+        ensure!(
+            records || log.folder().is_none(),
+            "--roles: an instance with its log in --data needs the role worker, as no other one can record it"
+        );
         let own_folder = log.folder().is_some_and(|folder| url.path().is_some_and(|file| file.starts_with(folder)));
         ensure!(
             storage.backlog / 2 >= config.log_retention,
@@ -201,7 +207,7 @@ impl DatabasePlan {
             options: DatabaseOptions { migrate: storage.migrate == Migrate::Auto, ..DatabaseOptions::default() },
             unrecorded: Unrecorded { events, bytes: storage.backlog_bytes.as_u64() },
             recorder: RecorderOptions { own_folder, keep: storage.keep() },
-            records: storage.has_role(Role::Worker),
+            records,
         })
     }
 

@@ -35,8 +35,7 @@ pub struct PageRange {
     pub limit: usize,
 }
 
-/// The newest messages in a range, as one snapshot of the database has them. With only [`PageRange::after`]: the oldest
-/// ones above it.
+/// The newest messages in a range, as one snapshot of the database has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// In ascending order of their places.

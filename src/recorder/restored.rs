@@ -29,9 +29,6 @@ pub enum RestoredError {
     /// The database did not answer or refused. The call may be repeated.
     #[error(transparent)]
     Database(#[from] StoreError),
-    /// The database has never recorded a log: nothing was restored.
-    #[error("the database records no log: was this backup made by this server?")]
-    NothingRecorded,
     /// The database records another log than this one.
     #[error("the database records another log: is this the log that was used with this backup?")]
     OtherLog,
@@ -49,11 +46,13 @@ pub enum RestoredError {
 pub async fn restored(journal: &dyn Journal, source: &dyn Source) -> Result<Restored, RestoredError> {
     // by releasing a lease that it does not have, it asks without taking it from the recorder
     let lease = source.lease(ClaimStep::Release).await?;
-    let row = journal.recording().await?.ok_or(RestoredError::NothingRecorded)?;
-    if *row.log_id != *lease.log_id {
-        return Err(RestoredError::OtherLog);
-    }
-    let (before, recorded) = (lease.recorded, row.cursor.seq);
+    let recorded = match journal.recording().await? {
+        Some(row) if *row.log_id != *lease.log_id => return Err(RestoredError::OtherLog),
+        Some(row) => row.cursor.seq,
+        None if journal.begin(&lease.log_id).await? => 0,
+        None => return Err(RestoredError::OtherLog),
+    };
+    let before = lease.recorded;
     let snapshot = source.read(recorded, 1).await?;
     let gaps = if before > recorded { gaps(recorded, &snapshot) } else { Vec::new() };
     journal.restored(&gaps).await?;

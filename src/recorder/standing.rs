@@ -40,7 +40,10 @@ pub(crate) fn judge(
     owns_folder: bool,
     now: Instant,
 ) -> Standing {
-    let Some(row) = row else { return Standing::Begin };
+    let Some(row) = row else {
+        // a database that is being restored must not find a row that the backup has too
+        return if lease.recorded > 0 { Standing::WentBack } else { Standing::Begin };
+    };
     if *row.log_id != *lease.log_id {
         return if owns_folder { Standing::TakeOver } else { other_log.seen(row, now) };
     }
@@ -115,7 +118,8 @@ mod tests {
         assert_eq!(judged(7), Standing::InStep(Cursor { seq: 7, base: 1 }));
         assert_eq!(judged(0), Standing::InStep(Cursor { seq: 7, base: 1 }));
         assert_eq!(judged(8), Standing::WentBack);
-        assert_eq!(judge(&lease("a", 9), None, &mut OtherLog::default(), false, Instant::now()), Standing::Begin);
+        assert_eq!(judge(&lease("a", 0), None, &mut OtherLog::default(), false, Instant::now()), Standing::Begin);
+        assert_eq!(judge(&lease("a", 9), None, &mut OtherLog::default(), false, Instant::now()), Standing::WentBack);
     }
 
     #[test]

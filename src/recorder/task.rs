@@ -43,6 +43,8 @@ pub(crate) const TICK: Duration = Duration::from_secs(1);
 struct Position {
     log_id: String,
     cursor: Cursor,
+    /// The log has been told that it is recorded up to here. Once is enough: said again, it would undo `hubbub restored`.
+    is_told: bool,
 }
 
 /// One recorder, from its start to its end or its first panic.
@@ -168,7 +170,7 @@ impl Task {
             (Standing::TakeOver, Some(row)) if lease.is_held => return self.take_over(&row, &lease).await,
             (Standing::InStep(cursor), _) if self.is_blocked => return self.look_again(&cursor).await,
             (Standing::InStep(cursor), _) if lease.is_held => {
-                self.position = Some(Position { log_id: lease.log_id.to_string(), cursor });
+                self.position = Some(Position { log_id: lease.log_id.to_string(), cursor, is_told: false });
                 return Ok(Next::Now);
             }
             (Standing::TwoClusters, _) => {
@@ -194,6 +196,8 @@ impl Task {
     }
 
     async fn take_over(&self, row: &Recording, lease: &Lease) -> Result<Next, Trouble> {
+        // what this log was recorded up to before, if ever, counts no more: the row begins at 0
+        self.source.rewind(0).await?;
         let is_ours = within(self.journal.take_over(row, &lease.log_id)).await?;
         warn!(
             log.id = %lease.log_id, former = row.log_id, is_ours,
@@ -229,13 +233,17 @@ impl Task {
 
     /// Reads the log above the cursor, and records it.
     async fn advance(&mut self, position: &Position) -> Result<Next, Trouble> {
-        let Position { log_id, cursor } = position;
+        let Position { log_id, cursor, is_told } = position;
         let snapshot = self.source.read(cursor.seq, self.attempts.size()).await?;
         if let Some(to) = turning_point(cursor, &snapshot.markers) {
             return self.turn_back(position, &to).await;
         }
         // only now: in a log that has taken another way the cursor says nothing about what is recorded
-        let lease = self.source.lease(ClaimStep::Hold { recorded: cursor.seq }).await?;
+        let recorded = if *is_told { 0 } else { cursor.seq };
+        let lease = self.source.lease(ClaimStep::Hold { recorded }).await?;
+        if let Some(position) = &mut self.position {
+            position.is_told |= lease.is_held;
+        }
         let is_in_step = lease.is_held && *lease.log_id == **log_id && lease.recorded <= cursor.seq;
         if !is_in_step || !self.is_alive(&lease, cursor).await? {
             return Ok(self.lose_place());
@@ -333,7 +341,7 @@ impl Task {
         }
         self.attempts.committed(to.seq);
         if let Some(position) = &mut self.position {
-            position.cursor = to.clone();
+            (position.cursor, position.is_told) = (to.clone(), false);
         }
         self.report.stand_at(to.seq);
         let walked = u64::try_from(walk.entries).unwrap_or(u64::MAX);

@@ -17,23 +17,12 @@ use crate::{
 
 /// Rows, cursor and gaps in one statement, so they are of one snapshot. Each row repeats the cursor and the gaps; a page
 /// without messages is one row without one.
-macro_rules! page {
-    ($order:literal) => {
-        concat!(
-            "SELECT r.recorded, g.gaps, m.seq, m.sender_id, m.client_id, m.sender_name, m.at, m.body \
-             FROM (SELECT coalesce(max(seq), 0) AS recorded FROM recorder) AS r \
-             CROSS JOIN (SELECT string_agg(first_seq || '-' || last_seq, ' ') AS gaps FROM gaps \
-               WHERE last_seq > $2 AND first_seq < $3) AS g \
-             LEFT JOIN (SELECT seq, sender_id, client_id, sender_name, at, body FROM messages \
-               WHERE room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq ",
-            $order,
-            " LIMIT $4) AS m ON true"
-        )
-    };
-}
-
-pub(crate) const NEWEST: &str = page!("DESC");
-pub(crate) const OLDEST: &str = page!("ASC");
+pub(crate) const PAGE: &str = "SELECT r.recorded, g.gaps, m.seq, m.sender_id, m.client_id, m.sender_name, m.at, m.body \
+     FROM (SELECT coalesce(max(seq), 0) AS recorded FROM recorder) AS r \
+     CROSS JOIN (SELECT string_agg(first_seq || '-' || last_seq, ' ') AS gaps FROM gaps \
+       WHERE last_seq > $2 AND first_seq < $3) AS g \
+     LEFT JOIN (SELECT seq, sender_id, client_id, sender_name, at, body FROM messages \
+       WHERE room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq DESC LIMIT $4) AS m ON true";
 
 /// Cursor, gaps; place, sender, id, name of the sender, time, text.
 type Row =
@@ -47,20 +36,14 @@ impl Archive for Database {
 }
 
 async fn read(engine: &Engine, room: RoomId, range: PageRange) -> Result<Page, Fault> {
-    let statement = if is_upwards(range) { OLDEST } else { NEWEST };
     let [after, before] = [range.after.unwrap_or(0), range.before.unwrap_or(Seq::MAX)].map(bound);
     // One more than the page has, to see whether there are more.
     let limit = i64::try_from(range.limit).unwrap_or(i64::MAX).saturating_add(1);
     let rows: Vec<Row> = reading!(engine, connection => {
-        let query = sqlx::query_as(statement).bind(room.as_str()).bind(after).bind(before).bind(limit);
+        let query = sqlx::query_as(PAGE).bind(room.as_str()).bind(after).bind(before).bind(limit);
         query.fetch_all(connection).await.map_err(Fault::from)
     })?;
     page(&room, range, rows)
-}
-
-/// Whether the page has the oldest messages of its range.
-const fn is_upwards(range: PageRange) -> bool {
-    range.after.is_some() && range.before.is_none()
 }
 
 /// A bound of a range. No place is above the highest number.
@@ -79,10 +62,7 @@ fn page(room: &RoomId, range: PageRange, rows: Vec<Row>) -> Result<Page, Fault> 
     messages.sort_unstable_by_key(|message| message.place);
     let has_more = messages.len() > range.limit;
     let mut shown = [range.after.map_or(0, |after| after.saturating_add(1)), range.before.unwrap_or(Seq::MAX)];
-    if has_more && is_upwards(range) {
-        messages.truncate(range.limit);
-        shown[1] = messages.last().map_or(shown[0], |message| message.place.saturating_add(1));
-    } else if has_more {
+    if has_more {
         drop(messages.drain(..messages.len() - range.limit));
         shown[0] = messages.first().map_or(shown[1], |message| message.place);
     }

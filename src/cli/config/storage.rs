@@ -72,7 +72,7 @@ pub(crate) struct StorageArgs {
     pub(crate) migrate: Migrate,
 
     /// What this instance does, separated by commas. gateway: WebSockets. api: HTTP calls. worker: writes the log into the
-    /// database.
+    /// database. In this release only the role worker makes a difference.
     #[arg(
         long,
         env = "HUBBUB_ROLES",

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, TryLockError},
     io,
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     time::Duration,
 };
@@ -72,6 +73,7 @@ impl Connections {
             return Err(FileError::Folder(path.to_owned()));
         }
         let lock = lock(path)?;
+        private(path).map_err(|error| FileError::of_io(path, &error))?;
         let explain = |error| FileError::of(path, &error);
         let synchronous = match durability {
             Durability::Full => SqliteSynchronous::Full,
@@ -119,11 +121,16 @@ fn options(path: &Path, synchronous: SqliteSynchronous, patience: Duration) -> S
     options.synchronous(synchronous).busy_timeout(patience).disable_statement_logging()
 }
 
+/// Makes the file, if it is missing, for its user alone. SQLite gives the files beside it the same rights.
+fn private(path: &Path) -> io::Result<()> {
+    fs::File::options().create(true).truncate(false).write(true).mode(0o600).open(path).map(drop)
+}
+
 /// Locks a file beside it. SQLite's own locks let a second process in.
 fn lock(path: &Path) -> Result<fs::File, FileError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = fs::File::options().create(true).truncate(false).write(true).open(name);
+    let file = fs::File::options().create(true).truncate(false).write(true).mode(0o600).open(name);
     let file = file.map_err(|error| FileError::of_io(path, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

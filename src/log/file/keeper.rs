@@ -51,19 +51,22 @@ impl Keeper {
 
     async fn delete(&self, last: u64, kept: u64) -> Result<(), sqlx::Error> {
         let connections = &self.shared.connections;
-        let mut keeper = connections.keeper.take().await?;
         {
+            let mut keeper = connections.keeper.take().await?;
             let _only = connections.writer.take().await?;
             table::set_trimmed(&mut keeper, last).await?;
             table::delete_markers(&mut keeper, kept, last).await?;
         }
-        loop {
-            // appends get their turn between two pieces
+        // what is left when the file is closed is deleted with what is trimmed next
+        while !self.closing.is_cancelled() {
+            // appends and the recorder get their turn between two pieces
+            let mut keeper = connections.keeper.take().await?;
             let _only = connections.writer.take().await?;
             if table::delete(&mut keeper, last, PIECE).await? < u64::from(PIECE) {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
     async fn checkpoint(&self) -> Result<(), sqlx::Error> {

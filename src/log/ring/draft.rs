@@ -6,7 +6,7 @@ use std::{borrow::Cow, ops::Range};
 use hubbub_protocol::{Frame, ResetReason, Seq, ServerFrame, UnixMillis};
 use serde::Deserialize;
 
-use crate::{backend::LogEntry, first_place::first_place, kind::Kind, marker::Marker, sequencer::Place};
+use crate::{backend::LogEntry, kind::Kind, marker::Marker, sequencer::Place};
 
 /// An entry of the log, encoded for clients.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,8 +26,6 @@ pub(crate) struct NewEvent<'a> {
     pub(crate) seq: Seq,
     /// The former `seq` of a re-appended event, or 0.
     pub(crate) was: Seq,
-    /// The first `seq` at which anybody may have seen it.
-    pub(super) place: Seq,
     /// When it was accepted.
     pub(crate) at: UnixMillis,
     pub(super) kind: Kind,
@@ -64,8 +62,7 @@ impl<'a> Draft<'a> {
     pub(crate) fn event(seq: Seq, was: Seq, kind: Kind, record: &'a str) -> Self {
         let Outline { room, at } = serde_json::from_str(record).unwrap_or_default();
         let (frame, fields) = Frame::event(kind.name(), seq, record, was);
-        let place = first_place(record, was, seq);
-        Self::Event(NewEvent { seq, was, place, at, kind, room, frame, fields })
+        Self::Event(NewEvent { seq, was, at, kind, room, frame, fields })
     }
 
     pub(crate) const fn place(&self) -> Place {

@@ -15,8 +15,6 @@ const OVERHEAD: usize = 160;
 pub struct Entry {
     /// Its number in the log.
     pub seq: Seq,
-    /// The first `seq` at which anybody may have seen it: the place at which history keeps it. Of markers and holes, `seq`.
-    pub place: Seq,
     /// Which connections it concerns.
     pub audience: Audience,
     /// The frame as clients get it. Never sent to [`Audience::Nobody`] and [`Audience::Hidden`].
@@ -71,12 +69,12 @@ pub enum Audience {
 impl Entry {
     /// An event. `applied` is what this instance had applied before the last marker.
     pub(super) fn event(event: NewEvent<'_>, audience: Audience, stamp: u64, applied: Span) -> Self {
-        let NewEvent { seq, was: former, place, at, kind: _, room: _, frame, fields } = event;
+        let NewEvent { seq, was: former, at, kind: _, room: _, frame, fields } = event;
         let was = if applied.contains(former) { former } else { 0 };
         // a frame of 4 GiB cannot get here; if it did, it would not be appended again
         let end = |at: usize| u32::try_from(at).unwrap_or(0);
         let fields = (end(fields.start), end(fields.end));
-        Self { seq, place, audience, frame, was, at, stamp, fields, applied: Span::default() }
+        Self { seq, audience, frame, was, at, stamp, fields, applied: Span::default() }
     }
 
     pub(super) fn hole(Hole { seq, frame }: Hole, stamp: u64) -> Self {
@@ -85,7 +83,7 @@ impl Entry {
 
     pub(super) fn marker(seq: Seq, stamp: u64, applied: Span) -> Self {
         let (audience, frame) = (Audience::Nobody, Frame::text(""));
-        Self { seq, place: seq, audience, frame, was: 0, at: 0, stamp, fields: (0, 0), applied }
+        Self { seq, audience, frame, was: 0, at: 0, stamp, fields: (0, 0), applied }
     }
 
     /// Of a marker: a reader that crosses it with this cursor has received the lost messages up to the returned `seq`.

@@ -24,7 +24,7 @@ fn message(seq: Seq, was: Seq, at: UnixMillis, room: &str) -> NewEvent<'_> {
 
 fn event(kind: Kind, seq: Seq, was: Seq, at: UnixMillis, room: &str) -> NewEvent<'_> {
     let (frame, fields) = Frame::event(kind.name(), seq, r#"{"id":"m"}"#, was);
-    NewEvent { seq, was, place: if was == 0 { seq } else { was }, at, kind, room: room.into(), frame, fields }
+    NewEvent { seq, was, at, kind, room: room.into(), frame, fields }
 }
 
 fn seqs(entries: &[Arc<Entry>]) -> Vec<Seq> {

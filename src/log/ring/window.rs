@@ -152,10 +152,14 @@ impl Window {
 
     pub(super) fn recent(&self, room: &RoomId, above: Seq) -> Recent {
         let run = self.rooms.get(room);
+        let first = self.entries.front().map_or(0, |entry| entry.seq);
+        // what a marker in front has cut off was here, or never came
+        let cut = self.crossings.iter().find(|crossing| crossing.claimed.base == first);
+        let lost = cut.map_or(0, |crossing| crossing.claimed.cut);
         let entries = run.map(|run| run.range(index_after(run, above)..).cloned().collect()).unwrap_or_default();
         Recent {
             entries,
-            complete_above: self.evicted.max(self.newest_hole()),
+            complete_above: if self.last == 0 { Seq::MAX } else { self.evicted.max(self.newest_hole()).max(lost) },
             lowest_cut: self.crossings.iter().map(|crossing| crossing.claimed.cut).min(),
             seq: self.last,
         }

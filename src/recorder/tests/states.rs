@@ -154,7 +154,7 @@ async fn a_database_of_another_log_cannot_be_told_that_it_was_restored() {
     let bench = Bench::new();
     bench.publish(0..5);
     let (journal, source) = (bench.writer(), bench.reader(9));
-    assert!(matches!(restored(&journal, &source).await, Err(RestoredError::NothingRecorded)));
+    assert!(restored(&journal, &source).await.is_ok(), "an empty database begins with this log");
     bench.database.lock().set_row("elsewhere", Cursor { seq: 9, base: 1 });
     assert!(matches!(restored(&journal, &source).await, Err(RestoredError::OtherLog)));
 }

@@ -26,11 +26,7 @@ fn expected(messages: &[Message], range: PageRange) -> (Vec<Message>, bool) {
     let mut found: Vec<Message> = messages.iter().filter(within).cloned().collect();
     found.sort_by_key(|message| message.place);
     let beyond = found.len().saturating_sub(range.limit);
-    if range.after.is_some() && range.before.is_none() {
-        found.truncate(range.limit);
-    } else {
-        found.drain(..beyond);
-    }
+    found.drain(..beyond);
     (found, beyond > 0)
 }
 
@@ -78,17 +74,6 @@ on_both_engines! {
             let page = database.page(&room(1), range).await.unwrap();
             range.before = page.messages.first().map(|message| message.place);
             found.splice(0..0, page.messages);
-            if !page.has_more {
-                break;
-            }
-        }
-        assert_eq!(found, messages);
-        found.clear();
-        range = PageRange { before: None, after: Some(0), limit: 4 };
-        loop {
-            let page = database.page(&room(1), range).await.unwrap();
-            range.after = page.messages.last().map(|message| message.place);
-            found.extend(page.messages);
             if !page.has_more {
                 break;
             }
