@@ -95,7 +95,7 @@ on_both_engines! {
         assert_eq!(gaps(None, None, 2).await, [], "above 60");
         assert_eq!(gaps(Some(60), None, 1).await, [(30, 50)], "20 to 59");
         assert_eq!(gaps(Some(20), None, 1).await, [(1, 5)], "up to 19");
-        assert_eq!(gaps(None, Some(0), 1).await, [(1, 5)], "up to 10");
+        assert_eq!(gaps(None, Some(0), 1).await, [], "from 70");
         assert_eq!(gaps(None, Some(50), 9).await, [], "from 51");
         assert_eq!(gaps(None, Some(49), 9).await, [(30, 50)], "from 50");
         assert_eq!(gaps(Some(30), Some(10), 9).await, [], "11 to 29");
