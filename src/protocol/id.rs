@@ -1,6 +1,6 @@
 //! Ids and names. Parsing is the only constructor, so every value is valid.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, iter, str::FromStr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -120,10 +120,60 @@ text_id! {
     }
 }
 
+/// Digits of the ids of private rooms: Crockford's base 32, as in ULIDs, in lower case.
+const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Digits that 128 bits take.
+const ROOM_DIGITS: usize = 26;
+
+/// Who is in a room. The first character of its id says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomKind {
+    /// Whoever joined on a connection: `lobby`.
+    Public,
+    /// Its members, as the database has them: `~` and 26 digits of base 32.
+    Private,
+    /// One person, on every connection: `@` and the id of the person. No client ever names it.
+    Inbox,
+}
+
 impl RoomId {
     /// The room of a client that names none: `lobby`.
     pub fn lobby() -> Self {
         Self("lobby".into())
+    }
+
+    /// The private room with these 128 bits.
+    pub fn private(bits: u128) -> Self {
+        let digit = |place: usize| {
+            let index = (bits >> (5 * place)) & 31;
+            DIGITS.get(usize::try_from(index).unwrap_or(0)).map_or('0', |digit| char::from(*digit))
+        };
+        Self(iter::once('~').chain((0..ROOM_DIGITS).rev().map(digit)).collect::<String>().into())
+    }
+
+    /// The inbox of a person.
+    pub fn inbox(user: &UserId) -> Self {
+        Self(format!("@{}", user.as_str()).into())
+    }
+
+    /// A room of any kind, as the log and the database name it. Parsing accepts public rooms only, as clients name them.
+    pub fn stored(text: &str) -> Option<Self> {
+        let is_valid = match text.split_at_checked(1)? {
+            ("~", digits) => digits.len() == ROOM_DIGITS && digits.bytes().all(|digit| DIGITS.contains(&digit)),
+            ("@", user) => is_user(user),
+            _ => return text.parse().ok(),
+        };
+        is_valid.then(|| Self(text.into()))
+    }
+
+    /// Who is in it.
+    pub fn kind(&self) -> RoomKind {
+        match self.0.as_bytes().first() {
+            Some(b'~') => RoomKind::Private,
+            Some(b'@') => RoomKind::Inbox,
+            _ => RoomKind::Public,
+        }
     }
 }
 
@@ -139,10 +189,25 @@ impl UserId {
         Self("api".into())
     }
 
+    /// The person with these 128 bits.
+    pub fn of(bits: u128) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(bits.to_be_bytes()).into())
+    }
+
+    /// The id of a person, as the log and the database name it. `api` is none.
+    pub fn stored(text: &str) -> Option<Self> {
+        is_user(text).then(|| Self(text.into()))
+    }
+
     /// The text: 22 characters of base64url, or `api`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a text is 128 bits in base64url.
+fn is_user(text: &str) -> bool {
+    text.len() == 22 && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-'))
 }
 
 impl fmt::Debug for UserId {
@@ -244,6 +309,28 @@ mod tests {
         }
         for bad in ["", "A", ".a", "-a", "a b", "ä", "a/b", &"a".repeat(65)] {
             assert_eq!(bad.parse::<RoomId>(), Err(InvalidId::Room), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_first_character_of_a_room_says_who_is_in_it() {
+        let inbox = RoomId::inbox(&UserId::of(7));
+        assert_eq!(RoomId::private(u128::MAX).as_str(), "~7zzzzzzzzzzzzzzzzzzzzzzzzz");
+        for (room, kind) in
+            [(RoomId::lobby(), RoomKind::Public), (RoomId::private(7), RoomKind::Private), (inbox, RoomKind::Inbox)]
+        {
+            assert_eq!(room.kind(), kind);
+            assert_eq!(RoomId::stored(room.as_str()), Some(room));
+        }
+        for bad in ["", "~", "~7", "@", "@ann", "~7zzzzzzzzzzzzzzzzzzzzzzzzi", "ä"] {
+            assert_eq!(RoomId::stored(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_client_names_a_private_room_or_an_inbox() {
+        for room in [RoomId::private(7), RoomId::inbox(&UserId::of(7))] {
+            assert_eq!(room.as_str().parse::<RoomId>(), Err(InvalidId::Room));
         }
     }
 

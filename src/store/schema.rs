@@ -7,10 +7,21 @@ use sqlx::{
 
 use crate::open_error::OpenError;
 
-/// What the files are called by.
-const DESCRIPTIONS: [(i64, &str); 1] = [(1, "history")];
-const SQLITE: [&str; 1] = [include_str!("migrations/sqlite/0001_history.sql")];
-const POSTGRES: [&str; 1] = [include_str!("migrations/postgres/0001_history.sql")];
+/// What a migration is called, and its text for SQLite and for Postgres.
+pub(crate) type Texts = (&'static str, &'static str, &'static str);
+
+macro_rules! texts {
+    ($name:literal) => {
+        (
+            $name,
+            include_str!(concat!("migrations/sqlite/", $name, ".sql")),
+            include_str!(concat!("migrations/postgres/", $name, ".sql")),
+        )
+    };
+}
+
+/// All migrations, from version 1 on.
+pub(crate) const MIGRATIONS: [Texts; 2] = [texts!("0001_history"), texts!("0002_accounts")];
 
 /// Where the migrator notes what it has applied.
 const TABLE: &str = "_sqlx_migrations";
@@ -33,7 +44,7 @@ pub struct Migrated {
 /// Brings a file to the current schema, or finds that it has it.
 pub(crate) async fn of_sqlite(connection: &mut SqliteConnection, migrate: bool) -> Result<Migrated, OpenError> {
     refuse_foreign(connection).await?;
-    let known = migrator(&SQLITE);
+    let known = migrator(|texts| texts.1);
     let before = applied_in_sqlite(connection).await?;
     if !is_current(&known, &before, migrate)? {
         // Others wait here, and then find that it is done.
@@ -51,7 +62,7 @@ pub(crate) async fn of_sqlite(connection: &mut SqliteConnection, migrate: bool) 
 
 /// Brings a database of Postgres to the current schema, or finds that it has it.
 pub(crate) async fn of_postgres(connection: &mut PgConnection, migrate: bool) -> Result<Migrated, OpenError> {
-    let known = migrator(&POSTGRES);
+    let known = migrator(|texts| texts.2);
     let before = applied_in_postgres(connection).await?;
     if !is_current(&known, &before, migrate)? {
         // The migrator takes an advisory lock. Others wait for it, and then find that it is done.
@@ -66,9 +77,10 @@ pub(crate) async fn of_postgres(connection: &mut PgConnection, migrate: bool) ->
     Ok(Migrated { from: last(&before), to: last(&after) })
 }
 
-fn migrator(texts: &[&'static str]) -> Migrator {
-    let migrations = DESCRIPTIONS.iter().zip(texts).map(|((version, description), text)| {
-        Migration::new(*version, (*description).into(), MigrationType::Simple, text.into_sql_str(), false)
+fn migrator(text: fn(&Texts) -> &'static str) -> Migrator {
+    let migrations = (1..).zip(&MIGRATIONS).map(|(version, texts)| {
+        let description = texts.0.trim_start_matches(|c: char| c.is_ascii_digit() || c == '_');
+        Migration::new(version, description.into(), MigrationType::Simple, text(texts).into_sql_str(), false)
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
     // Versions above ours are judged by `bears`.
