@@ -128,7 +128,14 @@ compose-test: ## chat through the compose stack while an instance stops
 
 .PHONY: bench
 bench: ## the benchmarks of single parts
-	cargo bench --workspace --locked
+	cargo bench --locked --bench codec --bench fanout
+
+.PHONY: bench-history
+MESSAGES ?= 1000000
+bench-history: ## what the log in a file, the database and a killed instance take (a quarter of an hour)
+	cargo bench --locked --bench log --bench storage
+	cargo bench --locked --package hubbub-store --bench history -- sqlite $(MESSAGES)
+	cargo bench --locked --package hubbub-store --bench history -- postgres $(MESSAGES)
 
 # The audits start the server that is built with them.
 AUDITS = $(CARGO_TARGET_DIR)/release

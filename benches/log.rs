@@ -186,7 +186,7 @@ impl Instance {
         let publisher = async |share: usize| {
             while Instant::now() < until {
                 let (placed, wait) = oneshot::channel();
-                self.publish(share, move || drop(placed.send(())));
+                self.publish(share, move || placed.send(()).unwrap());
                 wait.await.unwrap();
                 count.fetch_add(1, Ordering::Relaxed);
             }

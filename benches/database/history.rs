@@ -19,6 +19,8 @@ use hubbub_store::{Database, DatabaseOptions, DatabaseUrl};
 use hubbub_testbed::{Postgres, scratch};
 use rand::random_range;
 
+/// The log that is recorded.
+const LOG: &str = "log";
 const ROOMS: u64 = 20_000;
 const PEOPLE: u64 = 5_000;
 /// Batches of one measurement.
@@ -33,6 +35,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// A database, and the process that does its work beside this one.
 struct World {
     database: Database,
+    url: DatabaseUrl,
     server: Option<Postgres>,
     cursor: Cursor,
 }
@@ -40,14 +43,14 @@ struct World {
 impl World {
     async fn new(engine: &str) -> Self {
         let server = if engine == "postgres" { Some(Postgres::durable().await) } else { None };
-        let url = match &server {
+        let url: DatabaseUrl = match &server {
             Some(server) => server.database().await.parse().unwrap(),
             None => DatabaseUrl::file(scratch("bench").join("hubbub.db")),
         };
         let options = DatabaseOptions { statement_timeout: Duration::from_secs(60), ..DatabaseOptions::default() };
         let database = Database::open(&url, options).await.unwrap();
-        assert!(database.begin("log").await.unwrap());
-        Self { database, server, cursor: Cursor { seq: 0, base: 0 } }
+        assert!(database.begin(LOG).await.unwrap());
+        Self { database, url, server, cursor: Cursor { seq: 0, base: 0 } }
     }
 
     /// The processor's time that was used so far, here and by the server.
@@ -67,14 +70,14 @@ impl World {
             let messages = (1..=size).map(|n| message(self.cursor.seq + n)).collect();
             let from = self.cursor.clone();
             self.cursor.seq += size;
-            Batch { from, to: self.cursor.clone(), messages, dead_letters: Vec::new() }
+            Batch { from, to: self.cursor.clone(), messages, dead_letters: Vec::new(), gaps: Vec::new() }
         };
         (0..ROUND).map(batch).collect()
     }
 
     async fn record(&self, batches: &[Batch]) {
         for batch in batches {
-            let recorded = self.database.record(batch).await.unwrap();
+            let recorded = self.database.record(LOG, batch).await.unwrap();
             assert!(matches!(recorded, Recorded::Committed { repeated: 0, .. }));
         }
     }
@@ -163,5 +166,11 @@ async fn main() {
     }
     world.measure_pages("pages of 50, at first").await;
     world.measure_pages("pages of 50").await;
+    let url = world.url.clone();
     world.database.close().await;
+    let started = Instant::now();
+    let again = Database::open(&url, DatabaseOptions::default()).await.unwrap();
+    assert_eq!(again.recording().await.unwrap().unwrap().cursor.seq, world.cursor.seq);
+    println!("opened again: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+    again.close().await;
 }

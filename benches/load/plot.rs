@@ -21,6 +21,7 @@ const GRID: RGBColor = RGBColor(225, 225, 225);
 /// Colours of the subjects, in their order: the palette of Okabe and Ito, which is safe for colour-blind readers.
 const COLORS: [RGBColor; Subject::ALL.len()] = [
     RGBColor(0, 114, 178),
+    RGBColor(240, 228, 66),
     BLACK,
     RGBColor(213, 94, 0),
     RGBColor(204, 121, 167),

@@ -42,7 +42,7 @@ impl<'a> Report<'a> {
         let mut out =
             format!("\n{}\nprofile {}, load of the machine {}\n\n", self.describe(), profile(), machine_load());
         out.push_str(&self.details());
-        if self.rounds.outcomes.iter().any(|outcome| outcome.turn.subject.is_peer()) {
+        if self.rounds.outcomes.iter().any(|outcome| outcome.turn.subject.is_compared()) {
             out.push_str(&comparison::table(self));
         }
         for (subject, why) in &self.rounds.failures {

@@ -52,7 +52,7 @@ impl Rounds {
 
     /// Hubbub or the bare server, if it failed, and why.
     pub(crate) fn stopped_by(&self) -> Option<&(Subject, String)> {
-        self.failures.iter().find(|(subject, _)| !subject.is_peer())
+        self.failures.iter().find(|(subject, _)| !subject.is_compared())
     }
 
     async fn prepare(subject: Subject) -> Result<()> {

@@ -88,7 +88,7 @@ struct Snapshot {
 pub(crate) async fn run(turn: Turn, options: &Options, load: &Load) -> Result<Outcome> {
     let target = Target::start(turn.subject, options, load).await?;
     match turn.subject {
-        Subject::Hubbub => measure::<Hubbub>(turn, target, load).await,
+        Subject::Hubbub | Subject::Recorded => measure::<Hubbub>(turn, target, load).await,
         Subject::Raw => measure::<Raw>(turn, target, load).await,
         Subject::SocketIo | Subject::Socketioxide => measure::<SocketIo>(turn, target, load).await,
         Subject::Nats => measure::<Nats>(turn, target, load).await,

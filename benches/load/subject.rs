@@ -8,6 +8,8 @@ pub(crate) enum Subject {
     /// This server.
     #[value(skip)]
     Hubbub,
+    /// This server with a database: it records what it delivers.
+    Recorded,
     /// A thread that writes the same bytes to as many sockets and does nothing else.
     Raw,
     /// Socket.IO on Node.js, with its Redis adapter.
@@ -26,8 +28,9 @@ pub(crate) enum Subject {
 
 impl Subject {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Hubbub,
+        Self::Recorded,
         Self::Raw,
         Self::Uwebsockets,
         Self::Nats,
@@ -41,6 +44,7 @@ impl Subject {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Hubbub => "hubbub",
+            Self::Recorded => "recorded",
             Self::Raw => "raw",
             Self::SocketIo => "socket-io",
             Self::Ws => "ws",
@@ -53,7 +57,12 @@ impl Subject {
 
     /// Whether it is one of the other servers, in `benches/peers`.
     pub(crate) const fn is_peer(self) -> bool {
-        !matches!(self, Self::Hubbub | Self::Raw)
+        !matches!(self, Self::Hubbub | Self::Recorded | Self::Raw)
+    }
+
+    /// Whether the report has a table with it and all others.
+    pub(crate) const fn is_compared(self) -> bool {
+        self.is_peer() || matches!(self, Self::Recorded)
     }
 
     /// Whether its messages go through Redis.

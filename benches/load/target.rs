@@ -3,7 +3,7 @@
 use std::{env, process::Stdio};
 
 use anyhow::{Context, Result};
-use hubbub_testbed::{Redis, Server};
+use hubbub_testbed::{Redis, Server, scratch};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStdin, Command},
@@ -45,7 +45,14 @@ impl Target {
     pub(crate) async fn start(subject: Subject, options: &Options, load: &Load) -> Result<Self> {
         match subject {
             Subject::Raw => Self::bare(load).await,
-            Subject::Hubbub if options.address.is_empty() => Ok(Self::instances(load).await),
+            Subject::Hubbub if options.address.is_empty() => Ok(Self::instances(load, &[]).await),
+            Subject::Recorded => {
+                let folder = scratch("recorded");
+                let database = format!("sqlite:{}", folder.join("hubbub.db").display());
+                let data = folder.display().to_string();
+                let flags = if load.redis { ["--database-url", &database] } else { ["--data", &data] };
+                Ok(Self::instances(load, &flags).await)
+            }
             Subject::Hubbub => Ok(Self {
                 addresses: options.address.clone(),
                 servers: options.pid.clone(),
@@ -69,9 +76,10 @@ impl Target {
         })
     }
 
-    async fn instances(load: &Load) -> Self {
+    async fn instances(load: &Load, more: &[&str]) -> Self {
         let redis = if load.redis { Some(Redis::start().await) } else { None };
-        let flags: Vec<_> = redis.iter().flat_map(|redis| ["--redis-url", redis.url()]).collect();
+        let flags: Vec<_> =
+            redis.iter().flat_map(|redis| ["--redis-url", redis.url()]).chain(more.iter().copied()).collect();
         let mut servers = Vec::new();
         for _ in 0..load.instances {
             servers.push(Server::start(&flags).await);
