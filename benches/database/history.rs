@@ -106,10 +106,9 @@ impl World {
         let mut times = Vec::with_capacity(PAGES);
         for _ in 0..PAGES {
             let before = if random_range(0..2) == 0 { None } else { Some(random_range(1..=self.cursor.seq)) };
+            let (room, range) = (room(random_range(0..ROOMS)), PageRange { before, after: None, limit: PAGE });
             let started = Instant::now();
-            let page =
-                self.database.page(&room(random_range(0..ROOMS)), PageRange { before, after: None, limit: PAGE });
-            assert!(page.await.unwrap().messages.len() <= PAGE);
+            assert!(self.database.page(&room, range).await.unwrap().messages.len() <= PAGE);
             times.push(started.elapsed().as_secs_f64() * 1e3);
         }
         times.sort_by(f64::total_cmp);
