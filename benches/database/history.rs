@@ -47,7 +47,7 @@ impl World {
             Some(server) => server.database().await.parse().unwrap(),
             None => DatabaseUrl::file(scratch("bench").join("hubbub.db")),
         };
-        let options = DatabaseOptions { statement_timeout: Duration::from_secs(60), ..DatabaseOptions::default() };
+        let options = DatabaseOptions { statement_timeout: Duration::from_mins(1), ..DatabaseOptions::default() };
         let database = Database::open(&url, options).await.unwrap();
         assert!(database.begin(LOG).await.unwrap());
         Self { database, url, server, cursor: Cursor { seq: 0, base: 0 } }
@@ -93,7 +93,7 @@ impl World {
             // The first one fills caches and the table of rooms.
             if round > 0 {
                 rates.push(count / started.elapsed().as_secs_f64());
-                costs.push((self.used() - used).as_secs_f64() / count * 1e6);
+                costs.push(self.used().saturating_sub(used).as_secs_f64() / count * 1e6);
             }
         }
         let ([least, rate, most], [_, cost, dearest]) = (spread(rates), spread(costs));
