@@ -314,7 +314,7 @@ async fn history_names_the_seq_up_to_which_it_is_complete() {
         let busy = page(room.as_str()).await;
         assert_eq!((busy.seq, busy.messages.last().unwrap().seq), (seq, seq));
         let silent = page("nobody-here").await;
-        assert_eq!(silent, HistoryPage { messages: Vec::new(), next: None, seq });
+        assert_eq!(silent, HistoryPage { messages: Vec::new(), gaps: Vec::new(), next: None, seq });
     }
 }
 

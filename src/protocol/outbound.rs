@@ -158,6 +158,10 @@ pub struct Message {
 pub struct HistoryPage {
     /// The messages, in the order of `seq`.
     pub messages: Vec<Message>,
+    /// Parts of the log, first to last `seq`, that were lost for good and that the page touches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, ts(optional, as = "Option<Vec<(Seq, Seq)>>"))]
+    pub gaps: Vec<(Seq, Seq)>,
     /// The `before` to ask with for the next page, of older messages. Null if there are none.
     pub next: Option<Seq>,
     /// The highest `seq` that the answering instance knows. Messages above it can be missing on this page.

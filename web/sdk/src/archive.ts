@@ -63,7 +63,7 @@ export class Archive {
     const page = await this.#history(room.name, { before: olderThan })
     // or the oldest were dropped meanwhile, and this page no longer adjoins
     if (room.olderThan !== olderThan) return
-    room.merge(page.messages)
+    room.merge(page)
     room.olderThan = page.next
   }
 
@@ -82,7 +82,7 @@ export class Archive {
 
   async #page(room: Room, before?: number): Promise<Page> {
     const page = await this.#history(room.name, before === undefined ? {} : { before })
-    room.merge(page.messages)
+    room.merge(page)
     return page
   }
 

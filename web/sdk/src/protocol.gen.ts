@@ -102,6 +102,8 @@ export type Message = {
 export type HistoryPage = {
   /** The messages, in the order of `seq`. */
   messages: Array<Message>,
+  /** Parts of the log, first to last `seq`, that were lost for good and that the page touches. */
+  gaps?: Array<[number, number]>,
   /** The `before` to ask with for the next page, of older messages. Null if there are none. */
   next: number | null,
   /** The highest `seq` that the answering instance knows. Messages above it can be missing on this page. */

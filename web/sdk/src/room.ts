@@ -1,3 +1,4 @@
+import type { Page } from './history.ts'
 import type { Traced } from './hops.ts'
 import type { Entry } from './outbox.ts'
 import { latest } from './profile.ts'
@@ -9,6 +10,9 @@ import { Timeline } from './timeline.ts'
 const IN_VIEW = 20_000
 const READ_BACK = 40_000
 const OUT_OF_VIEW = 2000
+
+/** A part of the log that was lost for good: its first and its last place. */
+export type Gap = readonly [number, number]
 
 type Attention = 'end' | 'further up' | 'elsewhere'
 
@@ -25,6 +29,8 @@ export type RoomView = {
   unread: number
   /** Messages above this seq were not read when they came. */
   divider: number | undefined
+  /** Where messages may be missing for good, in ascending order. */
+  gaps: readonly Gap[]
   /** The server could not replay everything. */
   hasGap: boolean
   typists: readonly string[]
@@ -49,6 +55,7 @@ export class Room {
   divider: number | undefined
   /** Up to where it was read. `undefined` until its messages come for the first time. */
   readSeq: number | undefined
+  #gaps: readonly Gap[] = []
   readonly #speakers = new Speakers()
   /** From where on people count as speaking lately. To read further up makes nobody more recent. */
   #speakersFrom: number | undefined
@@ -98,10 +105,12 @@ export class Room {
   }
 
   /** Takes a page of history. */
-  merge(page: readonly Message[]) {
-    this.#speakersFrom ??= page[0]?.seq
-    for (const message of page) if (message.seq >= (this.#speakersFrom ?? 0)) this.#speakers.add(message)
-    this.timeline.merge(page)
+  merge({ messages, gaps = [] }: Pick<Page, 'messages' | 'gaps'>) {
+    this.#speakersFrom ??= messages[0]?.seq
+    for (const message of messages) if (message.seq >= (this.#speakersFrom ?? 0)) this.#speakers.add(message)
+    this.timeline.merge(messages)
+    const fresh = gaps.filter(([first]) => !this.#gaps.some(([known]) => known === first))
+    if (fresh.length > 0) this.#gaps = [...this.#gaps, ...fresh].toSorted(([a], [b]) => a - b)
   }
 
   /** Drops everything before this place. It can be loaded again. */
@@ -134,6 +143,7 @@ export class Room {
       outgoing,
       history,
       hasOlder,
+      gaps: this.#gaps,
       hasGap,
       divider,
       unread: this.unread(me),

@@ -116,3 +116,34 @@ describe('a socket that does not open', () => {
     expect(await open.diagnose?.()).toBeUndefined()
   })
 })
+
+const away = () => new Response('', { status: 503, headers: { 'retry-after': '1' } })
+
+describe('a page of history', () => {
+  const page = { messages: [], next: null, seq: 7 }
+
+  function answers(...replies: Response[]) {
+    vi.useFakeTimers()
+    const fetch = vi.fn<() => Promise<Response>>(async () => replies.shift() ?? Response.json(page))
+    vi.stubGlobal('fetch', fetch)
+    return fetch
+  }
+
+  test('is asked for again when the server says when', async () => {
+    const fetch = answers(away(), away())
+    const loading = serverAt('https://h.example').history('lobby')
+    await vi.advanceTimersByTimeAsync(1999)
+    expect(fetch).toHaveBeenCalledTimes(2)
+    await vi.advanceTimersByTimeAsync(1)
+    expect(await loading).toMatchObject(page)
+  })
+
+  test('fails when the server cannot answer for long, and at once when it does not say when', async () => {
+    answers(away(), away(), away(), away())
+    const refusal = serverAt('https://h.example').history('lobby').catch(String)
+    await vi.advanceTimersByTimeAsync(3000)
+    expect(await refusal).toContain('503')
+    answers(new Response('', { status: 503 }))
+    await expect(serverAt('https://h.example').history('lobby')).rejects.toThrow('503')
+  })
+})

@@ -36,8 +36,8 @@ test('fifty are remembered', () => {
 
 test('reading further up makes nobody recently active', () => {
   const room = new Room('lobby')
-  room.merge([message(11, { at: 110 }), message(12, { at: 120 })])
-  room.merge([message(1, { at: 10, from: CID })])
+  room.merge({ messages: [message(11, { at: 110 }), message(12, { at: 120 })] })
+  room.merge({ messages: [message(1, { at: 10, from: CID })] })
   room.append(message(13, { at: 130, from: { id: 'dan', name: 'Dan' } }))
   expect(room.view([], undefined).speakers.map(({ id }) => id)).toEqual(['dan', 'bob'])
 })

@@ -88,6 +88,11 @@ function RowView({ row, onInspect }: { row: Row; onInspect: (key: string) => voi
   return (
     <>
       {row.opensDay && <DayRule at={row.at} />}
+      {row.followsGap && (
+        <Rule label="Messages may be missing here" className="text-muted-foreground before:bg-border after:bg-border">
+          Messages may be missing here
+        </Rule>
+      )}
       {row.isDivided && (
         <Rule label="New" className="text-highlight-ink before:bg-highlight/60 after:bg-highlight/60">
           New

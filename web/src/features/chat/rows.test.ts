@@ -14,8 +14,8 @@ function lobby(messages: Message[]) {
   return room
 }
 
-function told({ key, state, isFirst, opensDay, isDivided }: Row): string {
-  const marks = [opensDay && 'day', isDivided && 'new', isFirst && 'first', key, state]
+function told({ key, state, isFirst, opensDay, isDivided, followsGap }: Row): string {
+  const marks = [followsGap && 'gap', opensDay && 'day', isDivided && 'new', isFirst && 'first', key, state]
   return marks.filter(Boolean).join(' ')
 }
 
@@ -75,7 +75,7 @@ test('older messages leave the rows below them as they are', () => {
   const memory = new Rows()
   const before = memory.of(room.view([], ME), ME, 'Ann')
   expect(before.map(told)).toEqual(['first bob:lobby:m5 sent', 'bob:lobby:m6 sent'])
-  room.merge([message(4, { at: NOON })])
+  room.merge({ messages: [message(4, { at: NOON })] })
   room.olderThan = null
   const after = memory.of(room.view([], ME), ME, 'Ann')
   expect(after.map(told)).toEqual(['day first bob:lobby:m4 sent', 'first bob:lobby:m5 sent', 'bob:lobby:m6 sent'])
@@ -119,4 +119,16 @@ test('one’s own message keeps its heading when it is confirmed, however many w
   room.append(message(2001, { id: 'mine', from: ME, body: 'b', at: NOON - 10 * MINUTE }))
   const sent = memory.of(room.view([], ME), ME, 'Ann').at(-1)
   expect(sent && told(sent)).toBe('first mine sent')
+})
+
+test('where the log was lost, it says so once, between what was kept', () => {
+  const room = lobby([message(3, { at: NOON }), message(9, { at: NOON }), message(10, { at: NOON })])
+  room.merge({ messages: [], gaps: [[5, 7]] })
+  room.merge({ messages: [message(1, { at: NOON })], gaps: [[5, 7]] })
+  expect(new Rows().of(room.view([], ME), ME, 'Ann').map(told)).toEqual([
+    'day first bob:lobby:m1 sent',
+    'bob:lobby:m3 sent',
+    'gap first bob:lobby:m9 sent',
+    'bob:lobby:m10 sent',
+  ])
 })

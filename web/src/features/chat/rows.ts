@@ -1,4 +1,4 @@
-import { keyOf, type Entry, type Hops, type RoomView, type Traced, type User } from 'hubbub-client'
+import { keyOf, placeOf, type Entry, type Gap, type Hops, type RoomView, type Traced, type User } from 'hubbub-client'
 import { isSameDay } from '@/ui/clock'
 
 const GROUP_MS = 5 * 60_000
@@ -10,6 +10,7 @@ export type Row = {
   key: string
   id: string
   seq?: number
+  place?: number
   author: User
   isOwn: boolean
   body: string
@@ -23,13 +24,15 @@ export type Row = {
   opensDay: boolean
   /** The first unread one, when the room was opened. */
   isDivided: boolean
+  /** Messages above it may be missing: the log lost them before they were recorded. */
+  followsGap: boolean
 }
 
-type Content = Omit<Row, 'isFirst' | 'opensDay' | 'isDivided'>
-type Place = { previous: Row | undefined; isDivided: boolean; isOldest: boolean }
+type Content = Omit<Row, 'isFirst' | 'opensDay' | 'isDivided' | 'followsGap'>
+type Place = { previous: Row | undefined; isDivided: boolean; followsGap: boolean; isOldest: boolean }
 
 /** What rows depend on, beside the messages. */
-type Frame = Pick<RoomView, 'divider' | 'hasOlder'> & { me: User | undefined }
+type Frame = Pick<RoomView, 'divider' | 'gaps' | 'hasOlder'> & { me: User | undefined }
 
 /**
  * What the list of a room shows, from top to bottom.
@@ -47,14 +50,15 @@ export class Rows {
   readonly #own = new Map<string, Row>()
 
   of(room: RoomView, me: User | undefined, name: string): readonly Row[] {
-    const { divider, hasOlder } = room
-    const frame = { divider, hasOlder, me }
+    const { divider, gaps, hasOlder } = room
+    const frame = { divider, gaps, hasOlder, me }
     const rows = this.#sent.slice(0, isSame(frame, this.#frame) ? commonStart(room.messages, this.#messages) : 0)
     let isDue = divider !== undefined && !rows.some((row) => row.isDivided)
     const add = (content: Content | Row): Row => {
       const isDivided = isDue && !content.isOwn && (content.seq ?? 0) > (divider ?? 0)
       isDue &&= !isDivided
-      const row = this.#place(content, { previous: rows.at(-1), isDivided, isOldest: rows.length === 0 && !hasOlder })
+      const followsGap = gaps.some((gap) => isBetween(gap, rows.at(-1)?.place, content.place))
+      const row = this.#place(content, { previous: rows.at(-1), isDivided, followsGap, isOldest: rows.length === 0 && !hasOlder })
       rows.push(row)
       return row
     }
@@ -69,13 +73,13 @@ export class Rows {
     return this.#rows
   }
 
-  #place(content: Content | Row, { previous, isDivided, isOldest }: Place): Row {
+  #place(content: Content | Row, { previous, isDivided, followsGap, isOldest }: Place): Row {
     const known = 'isFirst' in content ? content : this.#own.get(content.key)
     const opensDay = previous ? !isSameDay(previous.at, content.at) : isOldest || known?.opensDay === true
-    const isFirst = opensDay || isDivided || !previous || known?.isFirst === true || !continuesGroup(content, previous)
-    const isKept = known === content && known.isFirst === isFirst && known.opensDay === opensDay && known.isDivided === isDivided
-    if (isKept) return known
-    const row = { ...content, isFirst, opensDay, isDivided }
+    const isFirst = opensDay || isDivided || followsGap || !previous || known?.isFirst === true || !continuesGroup(content, previous)
+    const headed = { isFirst, opensDay, isDivided, followsGap }
+    if (known === content && isHeadedAs(known, headed)) return known
+    const row = { ...content, ...headed }
     if (row.isOwn) this.#remember(row)
     return row
   }
@@ -90,8 +94,22 @@ export class Rows {
   }
 }
 
+/** Whether a part that is lost lies between two places. Above the oldest message that is loaded it is not shown yet. */
+function isBetween([first, last]: Gap, above: number | undefined, below: number | undefined): boolean {
+  return above !== undefined && below !== undefined && above < last && first < below
+}
+
+function isHeadedAs(row: Row, headed: Omit<Row, keyof Content>): boolean {
+  return (
+    row.isFirst === headed.isFirst &&
+    row.opensDay === headed.opensDay &&
+    row.isDivided === headed.isDivided &&
+    row.followsGap === headed.followsGap
+  )
+}
+
 function isSame(frame: Frame, other: Frame | undefined): boolean {
-  return frame.divider === other?.divider && frame.hasOlder === other?.hasOlder && frame.me === other?.me
+  return frame.divider === other?.divider && frame.gaps === other?.gaps && frame.hasOlder === other?.hasOlder && frame.me === other?.me
 }
 
 /** How many of the first are the same in both lists. */
@@ -103,7 +121,7 @@ function commonStart<T>(list: readonly T[], other: readonly T[]): number {
 /** An own message has the same key before and after its confirmation, so that its row stays the same element. */
 function sentContent(message: Traced, isOwn: boolean): Content {
   const { id, seq, body, at, from, hops } = message
-  const content: Content = { key: isOwn ? id : keyOf(message), id, seq, author: from, isOwn, body, at, state: 'sent' }
+  const content: Content = { key: isOwn ? id : keyOf(message), id, seq, place: placeOf(message), author: from, isOwn, body, at, state: 'sent' }
   return hops ? { ...content, hops } : content
 }
 
