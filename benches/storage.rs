@@ -148,7 +148,8 @@ async fn start() {
 async fn away() {
     let mut database = Postgres::durable().await;
     let url = database.database().await;
-    let server = Server::start(&[&["--data", "none", "--database-url", &url], &FREE[..]].concat()).await;
+    let folder = scratch("storage").display().to_string();
+    let server = Server::start(&[&["--data", &folder, "--database-url", &url], &FREE[..]].concat()).await;
     let mut speaker = Speaker::connect(&server).await;
     println!("database there: {}", quantiles(speaker.say_paced(AWAY).await));
     database.stop().await;
