@@ -15,10 +15,12 @@ impl Redis {
         self.environment.clear();
         if !by.is_zero() {
             let library = library().expect("libfaketime is not installed");
+            // the allocator of Debian's Redis asks for the time before the library is ready: take that of libc
+            let libraries = format!("{}:libc.so.6", library.display());
             let offset = format!("-{}", by.as_secs());
             // Redis measures its pauses by the monotonic clock, which never goes back.
             let monotonic = ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into());
-            self.environment = vec![("LD_PRELOAD", library.into()), ("FAKETIME", offset.into()), monotonic];
+            self.environment = vec![("LD_PRELOAD", libraries.into()), ("FAKETIME", offset.into()), monotonic];
         }
     }
 }
