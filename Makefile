@@ -123,7 +123,7 @@ image: ## build the container image
 	$(DOCKER) build $(DOCKER_BUILD_FLAGS) -t $(IMAGE) .
 
 .PHONY: compose-test
-compose-test: ## chat through the compose stack while an instance stops
+compose-test: ## chat through the compose stack while an instance stops, and another one and the database die
 	scripts/compose-test
 
 .PHONY: bench

@@ -15,7 +15,7 @@ use std::fmt;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use hubbub_testbed::can_turn_clocks;
+use hubbub_testbed::{can_turn_clocks, ledger::Breach};
 use rand::rngs::StdRng;
 
 use crate::{
@@ -157,6 +157,14 @@ impl Fault {
                 Some("this user may not mount a disk")
             }
             _ => None,
+        }
+    }
+
+    /// What it may break, as `docs/delivery.md` says: only the database is judged then.
+    pub(crate) const fn may_break(self) -> &'static [Breach] {
+        match self {
+            Self::ClockBack => &[Breach::Lost, Breach::Reset],
+            _ => &[],
         }
     }
 

@@ -155,6 +155,9 @@ impl Setting {
             // the accepting instance may have missed the answer to the first append, and has then appended the message again
             verdict.forgive(Some(Breach::Displaced));
         }
+        for breach in found.faults.iter().flat_map(|fault| fault.may_break()) {
+            verdict.forgive(Some(*breach));
+        }
         found.judge(&verdict);
         verdict.cases.sort_by_key(|case| case.at);
         let around = verdict.cases.iter().map(|case| (case.clone(), around(&world, case))).collect();
