@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Messages of a log that is shorter than a backup is old, and longer than what a receiver misses.
-const SHORT_LOG: usize = 3000;
+const SHORT_LOG: usize = 5000;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -80,7 +80,7 @@ pub(crate) enum Fault {
     DatabaseRestart,
     /// The disk of the database is full for some seconds. Alone only.
     DatabaseFull,
-    /// A backup of the database that is 10 s old is put back, and `hubbub restored` runs. The log has lost some of what is
+    /// A backup of the database that is 16 s old is put back, and `hubbub restored` runs. The log has lost some of what is
     /// missing. Alone only.
     DatabaseRestore,
     /// The process that records is killed, 20 times. Alone only.

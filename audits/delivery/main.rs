@@ -36,6 +36,9 @@ const SHORT_MIXTURE: Duration = Duration::from_secs(6);
 /// A sample of each family: Redis, links, instances, clients.
 const SHORT: [Fault; 5] =
     [Fault::KillPubsub, Fault::RestartCutAof, Fault::CutLink, Fault::InstanceKill, Fault::CutMidFrame];
+/// The same where the history is recorded.
+const SHORT_RECORDED: [Fault; 3] = [Fault::LeaseIgnored, Fault::LogKill, Fault::InstanceKill];
+
 /// Proves on real processes that every acked message reaches every receiver once and in order, through every fault.
 #[derive(Debug, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
@@ -53,7 +56,7 @@ struct Cli {
     /// Trials with random mixtures of the kinds [default: 3; 0 with --only].
     #[arg(long, value_name = "N")]
     mixtures: Option<u64>,
-    /// A selection that takes less than a minute.
+    /// A selection that takes less than a minute, and another one with --history.
     #[arg(long)]
     short: bool,
     /// Instead: random mixtures in one world for so many minutes, while its instances are watched for growth.
@@ -248,6 +251,7 @@ impl Cli {
 
     fn faults(&self) -> Vec<Fault> {
         match (self.only.as_slice(), self.short) {
+            ([], true) if self.history.is_some() => SHORT_RECORDED.to_vec(),
             ([], true) => SHORT.to_vec(),
             ([], false) => {
                 let all = Fault::value_variants().iter().copied();
@@ -260,7 +264,7 @@ impl Cli {
     fn mixtures(&self) -> u64 {
         let default = match (self.only.is_empty(), self.short) {
             (false, _) => 0,
-            (true, true) => 1,
+            (true, true) => u64::from(self.history.is_none()),
             (true, false) => 3,
         };
         self.mixtures.unwrap_or(default)

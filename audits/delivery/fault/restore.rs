@@ -12,7 +12,7 @@ use tokio::{
 use crate::world::World;
 
 /// How old the backup is. The log keeps less than what is said in that time.
-const AGE: Duration = Duration::from_secs(10);
+const AGE: Duration = Duration::from_secs(16);
 /// An instance must say by then that the database went back.
 const NOTICE_LIMIT: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(100);
