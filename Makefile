@@ -123,7 +123,7 @@ image: ## build the container image
 	$(DOCKER) build $(DOCKER_BUILD_FLAGS) -t $(IMAGE) .
 
 .PHONY: compose-test
-compose-test: ## chat through the compose stack while an instance stops
+compose-test: ## chat through the compose stack while an instance stops, and another one and the database die
 	scripts/compose-test
 
 .PHONY: bench
@@ -158,10 +158,12 @@ audit: ## inject every fault into real processes: nothing lost, duplicated or re
 
 .PHONY: audit-control
 audit-control: CONTROL = $(AUDITS)/audit-delivery --program $(AUDITS)/audit-control --stay 0 --any-place --times 1
-audit-control: ## check the audit itself: a server with a plain PUBLISH must fail it where faults lose messages, and only there
+audit-control: ## check the audit itself: a plain PUBLISH and a hasty recorder must fail it where faults lose messages, and only there
 	$(BUILD_AUDITS)
 	$(CONTROL) --only kill-pubsub,restart-empty,cut-link,instance-kill,cut-mid-frame --expect-loss $(ARGS)
 	$(CONTROL) --only pause,slow-readers $(ARGS)
+	for engine in sqlite postgres; \
+	do $(AUDITS)/audit-delivery --history $$engine --only lease-ignored --times 1 --hasty --expect-loss $(ARGS); done
 
 .PHONY: audit-perimeter
 audit-perimeter: ## attack an instance from one address while people from others talk: they must hardly notice
@@ -170,9 +172,11 @@ audit-perimeter: ## attack an instance from one address while people from others
 
 .PHONY: audit-short
 audit-short: AUDITS = $(CARGO_TARGET_DIR)/debug
-audit-short: ## a selection of the audit, in less than a minute
+audit-short: ## a selection of the audit, with and without a database, in about two minutes
 	cargo build --locked --bins --package hubbub --package hubbub-audits
 	$(AUDITS)/audit-delivery --short $(ARGS)
+	$(AUDITS)/audit-delivery --short --history sqlite $(ARGS)
+	$(AUDITS)/audit-delivery --history sqlite --only lease-ignored --times 1 --hasty --expect-loss $(ARGS)
 
 .PHONY: soak
 soak: MINUTES ?= 10

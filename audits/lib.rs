@@ -1,3 +1,4 @@
 //! What the audits share.
 
+pub mod flags;
 pub mod outcome;

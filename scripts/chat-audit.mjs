@@ -2,6 +2,7 @@
 // Chats over the public protocol and checks what every client received against what was acknowledged. Clients come
 // back with their cursor after every disconnect, so instances may be stopped and killed meanwhile. Ends with 1 if
 // anything was lost, duplicated or reordered, or if too few instances took part. Needs Node 20 and nothing else.
+import { writeFileSync } from 'node:fs';
 import { createHash, randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,6 +16,7 @@ const { values: options } = parseArgs({
     rate: { type: 'string', default: '20' }, // messages a second, of each sender
     seconds: { type: 'string', default: '20' },
     instances: { type: 'string', default: '2' }, // that must have taken part
+    ledger: { type: 'string' }, // file for what was acknowledged: id|seq, one message a line
   },
 });
 const senders = Number(options.senders);
@@ -264,6 +266,8 @@ const missing = (client) => [...acked.keys()].filter((id) => !client.received.ha
 await until(() => all.every((client) => client.live && client.pending.size === 0 && missing(client) === 0), 30);
 await sleep(1000); // for what should not come any more
 all.forEach((client) => client.leave());
+
+if (options.ledger) writeFileSync(options.ledger, [...acked].map(([id, seq]) => `${id}|${seq}\n`).join(''));
 
 const unacked = sum((client) => client.pending.size);
 const found = {

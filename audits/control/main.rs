@@ -4,7 +4,6 @@
 //!
 //! It takes the flags of the server, and heeds those for addresses, Redis, prefix, instance and log filter.
 
-mod flags;
 mod relay;
 
 use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
@@ -16,6 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use hubbub_audits::flags::Flags;
 use hubbub_edge::socket::{Ending, Inbound, Socket};
 use hubbub_http::{
     listener::{self, Bounds},
@@ -34,7 +34,6 @@ use tokio::{
 };
 use tracing::info;
 
-use flags::Flags;
 use relay::{Relay, Relayed, Subscription, micros};
 
 /// Connections that may use HTTP or wait for that.

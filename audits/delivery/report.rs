@@ -7,12 +7,12 @@ use anyhow::{Context, Result};
 use hubbub_testbed::ledger::Breach;
 use serde_json::{Value, json};
 
-use crate::trial::Outcome;
+use crate::{kept::Comparison, trial::Outcome};
 
 /// Cases that are shown of each way to break the promise, in a trial.
 const SHOWN: usize = 5;
 
-const HEAD: [&str; 16] = [
+const HEAD: [&str; 19] = [
     "fault",
     "acked",
     "deliveries",
@@ -29,6 +29,9 @@ const HEAD: [&str; 16] = [
     "gap s",
     "recovery s",
     "worst s",
+    "rows",
+    "missing",
+    "in gaps",
 ];
 
 /// The table, and then what is wrong.
@@ -42,15 +45,18 @@ pub(crate) fn print(outcomes: &[Outcome]) {
     }
 }
 
-fn line(cells: &[String; 16]) -> String {
+fn line(cells: &[String; 19]) -> String {
     let [name, rest @ ..] = cells;
-    rest.iter().fold(format!("{name:<16}"), |line, cell| format!("{line}{cell:>11}"))
+    rest.iter().fold(format!("{name:<18}"), |line, cell| format!("{line}{cell:>11}"))
 }
 
-fn row(outcome: &Outcome) -> [String; 16] {
+fn row(outcome: &Outcome) -> [String; 19] {
     let verdict = &outcome.verdict;
     let count = |breach| verdict.count(breach).to_string();
     let (median, worst) = recovery(outcome);
+    let of_database = |count: fn(&Comparison) -> usize| {
+        outcome.comparison.as_ref().map_or_else(|| "-".to_owned(), |comparison| count(comparison).to_string())
+    };
     [
         outcome.name.clone(),
         verdict.acked.to_string(),
@@ -68,6 +74,9 @@ fn row(outcome: &Outcome) -> [String; 16] {
         seconds(Some(verdict.longest_gap)),
         seconds(median),
         seconds(worst),
+        of_database(|comparison| comparison.messages),
+        of_database(|comparison| comparison.missing),
+        of_database(|comparison| comparison.in_gaps),
     ]
 }
 
@@ -151,6 +160,9 @@ fn trial(outcome: &Outcome) -> Value {
         "longest_gap_s": verdict.longest_gap.as_secs_f64(),
         "recovery_median_s": seconds(median),
         "recovery_max_s": seconds(worst),
+        "rows": outcome.comparison.as_ref().map(|comparison| comparison.messages),
+        "missing_rows": outcome.comparison.as_ref().map(|comparison| comparison.missing),
+        "rows_in_gaps": outcome.comparison.as_ref().map(|comparison| comparison.in_gaps),
         "troubles": outcome.troubles,
         "repeat": outcome.repeat,
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::{fault::Fault, world::Storage};
+use crate::fault::Fault;
 
 /// A fault, and when it begins.
 pub(crate) struct Injection {
@@ -21,7 +21,7 @@ pub(crate) fn seeded(seed: u64, name: &str) -> StdRng {
 
 /// Random faults, on average `pace` apart, that overlap as it happens.
 pub(crate) fn mixture(faults: &[Fault], duration: Duration, pace: Duration, rng: &mut StdRng) -> Vec<Injection> {
-    let faults: Vec<Fault> = faults.iter().copied().filter(|fault| fault.storage() == Storage::Redis).collect();
+    let faults: Vec<Fault> = faults.iter().copied().filter(|fault| fault.can_be_mixed()).collect();
     let mut injections = Vec::new();
     let mut at = Duration::from_secs(2);
     while at < duration && !faults.is_empty() {

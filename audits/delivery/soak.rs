@@ -53,11 +53,11 @@ impl Growth {
         }
         for instance in &scene.world.instances {
             // A process that is being ended or started gives no sample.
-            let Ok(mut server) = instance.server.try_lock() else { continue };
-            if instance.lives(&mut server).is_err() {
+            let Ok(mut server) = instance.process.server.try_lock() else { continue };
+            if instance.process.lives(&mut server).is_err() {
                 continue;
             }
-            let [memory, descriptors] = self.series.entry((instance.name.clone(), server.pid())).or_default();
+            let [memory, descriptors] = self.series.entry((instance.process.name.clone(), server.pid())).or_default();
             memory.add(scene.world.now(), server.resident_bytes());
             descriptors.add(scene.world.now(), u64::try_from(server.open_descriptors()).unwrap_or(u64::MAX));
         }
@@ -82,7 +82,7 @@ impl Growth {
                 }
             }
         }
-        for name in world.instances.iter().map(|instance| instance.name.as_str()) {
+        for name in world.instances.iter().map(|instance| instance.process.name.as_str()) {
             if !observed.contains(name) {
                 println!("{name}: not observed, no process of it lived long enough");
             }

@@ -11,9 +11,10 @@ use tokio::time::sleep;
 use crate::{
     crowd::{Crowd, Size},
     fault::{Fault, Scene},
+    kept::Comparison,
     schedule::{self, Injection, seeded},
     soak,
-    world::{Blueprint, Holder, Storage, World},
+    world::{Blueprint, Holder, Needs, World},
 };
 
 /// Load without a fault, before the first one.
@@ -53,6 +54,8 @@ pub(crate) struct Options {
 pub(crate) struct Outcome {
     pub(crate) name: String,
     pub(crate) verdict: Verdict,
+    /// The database against that.
+    pub(crate) comparison: Option<Comparison>,
     /// From the end of each fault until everyone had something new; None: they never had.
     pub(crate) recoveries: Vec<Option<Duration>>,
     /// What else went wrong.
@@ -77,7 +80,7 @@ impl Setting {
         let name = fault.to_string();
         let mut rng = seeded(self.seed, &name);
         let repeat = format!("--only {name} --times {times} --seed {}{}", self.seed, self.options.world);
-        self.trial(&name, repeat, fault.storage(), &mut rng, async |scene, rng| {
+        self.trial(&name, repeat, fault.needs(), &mut rng, async |scene, rng| {
             let mut found = Found::default();
             for _ in 0..times {
                 found.took(fault, fault.happen(scene, StdRng::from_rng(rng)).await);
@@ -95,7 +98,7 @@ impl Setting {
         let Options { world, mixed } = &self.options;
         let repeat = format!("--times 0 --mixtures 1 --seed {seed}{mixed}{world}");
         let mut rng = seeded(seed, "mixture");
-        self.trial(&format!("mixture {seed}"), repeat, Storage::Redis, &mut rng, async |scene, rng| {
+        self.trial(&format!("mixture {seed}"), repeat, Needs::USUAL, &mut rng, async |scene, rng| {
             let injections = schedule::mixture(faults, duration, PACE, rng);
             let mut found = Found::default();
             found.all(scene, injections).await;
@@ -111,7 +114,7 @@ impl Setting {
         let repeat = format!("--soak {} --seed {}{mixed}{world}", duration.as_secs() / 60, self.seed);
         let faults = lasting(faults);
         ensure!(!faults.is_empty(), "a soak leaves out all of these kinds: it would show nothing");
-        self.trial("soak", repeat, Storage::Redis, &mut seeded(self.seed, "soak"), async |scene, rng| {
+        self.trial("soak", repeat, Needs::USUAL, &mut seeded(self.seed, "soak"), async |scene, rng| {
             let injections = schedule::mixture(&faults, duration, PACE * 2, rng);
             let mut found = Found::default();
             let mut growth = soak::Growth::default();
@@ -130,11 +133,11 @@ impl Setting {
         &self,
         name: &str,
         repeat: String,
-        storage: Storage,
+        needs: Needs,
         rng: &mut StdRng,
         happenings: impl AsyncFnOnce(&Scene<'_>, &mut StdRng) -> Found,
     ) -> Result<Outcome> {
-        let world = World::start(&Blueprint { storage, ..self.blueprint.clone() }).await?;
+        let world = World::start(&Blueprint { needs, ..self.blueprint.clone() }).await?;
         let mut crowd = Crowd::gather(self.size, &world, rng).await?;
         sleep(CALM).await;
         let scene = Scene { world: &world, crowd: &crowd };
@@ -142,21 +145,27 @@ impl Setting {
         let (mut verdict, of_clients) = crowd.verdict(SETTLING_LIMIT, COMPLETING_LIMIT).await;
         if let Some(history) = &world.history {
             let (rooms, kept) = crowd.kept();
-            let compared = history.compare(&rooms, &kept, RECORDING_LIMIT).await;
-            found.troubles.extend(compared.unwrap_or_else(|error| vec![format!("the history: {error:#}")]));
+            match history.compare(&rooms, &kept, RECORDING_LIMIT).await {
+                Ok(comparison) => found.compared(comparison),
+                Err(error) => found.troubles.push(format!("the history: {error:#}")),
+            }
         }
         verdict.forgive(self.unjudged);
         if found.took_from_the_log() {
             // the accepting instance may have missed the answer to the first append, and has then appended the message again
             verdict.forgive(Some(Breach::Displaced));
         }
+        for breach in found.faults.iter().flat_map(|fault| fault.may_break()) {
+            verdict.forgive(Some(*breach));
+        }
         found.judge(&verdict);
         verdict.cases.sort_by_key(|case| case.at);
         let around = verdict.cases.iter().map(|case| (case.clone(), around(&world, case))).collect();
         let (directory, of_instances) = world.end().await?;
-        let Found { recoveries, mut troubles, .. } = found;
+        let Found { recoveries, mut troubles, comparison, .. } = found;
         troubles.extend(of_clients.into_iter().chain(of_instances));
-        let mut outcome = Outcome { name: name.to_owned(), verdict, recoveries, troubles, around, logs: None, repeat };
+        let mut outcome =
+            Outcome { name: name.to_owned(), verdict, comparison, recoveries, troubles, around, logs: None, repeat };
         if outcome.is_clean() {
             fs::remove_dir_all(directory)?;
         } else {
@@ -172,9 +181,19 @@ struct Found {
     faults: Vec<Fault>,
     recoveries: Vec<Option<Duration>>,
     troubles: Vec<String>,
+    comparison: Option<Comparison>,
 }
 
 impl Found {
+    /// Only what a database has lost may be missing, and only where it says so.
+    fn compared(&mut self, comparison: Comparison) {
+        self.troubles.extend(comparison.troubles.iter().cloned());
+        if comparison.in_gaps > 0 && !self.faults.iter().any(|fault| fault.loses_rows()) {
+            self.troubles.push(format!("{} messages are in gaps of the database", comparison.in_gaps));
+        }
+        self.comparison = Some(comparison);
+    }
+
     fn took_from_the_log(&self) -> bool {
         self.faults.iter().any(|fault| fault.takes() == Some(Holder::Log))
     }

@@ -1,14 +1,19 @@
 //! The processes of a trial, and the links between them.
 
+mod disk;
+mod instance;
+mod needs;
+mod process;
+mod store;
+
 use std::{
-    fs::{self, OpenOptions},
-    io::Write,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use hubbub_testbed::{Flow, Proxy, Redis, Sentinel, Server, scratch};
+use anyhow::{Context, Result};
+use hubbub_testbed::{Proxy, scratch};
 use parking_lot::Mutex as Sync;
 use rand::{RngExt, rngs::StdRng};
 use tokio::{
@@ -18,39 +23,41 @@ use tokio::{
 
 use crate::kept::{Engine, History};
 
+pub(crate) use disk::SmallDisk;
+pub(crate) use instance::Instance;
+pub(crate) use needs::{Disk, Needs, Recorders, Storage};
+pub(crate) use process::Process;
+pub(crate) use store::Store;
+
 /// How far a loss of data and the end of an instance lie apart: what both have lost is out of reach.
 const APART: Duration = Duration::from_secs(5);
 /// How far two losses of data lie apart: a client that was away while the first one was repaired gets `reset` at the second.
 const PUT_BACK: Duration = Duration::from_secs(20);
 
-/// What the kernel holds for a client that may become slow.
-const SLOW_BUFFER_BYTES: u32 = 64 * 1024;
-
-/// What keeps the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Storage {
-    /// One Redis with an append-only file, and a proxy between it and each instance.
-    Redis,
-    /// A primary and a replica under a Sentinel, where the instances look up the primary.
-    Sentinel,
-}
-
-/// The processes that keep the log.
-pub(crate) enum Store {
-    Redis(Box<Redis>),
-    Sentinel(Box<Sentinel>),
-}
-
 /// What a world is made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Blueprint {
     pub(crate) program: PathBuf,
-    pub(crate) storage: Storage,
+    /// The recorders that ignore the lease do harm, and no instance records beside them.
+    pub(crate) hasty: bool,
     /// What keeps the history. None: it is not recorded.
     pub(crate) history: Option<Engine>,
     pub(crate) instances: usize,
     /// Messages that the log keeps.
     pub(crate) retention: usize,
+    pub(crate) needs: Needs,
+}
+
+impl Blueprint {
+    /// The program of a recorder that is a process of its own, and its flags.
+    fn recorder(&self) -> (PathBuf, Vec<String>) {
+        let flags = |flags: [&str; 2]| flags.map(str::to_owned).to_vec();
+        if matches!(self.needs.recorders, Recorders::Apart(_)) {
+            return (self.program.clone(), flags(["--roles", "worker"]));
+        }
+        let hasty = if self.hasty { flags(["--hasty", "true"]) } else { Vec::new() };
+        (hubbub_testbed::program().with_file_name("audit-recorder"), hasty)
+    }
 }
 
 /// A holder of messages that a fault can empty. The other one must be intact at that time.
@@ -79,49 +86,58 @@ pub(crate) struct World {
     pub(crate) store: Mutex<Store>,
     pub(crate) history: Option<History>,
     pub(crate) instances: Vec<Instance>,
+    /// Processes that only record, each with the way to Redis.
+    pub(crate) recorders: Vec<(Process, Proxy)>,
     /// One instance at a time is cut off from Redis.
     pub(crate) link: Mutex<()>,
+    /// What is on it, if a fault may fill it.
+    pub(crate) disk: Option<SmallDisk>,
     /// What lost something last, and when.
     lost: Mutex<Option<(Holder, Instant)>>,
     journal: Sync<Vec<(Duration, String)>>,
     started: Instant,
-    directory: PathBuf,
-}
-
-/// One instance on its address, whichever process runs there.
-pub(crate) struct Instance {
-    pub(crate) name: String,
-    /// Between it and Redis; leads nowhere if a Sentinel shows the way.
-    pub(crate) back: Proxy,
-    /// Between most clients and it.
-    pub(crate) front: Proxy,
-    /// Between those clients and it that may become slow.
-    pub(crate) slow_front: Proxy,
-    /// Held while a fault is done to the process.
-    pub(crate) server: Mutex<Server>,
-    program: PathBuf,
-    flags: Vec<String>,
-    log: PathBuf,
+    pub(crate) directory: PathBuf,
 }
 
 impl World {
     pub(crate) async fn start(blueprint: &Blueprint) -> Result<Self> {
-        let store = Store::start(blueprint.storage).await;
+        let Blueprint { needs, .. } = blueprint;
         let directory = scratch("audit");
-        let history = match blueprint.history {
-            Some(engine) => Some(History::start(engine, &directory).await),
-            None => None,
+        let disk = if needs.disk == Disk::Small { Some(SmallDisk::mount()?) } else { None };
+        let data = disk.as_ref().map_or(directory.as_path(), SmallDisk::folder);
+        let store = Store::start(needs.storage).await;
+        let history = match (blueprint.history, &disk) {
+            (Some(engine), None) => Some(History::start(engine, &directory).await),
+            (Some(engine), Some(disk)) => Some(History::start_on(engine, disk.folder()).await),
+            (None, _) => None,
         };
-        let database = history.as_ref().map(|history| history.url.as_str());
-        let mut instances = Vec::new();
-        for number in 0..blueprint.instances {
-            instances.push(Instance::start(number, &store, database, blueprint, &directory).await?);
+        let common = Common { blueprint, store: &store, data, history: history.as_ref(), directory: &directory };
+        let instances = if needs.storage == Storage::File { 1 } else { blueprint.instances };
+        let records = match needs.recorders {
+            Recorders::Inside => true,
+            Recorders::Apart(_) => false,
+            Recorders::Forced(_) => !blueprint.hasty,
+        };
+        let mut started = Vec::new();
+        for number in 0..instances {
+            let roles = if records { "gateway,api,worker" } else { "gateway,api" };
+            let flags = vec!["--roles".to_owned(), roles.to_owned()];
+            let (process, back) = common.start(&format!("instance-{number}"), &blueprint.program, flags).await;
+            started.push(Instance::behind(process, back).await);
+        }
+        let count = needs.recorders.apart();
+        let mut recorders = Vec::new();
+        for number in 0..count {
+            let (program, flags) = blueprint.recorder();
+            recorders.push(common.start(&format!("recorder-{number}"), &program, flags).await);
         }
         Ok(Self {
             store: Mutex::new(store),
             history,
-            instances,
+            instances: started,
+            recorders,
             link: Mutex::default(),
+            disk,
             lost: Mutex::default(),
             journal: Sync::default(),
             started: Instant::now(),
@@ -137,6 +153,37 @@ impl World {
     /// Any instance.
     pub(crate) fn any_instance(&self, rng: &mut StdRng) -> &Instance {
         &self.instances[rng.random_range(0..self.instances.len())]
+    }
+
+    /// The database.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub(crate) fn history(&self) -> Result<&History> {
+        self.history.as_ref().context("this world keeps no history")
+    }
+
+    /// The disk that a fault may fill.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub(crate) fn disk(&self) -> Result<&SmallDisk> {
+        self.disk.as_ref().context("this world has no small disk")
+    }
+
+    /// A metric, over all processes that run.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let mut sum = 0.0;
+        let recorders = self.recorders.iter().map(|(process, _)| process);
+        for process in self.instances.iter().map(|instance| &instance.process).chain(recorders) {
+            let mut server = process.server.lock().await;
+            if process.lives(&mut server).is_ok() {
+                sum += server.metric(name, "").await;
+            }
+        }
+        sum
     }
 
     /// Writes down what is being done.
@@ -165,140 +212,56 @@ impl World {
     /// Ends all processes. Keeps their logs; returns where, and what was wrong with the instances.
     pub(crate) async fn end(self) -> Result<(PathBuf, Vec<String>)> {
         let store = self.store.into_inner();
-        fs::write(self.directory.join("redis.log"), store.primary().log()).context("the log of Redis")?;
+        if let Some(redis) = store.primary() {
+            fs::write(self.directory.join("redis.log"), redis.log()).context("the log of Redis")?;
+        }
         let mut troubles = Vec::new();
-        for instance in self.instances {
-            let mut server = instance.server.lock().await;
-            let lived = instance.lives(&mut server);
-            server.kill().await;
-            let outcomes = [lived, instance.require_no_panic(&server)];
-            troubles.extend(outcomes.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")));
+        for (process, _) in &self.recorders {
+            troubles.extend(process.end().await);
+        }
+        for instance in &self.instances {
+            troubles.extend(instance.process.end().await);
         }
         Ok((self.directory, troubles))
     }
 }
 
-impl Store {
-    async fn start(storage: Storage) -> Self {
-        match storage {
-            Storage::Redis => Self::Redis(Box::new(Redis::persistent().await)),
-            Storage::Sentinel => Self::Sentinel(Box::new(Sentinel::start().await)),
-        }
-    }
-
-    /// The server that takes writes.
-    pub(crate) fn primary(&self) -> &Redis {
-        match self {
-            Self::Redis(redis) => redis,
-            Self::Sentinel(sentinel) => sentinel.primary(),
-        }
-    }
-
-    /// The Redis that is alone.
-    ///
-    /// # Errors
-    ///
-    /// It is not.
-    pub(crate) fn alone(&mut self) -> Result<&mut Redis> {
-        match self {
-            Self::Redis(redis) => Ok(redis),
-            Self::Sentinel(_) => bail!("this world has a Sentinel"),
-        }
-    }
-
-    /// The Sentinel.
-    ///
-    /// # Errors
-    ///
-    /// There is none.
-    pub(crate) fn sentinel(&mut self) -> Result<&mut Sentinel> {
-        match self {
-            Self::Sentinel(sentinel) => Ok(sentinel),
-            Self::Redis(_) => bail!("this world has no Sentinel"),
-        }
-    }
+/// What the processes of a world have in common.
+struct Common<'a> {
+    blueprint: &'a Blueprint,
+    store: &'a Store,
+    /// Where a data folder is.
+    data: &'a Path,
+    history: Option<&'a History>,
+    /// For the logs.
+    directory: &'a Path,
 }
 
-impl Instance {
-    async fn start(
-        number: usize,
-        store: &Store,
-        database: Option<&str>,
-        blueprint: &Blueprint,
-        directory: &Path,
-    ) -> Result<Self> {
-        let back = Proxy::wide(&format!("127.0.0.1:{}", store.primary().port())).await;
-        let url = match store {
-            Store::Redis(_) => format!("redis://{}", back.address()),
-            Store::Sentinel(sentinel) => sentinel.url().to_owned(),
+impl Common<'_> {
+    /// Starts a process, with the way to its Redis.
+    async fn start(&self, name: &str, program: &Path, mut flags: Vec<String>) -> (Process, Proxy) {
+        let Self { blueprint: Blueprint { retention, needs, .. }, .. } = self;
+        // without a Redis the proxy leads nowhere
+        let port = self.store.primary().map_or(1, hubbub_testbed::Redis::port);
+        let back = Proxy::wide(&format!("127.0.0.1:{port}")).await;
+        let [place, value] = match self.store {
+            Store::Redis(_) => ["--redis-url".to_owned(), format!("redis://{}", back.address())],
+            Store::Sentinel(sentinel) => ["--redis-url".to_owned(), sentinel.url().to_owned()],
+            Store::File => ["--data".to_owned(), self.data.display().to_string()],
         };
-        let name = format!("instance-{number}");
-        let mut flags = [
-            ["--redis-url", &url],
-            ["--instance", &name],
-            ["--log-retention", &blueprint.retention.to_string()],
+        let database = self.history.map_or("none", |history| history.url.as_str());
+        let retention = needs.retention.unwrap_or(*retention).to_string();
+        let pairs = [
+            [&*place, &*value],
+            ["--database-url", database],
+            ["--instance", name],
+            ["--log-retention", &retention],
             ["--admin-listen", "127.0.0.1:0"],
             ["--publish-rate", "100000"],
             ["--publish-burst", "100000"],
             ["--drain-window", "1s"],
-        ]
-        .as_flattened()
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>();
-        flags.extend(database.into_iter().flat_map(|url| ["--database-url".to_owned(), url.to_owned()]));
-        let program = blueprint.program.clone();
-        let server = launch(&program, &flags).await;
-        flags.extend(["--listen".to_owned(), server.address().to_owned()]);
-        let front = Proxy::wide(server.address()).await;
-        let slow_front = Proxy::holding(server.address(), Flow::Free, SLOW_BUFFER_BYTES).await;
-        let log = directory.join(&name).with_extension("log");
-        Ok(Self { name, back, front, slow_front, server: Mutex::new(server), program, flags, log })
+        ];
+        flags.extend(pairs.as_flattened().iter().map(ToString::to_string));
+        (Process::start(name, program, flags, self.directory).await, back)
     }
-
-    /// # Errors
-    ///
-    /// The process has ended, and no fault had ended it.
-    pub(crate) fn lives(&self, server: &mut Server) -> Result<()> {
-        let status = server.status();
-        ensure!(status.is_none(), "{} has ended by itself: {status:?}", self.name);
-        Ok(())
-    }
-
-    /// Starts the process again, in the place of one that has ended. Returns when it is ready.
-    ///
-    /// # Errors
-    ///
-    /// The old process had panicked.
-    pub(crate) async fn restart(&self, server: &mut Server) -> Result<()> {
-        let outcome = self.require_no_panic(server);
-        *server = launch(&self.program, &self.flags).await;
-        outcome
-    }
-
-    /// Keeps the log of a process that has ended.
-    ///
-    /// # Errors
-    ///
-    /// It had panicked.
-    fn require_no_panic(&self, server: &Server) -> Result<()> {
-        let mut file =
-            OpenOptions::new().create(true).append(true).open(&self.log).context("the log of an instance")?;
-        let lines = server.log();
-        for line in &lines {
-            writeln!(file, "{line}").context("the log of an instance")?;
-        }
-        writeln!(file, "--- the process has ended").context("the log of an instance")?;
-        match lines.iter().find(|line| line.contains("panicked")) {
-            Some(line) => bail!("{}: {line}", self.name),
-            None => Ok(()),
-        }
-    }
-}
-
-async fn launch(program: &Path, flags: &[String]) -> Server {
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let server = Server::spawn_program(program, &flags).await;
-    server.ready().await;
-    server
 }

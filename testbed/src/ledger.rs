@@ -10,7 +10,7 @@ use std::{
 
 use hubbub_protocol::Seq;
 
-pub use self::sent::{Fate, Kept, Mark, Sent};
+pub use self::sent::{Fate, Kept, Mark, Owed, Sent};
 
 /// Breaches that are kept with their circumstances; the others are only counted.
 const KEPT: usize = 20;
@@ -462,6 +462,24 @@ mod tests {
         let mut forgiven = verdict;
         forgiven.forgive(Some(Breach::Displaced));
         assert!(forgiven.is_clean() && forgiven.cases.is_empty());
+    }
+
+    #[test]
+    fn a_history_owes_the_lowest_place_that_anybody_knows() {
+        let mut sent = sent();
+        let mark = |n| Mark { sender: 0, n };
+        sent.learned(mark(0), 5);
+        sent.learned(mark(0), 7);
+        sent.saw(mark(1), 11);
+        sent.learned(mark(1), 11);
+        assert_eq!(sent.saw(mark(1), 20), Some(11));
+        let seen = sent.send(0, 3);
+        sent.learned(seen, 30);
+        sent.send(0, 0);
+        let Kept { messages, sent, highest } = sent.kept();
+        let places: Vec<_> = messages.values().map(|owed| owed.places.iter().copied().collect::<Vec<_>>()).collect();
+        assert_eq!(places, [vec![5], vec![11, 20], vec![12], vec![30]], "an unnamed one may have either place");
+        assert_eq!((messages[&seen].room, sent, highest), (3, vec![5], 12));
     }
 
     #[test]

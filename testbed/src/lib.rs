@@ -34,7 +34,7 @@ pub use http::dial;
 pub use postgres::Postgres;
 pub use process::{program, room, scratch, signal, unique};
 pub use proxy::{Flow, Proxy};
-pub use redis::{Cluster, Redis, Sentinel};
+pub use redis::{Cluster, Redis, Sentinel, can_turn_clocks};
 pub use reverse_proxy::{Product, ReverseProxy};
 pub use server::{Server, command};
 pub use transcript::{Transcript, assert_complete, chatter, gather};

@@ -2,7 +2,11 @@
 
 mod cluster_files;
 
-use std::{fs, path::PathBuf, process::Stdio};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use tokio::{
     net::TcpListener,
@@ -39,6 +43,11 @@ impl Postgres {
         Self::with(&["fsync = on", "full_page_writes = on"]).await
     }
 
+    /// The same, with its files in this folder, which the user `postgres` must be able to reach.
+    pub async fn durable_in(folder: &Path) -> Self {
+        Self::prepared_in(folder, &["fsync = on", "full_page_writes = on"], |_| {}).await
+    }
+
     /// It takes TLS, with this certificate for 127.0.0.1, beside plain connections.
     pub async fn certified(certificate: Certificate) -> Self {
         Self::prepared(&["ssl = on", "ssl_cert_file = 'server.pem'", "ssl_key_file = 'server.key'"], |files| {
@@ -54,11 +63,15 @@ impl Postgres {
     }
 
     async fn prepared(settings: &[&str], prepare: impl Fn(&ClusterFiles)) -> Self {
+        Self::prepared_in(&env::temp_dir(), settings, prepare).await
+    }
+
+    async fn prepared_in(folder: &Path, settings: &[&str], prepare: impl Fn(&ClusterFiles)) -> Self {
         // Another process may take the port between the choice and the start; then another port is chosen.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
             let settings = settings.iter().map(|&line| line.to_owned()).collect();
-            let mut postgres = Self { child: None, port, files: ClusterFiles::new().await, settings };
+            let mut postgres = Self { child: None, port, files: ClusterFiles::new(folder).await, settings };
             prepare(&postgres.files);
             if postgres.try_resume().await {
                 return postgres;
@@ -131,6 +144,21 @@ impl Postgres {
                 self.files.log()
             );
         }
+    }
+
+    /// Starts it again if it has ended by itself.
+    pub async fn revive(&mut self) {
+        if self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some()) {
+            self.resume().await;
+        }
+    }
+
+    /// Runs a program of Postgres, for example `pg_dump`, on a database of this server.
+    pub async fn tool(&self, name: &str, database_url: &str, arguments: &[&str]) {
+        let mut tool = Command::new(program(name));
+        tool.arg("--dbname").arg(database_url).args(arguments);
+        let output = within(tool.kill_on_drop(true).output()).await.unwrap();
+        assert!(output.status.success(), "{name} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// The answer to a statement as the owner, one line a row, with `|` between the columns.

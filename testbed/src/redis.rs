@@ -1,11 +1,12 @@
 //! A Redis of the test's own.
 
+mod clock;
 mod cluster;
 mod secured;
 mod sentinel;
 mod storage;
 
-use std::{fs, path::PathBuf, process::Stdio};
+use std::{ffi::OsString, fs, path::PathBuf, process::Stdio};
 
 use tokio::{
     net::TcpListener,
@@ -17,6 +18,7 @@ use crate::{
     wait::{PATIENCE, eventually, within},
 };
 
+pub use clock::can_turn_clocks;
 pub use cluster::Cluster;
 pub use sentinel::Sentinel;
 
@@ -30,6 +32,8 @@ pub struct Redis {
     settings: Vec<String>,
     /// What `redis-cli` needs beside the port.
     access: Vec<String>,
+    /// The variables of its process.
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Redis {
@@ -65,7 +69,7 @@ impl Redis {
         let directory = scratch("redis");
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let url = format!("redis://127.0.0.1:{port}");
-        Self { child: None, port, url, directory, settings: Vec::new(), access: Vec::new() }
+        Self { child: None, port, url, directory, settings: Vec::new(), access: Vec::new(), environment: Vec::new() }
     }
 
     /// `redis://…`
@@ -129,6 +133,7 @@ impl Redis {
             .arg(&file)
             .args(sentinel)
             .current_dir(&self.directory)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(Stdio::null())

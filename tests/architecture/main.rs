@@ -41,7 +41,11 @@ const CRATES: &[(&str, &str, &[&str])] = &[
     ("web", "web", &[]),
     ("client", "client", &["protocol"]),
     ("testbed", "testbed", &["client", "edge", "lifecycle", "log", "protocol"]),
-    ("audits", "audits", &["client", "edge", "http", "lifecycle", "log", "messenger", "protocol", "store", "testbed"]),
+    (
+        "audits",
+        "audits",
+        &["client", "edge", "http", "lifecycle", "log", "messenger", "protocol", "recorder", "store", "testbed"],
+    ),
 ];
 
 /// What the tests and benches of a crate may import beside that.

@@ -66,10 +66,14 @@ impl Receiver {
 
     /// Enters a message, with another `seq` under which a receiver has seen it.
     fn enter(&self, message: &Message, act: impl FnOnce(&mut Reading, Delivery<'_>, Option<Seq>)) {
-        let Message { seq, was, record, first: _ } = message;
+        let Message { seq, was, record, first } = message;
         let room = self.ledger.room(&record.room);
         let Ok(mark) = record.id.as_str().parse::<Mark>() else { return };
-        let elsewhere = was.is_none().then(|| self.ledger.sent.lock().saw(mark, *seq)).flatten();
+        let elsewhere = {
+            let mut sent = self.ledger.sent.lock();
+            sent.learned(mark, first.or(*was).unwrap_or(*seq));
+            was.is_none().then(|| sent.saw(mark, *seq)).flatten()
+        };
         self.ledger.reading(self.number, |reading, at| {
             act(reading, Delivery { mark, room, seq: *seq, was: *was, at, instance: &self.instance }, elsewhere);
         });

@@ -14,33 +14,33 @@ const STILLNESS: Duration = Duration::from_secs(5);
 
 pub(super) async fn kill(world: &World, rng: &mut StdRng) -> Result<()> {
     let instance = world.any_instance(rng);
-    let mut server = instance.server.lock().await;
-    instance.lives(&mut server)?;
-    world.note(format!("SIGKILL: {}", instance.name));
+    let mut server = instance.process.server.lock().await;
+    instance.process.lives(&mut server)?;
+    world.note(format!("SIGKILL: {}", instance.process.name));
     server.kill().await;
     sleep(ABSENCE).await;
-    instance.restart(&mut server).await
+    instance.process.restart(&mut server).await
 }
 
 /// A rolling deploy.
 pub(super) async fn roll(world: &World) -> Result<()> {
     for instance in &world.instances {
-        let mut server = instance.server.lock().await;
-        instance.lives(&mut server)?;
-        world.note(format!("SIGTERM: {}", instance.name));
+        let mut server = instance.process.server.lock().await;
+        instance.process.lives(&mut server)?;
+        world.note(format!("SIGTERM: {}", instance.process.name));
         server.terminate().await;
         let status = server.ended().await;
-        instance.restart(&mut server).await?;
-        ensure!(status.success(), "{} ended with {status}", instance.name);
+        instance.process.restart(&mut server).await?;
+        ensure!(status.success(), "{} ended with {status}", instance.process.name);
     }
     Ok(())
 }
 
 pub(super) async fn stop(world: &World, rng: &mut StdRng) -> Result<()> {
     let instance = world.any_instance(rng);
-    let mut server = instance.server.lock().await;
-    instance.lives(&mut server)?;
-    world.note(format!("SIGSTOP: {}", instance.name));
+    let mut server = instance.process.server.lock().await;
+    instance.process.lives(&mut server)?;
+    world.note(format!("SIGSTOP: {}", instance.process.name));
     signal(server.pid(), "STOP").await;
     sleep(STILLNESS).await;
     signal(server.pid(), "CONT").await;

@@ -28,7 +28,7 @@ pub(super) async fn disturb(world: &World, fault: Fault, rng: &mut StdRng) -> Re
     let _alone = world.link.lock().await;
     let instance = world.any_instance(rng);
     let back = &instance.back;
-    world.note(format!("{fault}: {}", instance.name));
+    world.note(format!("{fault}: {}", instance.process.name));
     match fault {
         Fault::HalfOpen => {
             back.freeze();
@@ -60,11 +60,11 @@ pub(super) async fn overflow(scene: &Scene<'_>, rng: &mut StdRng) -> Result<()> 
     let redis = store.alone()?;
     let instance = world.any_instance(rng);
     // The lock keeps other faults from ending it meanwhile.
-    let mut server = instance.server.lock().await;
-    instance.lives(&mut server)?;
+    let mut server = instance.process.server.lock().await;
+    instance.process.lives(&mut server)?;
     // One that has just lost its connection is no subscriber.
     eventually(PATIENCE, async || (server.metric("hubbub_relay_live", "").await > 0.0).then_some(())).await;
-    world.note(format!("output-buffer: {}", instance.name));
+    world.note(format!("output-buffer: {}", instance.process.name));
     let before = closed(redis);
     limit(redis, "pubsub 65536 32768 1").await;
     crowd.set_body_bytes(Some(LOUD_BODY_BYTES));

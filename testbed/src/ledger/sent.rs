@@ -51,15 +51,30 @@ struct Message {
     fate: Fate,
     /// Where its first receiver saw it.
     place: Option<Seq>,
+    /// Where others saw it, without learning of the first place.
+    elsewhere: BTreeSet<Seq>,
+    /// The lowest place that a delivery has named.
+    lowest: Option<Seq>,
 }
 
 /// What a history must have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// Every acked message with its room, and the place at which a receiver saw it first, or else the acked one.
-    pub acked: BTreeMap<Mark, (usize, Seq)>,
-    /// The highest of all places.
+    /// Every message that was acked, or that a receiver saw.
+    pub messages: BTreeMap<Mark, Owed>,
+    /// How many messages each sender has sent.
+    pub sent: Vec<usize>,
+    /// The highest place that was acked.
     pub highest: Seq,
+}
+
+/// What a history must have of one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// Its room.
+    pub room: usize,
+    /// The lowest place that anybody knows. There are several where an instance gave it another one without knowing of the first.
+    pub places: BTreeSet<Seq>,
 }
 
 /// What the senders sent.
@@ -79,7 +94,7 @@ impl Sent {
     /// Takes in the next message of a sender, for a room; its name.
     pub fn send(&mut self, sender: usize, room: usize) -> Mark {
         let messages = &mut self.messages[sender];
-        messages.push(Message { room, fate: Fate::Unsettled, place: None });
+        messages.push(Message { room, fate: Fate::Unsettled, place: None, elsewhere: BTreeSet::new(), lowest: None });
         Mark { sender, n: messages.len() - 1 }
     }
 
@@ -96,8 +111,19 @@ impl Sent {
     /// A receiver saw a message that had no other place before. Returns the place at which another receiver saw it, if it
     /// differs.
     pub fn saw(&mut self, mark: Mark, seq: Seq) -> Option<Seq> {
-        let place = self.messages[mark.sender][mark.n].place.get_or_insert(seq);
-        (*place != seq).then_some(*place)
+        let message = &mut self.messages[mark.sender][mark.n];
+        let place = *message.place.get_or_insert(seq);
+        if place == seq {
+            return None;
+        }
+        message.elsewhere.insert(seq);
+        Some(place)
+    }
+
+    /// A delivery names the first place of a message.
+    pub fn learned(&mut self, mark: Mark, place: Seq) {
+        let lowest = &mut self.messages[mark.sender][mark.n].lowest;
+        *lowest = Some(lowest.map_or(place, |known| known.min(place)));
     }
 
     /// Acked messages whose acked place is not the one that their receivers saw.
@@ -112,12 +138,18 @@ impl Sent {
 
     /// What a history must have.
     pub fn kept(&self) -> Kept {
-        let mut kept = Kept::default();
+        let mut kept = Kept { sent: self.next(), ..Kept::default() };
         for (sender, messages) in self.messages.iter().enumerate() {
-            for (n, Message { room, fate, place }) in messages.iter().enumerate() {
-                if let Fate::Acked(seq, _) = fate {
-                    kept.highest = kept.highest.max(*seq);
-                    kept.acked.insert(Mark { sender, n }, (*room, place.unwrap_or(*seq)));
+            for (n, message) in messages.iter().enumerate() {
+                let acked = if let Fate::Acked(seq, _) = message.fate { Some(seq) } else { None };
+                kept.highest = kept.highest.max(acked.unwrap_or_default());
+                if let Some(lowest) = acked.into_iter().chain(message.lowest).min() {
+                    let mut places = message.elsewhere.clone();
+                    if !places.is_empty() {
+                        places.extend(message.place);
+                    }
+                    places.insert(lowest);
+                    kept.messages.insert(Mark { sender, n }, Owed { room: message.room, places });
                 }
             }
         }

@@ -27,11 +27,11 @@ pub(crate) struct ClusterFiles {
 }
 
 impl ClusterFiles {
-    /// Of a server without databases.
-    pub(crate) async fn new() -> Self {
+    /// Of a server without databases, in this folder.
+    pub(crate) async fn new(folder: &Path) -> Self {
         let scratch = scratch("postgres");
         let template = template(&scratch.with_file_name("postgres-template")).await;
-        let data = env::temp_dir().join(unique("hubbub-postgres"));
+        let data = folder.join(unique("hubbub-postgres"));
         run(Command::new("cp").arg("-a").arg(template).arg(&data)).await;
         Self { log: scratch.join("postgres.log"), data }
     }

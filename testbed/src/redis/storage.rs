@@ -1,6 +1,9 @@
 //! What a Redis has on disk, and what may happen to it while the server does not run.
 
-use std::{fs, mem, path::PathBuf};
+use std::{
+    fs, mem,
+    path::{Path, PathBuf},
+};
 
 use super::Redis;
 
@@ -28,11 +31,17 @@ impl Redis {
     /// Starts it from its last `SAVE`, as if the append-only file had been lost, and lets it write one again. It must not
     /// run.
     pub async fn resume_from_save(&mut self) {
-        fs::remove_dir_all(self.append_only()).unwrap();
+        let _there_or_not = fs::remove_dir_all(self.append_only());
         let settings = mem::take(&mut self.settings);
         self.resume().await;
         self.settings = settings;
         self.command(&["CONFIG", "SET", "appendonly", "yes"]).await;
+    }
+
+    /// The same from a snapshot that `redis-cli --rdb` has made.
+    pub async fn resume_from(&mut self, snapshot: &Path) {
+        fs::copy(snapshot, self.directory.join("dump.rdb")).unwrap();
+        self.resume_from_save().await;
     }
 
     /// What it has printed, over all its starts.

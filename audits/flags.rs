@@ -1,23 +1,26 @@
-//! The flags of the server that the control heeds.
+//! The flags of the server that a program in its place heeds.
 
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 
-/// What the control needs to know. It takes all flags of the server and ignores the others.
+/// What a program needs to know that takes the place of the server. It takes all flags of the server and ignores the others.
 #[derive(Debug)]
-pub(crate) struct Flags {
+pub struct Flags {
     /// Address to listen on.
-    pub(crate) listen: SocketAddr,
+    pub listen: SocketAddr,
     /// Address of another listener with the same routes.
-    pub(crate) admin_listen: Option<SocketAddr>,
-    pub(crate) redis_url: String,
+    pub admin_listen: Option<SocketAddr>,
+    /// The Redis.
+    pub redis_url: String,
+    /// The database, if there is one.
+    pub database_url: Option<String>,
     /// Of the channel.
-    pub(crate) prefix: String,
+    pub prefix: String,
     /// The name of this instance in `welcome`.
-    pub(crate) instance: String,
+    pub instance: String,
     /// What to log: a level or directives.
-    pub(crate) log: String,
+    pub log: String,
 }
 
 impl Flags {
@@ -26,11 +29,12 @@ impl Flags {
     /// # Errors
     ///
     /// `--redis-url` is missing, a flag has no value, or an address cannot be read.
-    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
+    pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
         let mut flags = Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen: None,
             redis_url: String::new(),
+            database_url: None,
             prefix: "hubbub".to_owned(),
             instance: format!("control-{}", std::process::id()),
             log: "info".to_owned(),
@@ -41,6 +45,7 @@ impl Flags {
                 "--listen" => flags.listen = value.parse().context(name)?,
                 "--admin-listen" => flags.admin_listen = Some(value.parse().context(name)?),
                 "--redis-url" => flags.redis_url = value,
+                "--database-url" => flags.database_url = Some(value),
                 "--prefix" => flags.prefix = value,
                 "--instance" => flags.instance = value,
                 "--log" => flags.log = value,
