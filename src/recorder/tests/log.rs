@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::nap::Nap;
-use crate::Source;
+use crate::{Source, epochs::cursor_at};
 
 /// How far above everything known an epoch opens when the clock is behind.
 const MARGIN: Seq = 64;
@@ -115,10 +115,11 @@ impl Log {
         let is_free = self.holder.is_none_or(|(holder, until)| holder == who || until <= now);
         let mut is_held = is_free || self.ignores_lease;
         match step {
-            ClaimStep::Hold { recorded } if is_held => {
+            ClaimStep::Hold { recorded, base } if is_held => {
                 self.holder = Some((who, now + RECORDING_LEASE));
-                if recorded > self.state.recorded && recorded <= self.state.seq {
-                    self.state.recorded = recorded;
+                let State { recorded: known, seq, markers, .. } = &mut self.state;
+                if recorded > *known && recorded <= *seq && cursor_at(recorded, markers).base == base {
+                    *known = recorded;
                 }
             }
             ClaimStep::Hold { .. } => (),
@@ -127,7 +128,9 @@ impl Log {
                 is_held = false;
             }
         }
-        Lease { is_held, log_id: self.state.log_id.as_str().into(), recorded: self.state.recorded }
+        let State { log_id, recorded, markers, .. } = &self.state;
+        let base = cursor_at(*recorded, markers).base;
+        Lease { is_held, log_id: log_id.as_str().into(), recorded: *recorded, base }
     }
 }
 
@@ -167,7 +170,7 @@ impl Source for Reader {
     }
 
     fn rewind(&self, recorded: Seq) -> BoxFuture<'_, Result<(), BackendError>> {
-        self.call(move |log| log.state.recorded = recorded).boxed()
+        self.call(move |log| log.state.recorded = recorded.min(log.state.seq)).boxed()
     }
 
     fn grown(&self, beyond: Seq) -> BoxFuture<'_, ()> {
