@@ -37,6 +37,8 @@ pub(super) struct Log {
     /// Everybody has the lease.
     pub(super) ignores_lease: bool,
     holder: Option<(usize, Instant)>,
+    /// Of every epoch that has ever opened.
+    bases: BTreeSet<Seq>,
 }
 
 impl State {
@@ -48,7 +50,8 @@ impl State {
 
 impl Log {
     pub(super) fn new(retention: usize) -> Self {
-        Self { state: State::new("log-1"), clock: 1000, retention, ignores_lease: false, holder: None }
+        let bases = BTreeSet::new();
+        Self { state: State::new("log-1"), clock: 1000, retention, ignores_lease: false, holder: None, bases }
     }
 
     /// The number of the message in a record of [`record`].
@@ -95,7 +98,11 @@ impl Log {
             return;
         }
         let known = state.seq.max(after);
-        let base = if self.clock > known { self.clock } else { known + MARGIN };
+        let mut base = if self.clock > known { self.clock } else { known + MARGIN };
+        // a clock that counts microseconds never gives the same twice
+        while !self.bases.insert(base) {
+            base += 1;
+        }
         let marker = Marker { base, cut: state.entries.last().map_or(0, LogEntry::seq), low: base };
         state.entries.push(LogEntry::Marker(marker));
         state.markers.push(marker);
