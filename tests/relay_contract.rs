@@ -354,6 +354,7 @@ contract! {
         one_holder_at_a_time_may_record,
         the_right_to_record_ends_unless_it_is_renewed,
         what_is_recorded_grows_within_the_log_until_it_is_rewound,
+        a_claim_counts_only_in_the_epoch_in_which_it_was_recorded,
         what_is_not_recorded_is_never_trimmed,
         a_log_that_nobody_has_recorded_is_not_trimmed,
         a_log_full_of_what_waits_takes_nothing_new,

@@ -70,7 +70,7 @@ impl DatabaseCommand {
         relay.close(CLOSE_DEADLINE).await;
         database.close().await;
         let Restored { before, recorded, gaps } = done?;
-        Ok(if before <= recorded {
+        Ok(if before <= recorded && gaps.is_empty() {
             format!("The database has everything up to {recorded} that was recorded. Nothing had to be done.")
         } else if gaps.is_empty() {
             format!("The recording goes on from {recorded}. The log still has everything above it.")

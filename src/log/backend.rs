@@ -199,9 +199,17 @@ pub enum ClaimStep {
         /// The last `seq` that the database has. Counts only if the claim succeeds, and only if it is more than before
         /// and not above what the log has.
         recorded: Seq,
+        /// Base of the epoch of `recorded`. If the log has `recorded` in another epoch, it has taken another way since
+        /// the claimant read it, and the claim says nothing about what is recorded.
+        base: Seq,
     },
     /// Gives it up.
     Release,
+}
+
+impl ClaimStep {
+    /// Takes or renews the right, and says nothing about what is recorded.
+    pub const RENEW: Self = Self::Hold { recorded: 0, base: 0 };
 }
 
 /// The answer to a [`Claim`].
@@ -213,6 +221,8 @@ pub struct Lease {
     pub log_id: Arc<str>,
     /// The last `seq` that is recorded, as the log knows it; 0 for none.
     pub recorded: Seq,
+    /// Base of the epoch of `recorded`; 0 if the log does not know it any more.
+    pub base: Seq,
 }
 
 /// A request to read the log, with what the reader has already.

@@ -194,9 +194,9 @@ impl Shared {
         Err(sqlx::Error::Decode("rows of the log are gone: another program has changed the file".into()))
     }
 
-    /// The database has the log up to here.
-    async fn record(&self, recorded: Seq) -> Result<(), sqlx::Error> {
-        if !self.known.lock().is_news(recorded) {
+    /// The database has the log up to here, in this epoch.
+    async fn record(&self, recorded: Seq, base: Seq) -> Result<(), sqlx::Error> {
+        if !self.known.lock().is_news(recorded, base) {
             return Ok(());
         }
         let recorded = self.measure(recorded).await?;
@@ -246,13 +246,14 @@ impl Backend for File {
     fn lease<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<Lease, BackendError>> {
         async move {
             let is_held = self.shared.right.lock().claim(claim);
-            if let ClaimStep::Hold { recorded } = claim.step
+            if let ClaimStep::Hold { recorded, base } = claim.step
                 && is_held
             {
-                self.shared.bounded(self.shared.record(recorded)).await?;
+                self.shared.bounded(self.shared.record(recorded, base)).await?;
             }
-            let recorded = self.shared.known.lock().recorded().seq;
-            Ok(Lease { is_held, log_id: Arc::clone(&self.shared.log_id), recorded })
+            let known = self.shared.known.lock();
+            let (recorded, base) = (known.recorded().seq, known.recorded_epoch());
+            Ok(Lease { is_held, log_id: Arc::clone(&self.shared.log_id), recorded, base })
         }
         .boxed()
     }

@@ -67,6 +67,16 @@ impl Head {
         &self.markers
     }
 
+    /// Base of the epoch of this `seq`; 0 if it is older than the markers.
+    pub(crate) fn epoch_of(&self, seq: Seq) -> Seq {
+        sequencer::epoch_of(seq, &self.markers)
+    }
+
+    /// Whether the log has this `seq`, in this epoch.
+    pub(crate) fn has(&self, seq: Seq, base: Seq) -> bool {
+        seq <= self.seq && self.epoch_of(seq) == base
+    }
+
     /// What an append of this batch does. None: the log does not match the fence.
     pub(crate) fn plan<'a>(&mut self, fence: Fence, batch: &'a [Submission]) -> Option<Plan<'a>> {
         let Fence { epoch, last } = fence;

@@ -92,12 +92,12 @@ impl Backend for Memory {
     fn lease<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<Lease, BackendError>> {
         let mut server = self.server.lock();
         let is_held = server.right.claim(claim);
-        if let (true, ClaimStep::Hold { recorded }) = (is_held, claim.step) {
-            server.store.record(recorded);
+        if let (true, ClaimStep::Hold { recorded, base }) = (is_held, claim.step) {
+            server.store.record(recorded, base);
         }
-        let (log_id, recorded) = (server.store.log_id(), server.store.recorded());
+        let (log_id, (recorded, base)) = (server.store.log_id(), server.store.recorded());
         let unopened = || BackendError("no epoch of the log has opened yet".into());
-        ready(log_id.map(|log_id| Lease { is_held, log_id, recorded }).ok_or_else(unopened)).boxed()
+        ready(log_id.map(|log_id| Lease { is_held, log_id, recorded, base }).ok_or_else(unopened)).boxed()
     }
 
     fn rewind(&self, recorded: Seq) -> BoxFuture<'_, Result<(), BackendError>> {

@@ -35,7 +35,7 @@ mod tests {
     async fn one_holder_has_the_right_until_it_gives_it_up_or_is_silent() {
         let mut right = RecordingRight::default();
         let mut claim = |holder: &str, step| right.claim(&Claim { holder: holder.into(), step });
-        let hold = ClaimStep::Hold { recorded: 0 };
+        let hold = ClaimStep::RENEW;
         assert!(claim("a", hold) && claim("a", hold) && !claim("b", hold));
         assert!(!claim("b", ClaimStep::Release) && !claim("b", hold), "who does not hold it cannot give it up");
         assert!(!claim("a", ClaimStep::Release) && claim("b", hold) && !claim("a", hold));

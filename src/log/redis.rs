@@ -233,12 +233,12 @@ impl Backend for Redis {
         async move {
             let clients = self.connection.connected().await?;
             let Names { recorder, log, meta, .. } = &self.names;
-            let recorded = match claim.step {
-                ClaimStep::Hold { recorded } => recorded.to_string(),
-                ClaimStep::Release => "-".to_owned(),
+            let (recorded, base) = match claim.step {
+                ClaimStep::Hold { recorded, base } => (recorded.to_string(), base),
+                ClaimStep::Release => ("-".to_owned(), 0),
             };
             let lasts = RECORDING_LEASE.as_millis().to_string();
-            let arguments: Vec<String> = vec![claim.holder.as_ref().to_owned(), lasts, recorded];
+            let arguments: Vec<String> = vec![claim.holder.as_ref().to_owned(), lasts, recorded, base.to_string()];
             let keys = vec![recorder.as_str(), log.as_str(), meta.as_str()];
             let lease = &self.scripts(clients.clustered).lease;
             decode::lease(lease.evalsha_with_reload(&clients.commands, keys, arguments).await?)

@@ -71,6 +71,12 @@ pub(crate) fn survives<'a>(seq: Seq, markers: impl IntoIterator<Item = &'a Marke
     !markers.into_iter().any(|marker| marker.cut < seq && seq < marker.base)
 }
 
+/// Base of the epoch of this `seq`; 0 if it is older than these markers.
+pub(crate) fn epoch_of<'a>(seq: Seq, markers: impl IntoIterator<Item = &'a Marker>) -> Seq {
+    let bases = markers.into_iter().map(|marker| marker.base).filter(|base| *base <= seq);
+    bases.max().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -112,6 +118,13 @@ mod tests {
         for (seq, survived) in [(12, true), (13, false), (99, false), (100, true), (150, true), (151, false)] {
             assert_eq!(survives(seq, &markers), survived, "{seq}");
         }
+    }
+
+    #[test]
+    fn a_seq_is_of_the_last_epoch_that_opened_at_or_below_it() {
+        let markers = [marker(100, 0), marker(200, 120)];
+        let epochs = [7, 100, 150, 199, 200, 250].map(|seq| epoch_of(seq, &markers));
+        assert_eq!(epochs, [0, 100, 100, 100, 200, 200]);
     }
 
     /// A log with several epochs. Of each: its messages, how many entries were lost before it opened, and how far above

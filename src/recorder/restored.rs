@@ -1,10 +1,17 @@
 //! What whoever restored the database from a backup has to tell: `hubbub restored`.
 
 use hubbub_log::{BackendError, ClaimStep, Snapshot};
-use hubbub_messenger::{StoreError, journal::Journal};
+use hubbub_messenger::{
+    StoreError,
+    journal::{Cursor, Journal},
+};
 use hubbub_protocol::Seq;
 
-use crate::{Source, epochs::lost_between};
+use crate::{
+    Source,
+    epochs::{beginning, lost_between, turning_point},
+    standing::lags,
+};
 
 /// How far above the log a reader must be for an epoch to open, however much is published meanwhile.
 const LEAP: Seq = 1 << 20;
@@ -38,7 +45,8 @@ pub enum RestoredError {
 /// has, and opens an epoch, by which every instance reads anew what it knows of the database.
 ///
 /// The gaps come before the log is set back, so that nothing is missing without a note. What the log trims in between is
-/// a gap that the recorder notes itself.
+/// a gap that the recorder notes itself. They are noted also if the log does not count more as recorded: it was set back
+/// before, and then the same backup was restored once more.
 ///
 /// # Errors
 ///
@@ -46,21 +54,26 @@ pub enum RestoredError {
 pub async fn restored(journal: &dyn Journal, source: &dyn Source) -> Result<Restored, RestoredError> {
     // by releasing a lease that it does not have, it asks without taking it from the recorder
     let lease = source.lease(ClaimStep::Release).await?;
-    let recorded = match journal.recording().await? {
+    let cursor = match journal.recording().await? {
         Some(row) if *row.log_id != *lease.log_id => return Err(RestoredError::OtherLog),
-        Some(row) => row.cursor.seq,
-        None if journal.begin(&lease.log_id).await? => 0,
+        Some(row) => row.cursor,
+        None if journal.begin(&lease.log_id).await? => Cursor { seq: 0, base: 0 },
         None => return Err(RestoredError::OtherLog),
     };
-    let before = lease.recorded;
-    let snapshot = source.read(recorded, 1).await?;
-    let gaps = if before > recorded { gaps(recorded, &snapshot) } else { Vec::new() };
+    let mut snapshot = source.read(cursor.seq, 1).await?;
+    // the recorder will turn back to here, if the log has taken another way than the backup
+    let turned = turning_point(&cursor, 0, &snapshot.markers);
+    if let Some(turned) = &turned {
+        snapshot = source.read(turned.seq, 1).await?;
+    }
+    let recorded = turned.map_or(cursor.seq, |turned| turned.seq);
+    let gaps = gaps(recorded, &snapshot);
     journal.restored(&gaps).await?;
-    if before > recorded {
+    if lags(&cursor, &lease) {
         source.rewind(recorded).await?;
     }
     open_epoch(source, &snapshot).await?;
-    Ok(Restored { before, recorded, gaps })
+    Ok(Restored { before: lease.recorded, recorded, gaps })
 }
 
 async fn open_epoch(source: &dyn Source, known: &Snapshot) -> Result<(), BackendError> {
@@ -72,10 +85,11 @@ async fn open_epoch(source: &dyn Source, known: &Snapshot) -> Result<(), Backend
 /// tail may have come back or may never have been there; that cannot be known.
 fn gaps(cursor: Seq, Snapshot { seq, markers, entries, .. }: &Snapshot) -> Vec<(Seq, Seq)> {
     let trimmed = match entries.first() {
-        Some(first) => lost_between(cursor.max(1), first).filter(|_| first.seq() > cursor + 1),
+        Some(first) => lost_between(cursor, first, markers).filter(|_| first.seq() > cursor + 1),
         None => (*seq > cursor).then_some((cursor + 1, *seq)),
     };
-    let tails = markers.iter().map(|marker| (marker.cut.max(cursor) + 1, marker.base.saturating_sub(1)));
+    let start = cursor.max(beginning(markers));
+    let tails = markers.iter().map(|marker| (marker.cut.max(start) + 1, marker.base.saturating_sub(1)));
     let mut lost: Vec<(Seq, Seq)> = trimmed.into_iter().chain(tails).filter(|(first, last)| first <= last).collect();
     lost.sort_unstable();
     let mut gaps: Vec<(Seq, Seq)> = Vec::new();

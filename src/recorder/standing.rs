@@ -48,7 +48,13 @@ pub(crate) fn judge(
         return if owns_folder { Standing::TakeOver } else { other_log.seen(row, now) };
     }
     other_log.forget();
-    if lease.recorded > row.cursor.seq { Standing::WentBack } else { Standing::InStep(row.cursor.clone()) }
+    if lags(&row.cursor, lease) { Standing::WentBack } else { Standing::InStep(row.cursor.clone()) }
+}
+
+/// Whether the log counts more as recorded than a row with this cursor has: entries above it, or of a later epoch, which
+/// may have opened below it.
+pub(crate) const fn lags(cursor: &Cursor, lease: &Lease) -> bool {
+    lease.recorded > cursor.seq || lease.base > cursor.base
 }
 
 /// What was seen of a row that names another log.
@@ -102,7 +108,7 @@ mod tests {
     use super::*;
 
     fn lease(log_id: &str, recorded: u64) -> Lease {
-        Lease { is_held: true, log_id: log_id.into(), recorded }
+        Lease { is_held: true, log_id: log_id.into(), recorded, base: recorded.min(1) }
     }
 
     fn row(log_id: &str, seq: u64, touched: u64, untouched_for: u64) -> Recording {
@@ -118,6 +124,9 @@ mod tests {
         assert_eq!(judged(7), Standing::InStep(Cursor { seq: 7, base: 1 }));
         assert_eq!(judged(0), Standing::InStep(Cursor { seq: 7, base: 1 }));
         assert_eq!(judged(8), Standing::WentBack);
+        let elsewhere = Lease { base: 2, ..lease("a", 6) };
+        let judged = judge(&elsewhere, Some(&row("a", 7, 0, 0)), &mut OtherLog::default(), false, Instant::now());
+        assert_eq!(judged, Standing::WentBack, "what is recorded is of a later epoch, below the cursor");
         assert_eq!(judge(&lease("a", 0), None, &mut OtherLog::default(), false, Instant::now()), Standing::Begin);
         assert_eq!(judge(&lease("a", 9), None, &mut OtherLog::default(), false, Instant::now()), Standing::WentBack);
     }

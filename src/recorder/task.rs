@@ -31,7 +31,7 @@ use crate::{
     outcome::{Next, Trouble},
     pruner::Pruner,
     report::{Report, count_recorded},
-    standing::{OtherLog, Standing, TOUCH_INTERVAL, judge},
+    standing::{OtherLog, Standing, TOUCH_INTERVAL, judge, lags},
     walk::{Refusal, Unknown, Walk, walk},
 };
 
@@ -149,7 +149,7 @@ impl Task {
     }
 
     const fn claim(&self) -> ClaimStep {
-        if self.yields || self.is_blocked { ClaimStep::Release } else { ClaimStep::Hold { recorded: 0 } }
+        if self.yields || self.is_blocked { ClaimStep::Release } else { ClaimStep::RENEW }
     }
 
     /// Finds out whether this instance records, and from where.
@@ -235,18 +235,17 @@ impl Task {
     async fn advance(&mut self, position: &Position) -> Result<Next, Trouble> {
         let Position { log_id, cursor, is_told } = position;
         let snapshot = self.source.read(cursor.seq, self.attempts.size()).await?;
-        if let Some(to) = turning_point(cursor, &snapshot.markers) {
-            return self.turn_back(position, &to).await;
-        }
-        // only now: in a log that has taken another way the cursor says nothing about what is recorded
-        let recorded = if *is_told { 0 } else { cursor.seq };
-        let lease = self.source.lease(ClaimStep::Hold { recorded }).await?;
+        let told = ClaimStep::Hold { recorded: cursor.seq, base: cursor.base };
+        let lease = self.source.lease(if *is_told { ClaimStep::RENEW } else { told }).await?;
         if let Some(position) = &mut self.position {
             position.is_told |= lease.is_held;
         }
-        let is_in_step = lease.is_held && *lease.log_id == **log_id && lease.recorded <= cursor.seq;
+        let is_in_step = lease.is_held && *lease.log_id == **log_id && !lags(cursor, &lease);
         if !is_in_step || !self.is_alive(&lease, cursor).await? {
             return Ok(self.lose_place());
+        }
+        if let Some(to) = turning_point(cursor, lease.recorded, &snapshot.markers) {
+            return self.turn_back(position, &to).await;
         }
         let walk = walk(cursor, &snapshot, self.attempts.refused());
         let pending = pending(&snapshot);
@@ -278,17 +277,12 @@ impl Task {
 
     /// The log has entries below the cursor that were not recorded: a clock went back. Reading above the cursor has opened
     /// an epoch above both, unless the log was there already. So it is enough to go back to where the ways part.
-    async fn turn_back(&mut self, position: &Position, to: &Cursor) -> Result<Next, Trouble> {
-        let lease = self.source.lease(ClaimStep::Hold { recorded: 0 }).await?;
-        let from = &position.cursor;
-        if !lease.is_held || *lease.log_id != *position.log_id || lease.recorded > from.seq {
-            return Ok(self.lose_place());
-        }
-        if lease.recorded > to.seq {
-            // before the row moves: else the database would seem to have gone back
-            self.source.rewind(to.seq).await?;
-        }
-        let has_turned = within(self.journal.skip(&position.log_id, from, to)).await?;
+    async fn turn_back(
+        &mut self,
+        Position { log_id, cursor: from, .. }: &Position,
+        to: &Cursor,
+    ) -> Result<Next, Trouble> {
+        let has_turned = within(self.journal.skip(log_id, from, to)).await?;
         counter!(RECORDER_TURNED_BACK).increment(1);
         warn!(
             ?from,
@@ -321,7 +315,7 @@ impl Task {
         loop {
             let renewal = async {
                 sleep(TICK).await;
-                self.source.lease(ClaimStep::Hold { recorded: 0 }).await
+                self.source.lease(ClaimStep::RENEW).await
             };
             select! {
                 biased;

@@ -78,7 +78,7 @@ impl Walk {
         if seq <= last {
             return;
         }
-        let lost = lost_between(last, entry);
+        let lost = lost_between(last, entry, &snapshot.markers);
         self.batch.gaps.extend(lost);
         if last == 0 || lost.is_some() || matches!(entry, LogEntry::Marker(_)) {
             self.batch.to = cursor_at(seq, &snapshot.markers);
@@ -196,7 +196,7 @@ mod tests {
         let markers = [Marker { base: 100, cut: 0, low: 100 }, Marker { base: 200, cut: 150, low: 200 }];
         let walk = walk(&Cursor { seq: 0, base: 0 }, &snapshot(&markers, vec![said(120, 0, record("m1", ""))]), None);
         assert_eq!(walk.batch.to, Cursor { seq: 120, base: 100 });
-        assert!(walk.batch.gaps.is_empty());
+        assert_eq!(walk.batch.gaps, [(101, 119)]);
     }
 
     #[test]

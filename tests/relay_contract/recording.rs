@@ -32,7 +32,7 @@ impl Store {
     }
 
     async fn record(&self, recorded: Seq) -> Lease {
-        self.claim("ann", ClaimStep::Hold { recorded }).await
+        self.claim("ann", ClaimStep::Hold { recorded, base: self.base }).await
     }
 
     /// As an instance does whose ring has room for 100 entries.
@@ -66,7 +66,7 @@ fn message(id: u64, size: usize) -> Submission {
 pub(super) async fn one_holder_at_a_time_may_record(world: World) {
     let store = Store::recorded(&world, AMPLE).await;
     let first = store.place(&message(1, 0)).await.seq();
-    let hold = ClaimStep::Hold { recorded: first };
+    let hold = ClaimStep::Hold { recorded: first, base: store.base };
     let refused = store.claim("bob", hold).await;
     assert_eq!((refused.is_held, refused.recorded), (false, store.base), "only the holder says how far it is");
     store.claim("bob", ClaimStep::Release).await;
@@ -90,7 +90,7 @@ pub(super) async fn the_right_to_record_ends_unless_it_is_renewed(world: World) 
     let store = Store::recorded(&world, AMPLE).await;
     let (claimed, mut pace) = (Instant::now(), interval(Duration::from_millis(50)));
     let take_over = async {
-        while !store.claim("bob", ClaimStep::Hold { recorded: 0 }).await.is_held {
+        while !store.claim("bob", ClaimStep::RENEW).await.is_held {
             pace.tick().await;
         }
     };
@@ -114,6 +114,23 @@ pub(super) async fn what_is_recorded_grows_within_the_log_until_it_is_rewound(wo
     assert_eq!(store.record(base + 2).await.recorded, base + 2);
     store.backend.rewind(base + 9).await.unwrap();
     assert_eq!(store.record(0).await.recorded, base + 5, "what the log does not have is not recorded");
+}
+
+/// A claim may be under way while the log is set back and goes another way: the same numbers name other entries there.
+pub(super) async fn a_claim_counts_only_in_the_epoch_in_which_it_was_recorded(world: World) {
+    let mut store = Store::recorded(&world, AMPLE).await;
+    let former = store.base;
+    store.base = store.backend.sync(asking(0, former + 1000)).await.unwrap().base;
+    let base = store.base;
+    let last = store.place(&message(1, 0)).await.seq();
+    for recorded in [base, last] {
+        let late = store.claim("ann", ClaimStep::Hold { recorded, base: former }).await;
+        assert_eq!((late.is_held, late.recorded, late.base), (true, former, former), "{recorded}");
+    }
+    let lost = store.claim("ann", ClaimStep::Hold { recorded: base - 1, base: former }).await;
+    assert_eq!((lost.recorded, lost.base), (base - 1, former), "the log ended there");
+    let told = store.record(last).await;
+    assert_eq!((told.recorded, told.base), (last, base));
 }
 
 pub(super) async fn a_log_has_one_id_until_it_is_gone(world: World) {
@@ -227,8 +244,9 @@ pub(super) async fn a_full_backlog_refuses_what_comes_and_keeps_what_it_has_acce
     let instance = world.instance_with(RelayOptions { unrecorded, pending_messages: 3, ..RelayOptions::default() });
     instance.becomes(RelayState::Live).await;
     let (tail, ann) = (instance.relay.tail(), someone());
-    let lease = tail.lease(ClaimStep::Hold { recorded: instance.ring.last() }).await.unwrap();
-    assert_eq!((lease.is_held, lease.recorded), (true, instance.ring.last()));
+    let base = instance.ring.last();
+    let lease = tail.lease(ClaimStep::Hold { recorded: base, base }).await.unwrap();
+    assert_eq!((lease.is_held, lease.recorded), (true, base));
     let mut last = 0;
     for id in 0..5 {
         last = instance.publish(&ann, &id.to_string()).await.seq();
@@ -245,7 +263,7 @@ pub(super) async fn a_full_backlog_refuses_what_comes_and_keeps_what_it_has_acce
     assert!(instance.relay.resync(PATIENCE).await);
     assert_eq!((*instance.relay.state().borrow(), placed.try_recv().is_ok()), (RelayState::Live, false));
 
-    assert_eq!(tail.lease(ClaimStep::Hold { recorded: last }).await.unwrap().recorded, last);
+    assert_eq!(tail.lease(ClaimStep::Hold { recorded: last, base }).await.unwrap().recorded, last);
     for n in 1..=3 {
         assert_eq!(timeout(PATIENCE, placed.recv()).await.unwrap().unwrap(), Placement::Appended(last + n));
     }
@@ -321,7 +339,7 @@ async fn a_log_of_the_release_before_gets_its_id_with_the_next_sync() {
     let store = Store::recorded(&world, AMPLE).await;
     let gone = server(&mut world).command(&["HDEL", "{contract}:meta", "log_id", "recorded", "waiting_bytes"]).await;
     assert_eq!(gone, ["3"]);
-    let claim = Claim { holder: Arc::from("ann"), step: ClaimStep::Hold { recorded: 0 } };
+    let claim = Claim { holder: Arc::from("ann"), step: ClaimStep::RENEW };
     store.backend.lease(&claim).await.unwrap_err();
     assert_eq!(store.backend.sync(asking(0, 0)).await.unwrap().base, store.base);
     let lease = store.backend.lease(&claim).await.unwrap();

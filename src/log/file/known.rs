@@ -173,9 +173,14 @@ impl Known {
         self.recorded
     }
 
-    /// Whether the database has more than before, of what the log has.
-    pub(super) const fn is_news(&self, recorded: Seq) -> bool {
-        self.recorded.seq < recorded && recorded <= self.head.seq()
+    /// Base of the epoch of what is recorded.
+    pub(super) fn recorded_epoch(&self) -> Seq {
+        self.head.epoch_of(self.recorded.seq)
+    }
+
+    /// Whether the database has more than before, of what the log has in this epoch.
+    pub(super) fn is_news(&self, recorded: Seq, base: Seq) -> bool {
+        self.recorded.seq < recorded && self.head.has(recorded, base)
     }
 
     pub(super) const fn set_recorded(&mut self, recorded: Recorded) {

@@ -133,7 +133,7 @@ async fn everything_is_there_after_a_restart_and_an_epoch_opens() {
             Placement::IdReused(base + 1),
         ];
         assert_eq!(placed, expected);
-        let claim = Claim { holder: "me".into(), step: ClaimStep::Hold { recorded: base + 1 } };
+        let claim = Claim { holder: "me".into(), step: ClaimStep::Hold { recorded: base + 1, base } };
         let lease = file.lease(&claim).await.unwrap();
         assert!(lease.is_held && lease.log_id.len() >= 16);
         let before = entries(&file).await;
@@ -362,10 +362,10 @@ async fn what_is_trimmed_leaves_the_file() {
 async fn what_waits_for_the_recorder_is_counted_the_same_after_a_restart() {
     let place = Place::new();
     let file = place.open().await;
-    let hold = |recorded| Claim { holder: "me".into(), step: ClaimStep::Hold { recorded } };
     let large = |id: &str| said(id, &"x".repeat(3000));
     let placed = append(&file, &["a", "b", "c", "d"].map(large)).await.unwrap();
-    file.lease(&hold(placed[1].seq())).await.unwrap();
+    let step = ClaimStep::Hold { recorded: placed[1].seq(), base: fence(&file).await.epoch };
+    file.lease(&Claim { holder: "me".into(), step }).await.unwrap();
     file.close().await;
     let file = place.open().await;
     for (bounds, fits) in [

@@ -62,13 +62,15 @@ impl Store {
         self.log_id.clone()
     }
 
-    pub(super) const fn recorded(&self) -> Seq {
-        self.recorded
+    /// How far it is recorded, and the base of that epoch.
+    pub(super) fn recorded(&self) -> (Seq, Seq) {
+        (self.recorded, self.head.epoch_of(self.recorded))
     }
 
-    /// The database has everything up to `recorded`. Less than before, and more than the log has, changes nothing.
-    pub(super) fn record(&mut self, recorded: Seq) {
-        if recorded <= self.recorded || recorded > self.head.seq() {
+    /// The database has everything up to `recorded`. Less than before, and what the log does not have in this epoch,
+    /// changes nothing.
+    pub(super) fn record(&mut self, recorded: Seq, base: Seq) {
+        if recorded <= self.recorded || !self.head.has(recorded, base) {
             return;
         }
         let before = self.recorded_entries();

@@ -66,8 +66,9 @@ pub(super) fn lease(reply: Value) -> Result<Lease, BackendError> {
 
 fn try_lease(reply: Value) -> Option<Lease> {
     let mut parts = reply.into_array().into_iter();
-    let (mine, log_id, recorded) = (parts.next()?.as_u64()?, parts.next()?, parts.next()?);
-    Some(Lease { is_held: mine == 1, log_id: (&*log_id.as_str()?).into(), recorded: number(&recorded)? })
+    let (mine, log_id) = (parts.next()?.as_u64()?, parts.next()?);
+    let (recorded, base) = (number(&parts.next()?)?, number(&parts.next()?)?);
+    Some(Lease { is_held: mine == 1, log_id: (&*log_id.as_str()?).into(), recorded, base })
 }
 
 /// The server process, as sync.lua tells it; "-" if it could not find out.

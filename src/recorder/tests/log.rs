@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::nap::Nap;
-use crate::Source;
+use crate::{Source, epochs::cursor_at};
 
 /// How far above everything known an epoch opens when the clock is behind.
 const MARGIN: Seq = 64;
@@ -37,6 +37,8 @@ pub(super) struct Log {
     /// Everybody has the lease.
     pub(super) ignores_lease: bool,
     holder: Option<(usize, Instant)>,
+    /// Of every epoch that has ever opened.
+    bases: BTreeSet<Seq>,
 }
 
 impl State {
@@ -48,7 +50,8 @@ impl State {
 
 impl Log {
     pub(super) fn new(retention: usize) -> Self {
-        Self { state: State::new("log-1"), clock: 1000, retention, ignores_lease: false, holder: None }
+        let bases = BTreeSet::new();
+        Self { state: State::new("log-1"), clock: 1000, retention, ignores_lease: false, holder: None, bases }
     }
 
     /// The number of the message in a record of [`record`].
@@ -95,7 +98,11 @@ impl Log {
             return;
         }
         let known = state.seq.max(after);
-        let base = if self.clock > known { self.clock } else { known + MARGIN };
+        let mut base = if self.clock > known { self.clock } else { known + MARGIN };
+        // a clock that counts microseconds never gives the same twice
+        while !self.bases.insert(base) {
+            base += 1;
+        }
         let marker = Marker { base, cut: state.entries.last().map_or(0, LogEntry::seq), low: base };
         state.entries.push(LogEntry::Marker(marker));
         state.markers.push(marker);
@@ -115,10 +122,11 @@ impl Log {
         let is_free = self.holder.is_none_or(|(holder, until)| holder == who || until <= now);
         let mut is_held = is_free || self.ignores_lease;
         match step {
-            ClaimStep::Hold { recorded } if is_held => {
+            ClaimStep::Hold { recorded, base } if is_held => {
                 self.holder = Some((who, now + RECORDING_LEASE));
-                if recorded > self.state.recorded && recorded <= self.state.seq {
-                    self.state.recorded = recorded;
+                let State { recorded: known, seq, markers, .. } = &mut self.state;
+                if recorded > *known && recorded <= *seq && cursor_at(recorded, markers).base == base {
+                    *known = recorded;
                 }
             }
             ClaimStep::Hold { .. } => (),
@@ -127,7 +135,9 @@ impl Log {
                 is_held = false;
             }
         }
-        Lease { is_held, log_id: self.state.log_id.as_str().into(), recorded: self.state.recorded }
+        let State { log_id, recorded, markers, .. } = &self.state;
+        let base = cursor_at(*recorded, markers).base;
+        Lease { is_held, log_id: log_id.as_str().into(), recorded: *recorded, base }
     }
 }
 
@@ -167,7 +177,7 @@ impl Source for Reader {
     }
 
     fn rewind(&self, recorded: Seq) -> BoxFuture<'_, Result<(), BackendError>> {
-        self.call(move |log| log.state.recorded = recorded).boxed()
+        self.call(move |log| log.state.recorded = recorded.min(log.state.seq)).boxed()
     }
 
     fn grown(&self, beyond: Seq) -> BoxFuture<'_, ()> {

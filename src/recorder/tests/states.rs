@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    database::{Database, Flaw, Writer},
+    database::{Database, Flaw, Tables, Writer},
     log::{Log, Reader, record},
     nap::Nap,
 };
@@ -49,6 +49,24 @@ impl Bench {
 
     fn messages(&self) -> usize {
         self.database.lock().tables.messages.len()
+    }
+
+    /// Publishes 40 messages, of which the log keeps some when they are recorded.
+    async fn record_and_trim(&self, recorder: &Recorder, first: u32) {
+        for start in (first..first + 40).step_by(10) {
+            until_recorded(recorder, self.publish(start..start + 10)).await;
+            sleep(Duration::from_secs(3)).await;
+        }
+    }
+
+    /// The messages of the log that are neither in the database nor noted as lost.
+    fn missing(&self) -> Vec<u32> {
+        let (log, database) = (self.log.lock(), self.database.lock());
+        let present = log.state.entries.iter().filter_map(|entry| Some((entry.seq(), Log::message_of(entry)?)));
+        let all = present.chain(log.state.trimmed.iter().copied());
+        let is_lost = |seq| database.tables.gaps.iter().any(|(first, last)| (*first..=*last).contains(&seq));
+        let is_known = |message| database.tables.messages.contains_key(&format!("m{message}"));
+        all.filter(|(seq, message)| !is_known(*message) && !is_lost(*seq)).map(|(_, message)| message).collect()
     }
 }
 
@@ -101,7 +119,7 @@ async fn a_database_that_is_away_is_waited_for_and_does_not_keep_others_from_it(
     let last = bench.publish(0..5);
     until(&recorder, RecordingState::DatabaseAway).await;
     sleep(Duration::from_secs(20)).await;
-    let other = bench.reader(1).lease(ClaimStep::Hold { recorded: 0 }).await.unwrap();
+    let other = bench.reader(1).lease(ClaimStep::RENEW).await.unwrap();
     assert!(other.is_held, "the lease is held by an instance that cannot record");
     bench.reader(1).lease(ClaimStep::Release).await.unwrap();
     bench.database.lock().is_away = false;
@@ -147,6 +165,70 @@ async fn a_database_that_went_back_is_not_written_until_somebody_says_so() {
     // what the log had trimmed is gone, the rest is there again
     let messages = bench.database.lock().tables.messages.clone();
     assert!(!messages.contains_key("m7") && messages.contains_key("m59") && messages.contains_key("m64"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_without_anything_that_is_restored_twice_notes_each_time_what_the_log_has_no_more() {
+    let bench = Bench::new();
+    let recorder = bench.start(0, RecorderOptions::default());
+    bench.record_and_trim(&recorder, 0).await;
+    recorder.close(Duration::from_secs(9)).await;
+    for _ in 0..2 {
+        bench.database.lock().tables = Tables::default();
+        restored(&bench.writer(), &bench.reader(9)).await.unwrap();
+        assert_eq!(bench.log.lock().state.recorded, 0);
+    }
+    // once more, and nobody says so: the log cannot know
+    bench.database.lock().tables = Tables::default();
+    let recorder = bench.start(1, RecorderOptions::default());
+    until(&recorder, IN_STEP).await;
+    assert_eq!(bench.missing(), [0; 0]);
+    assert_eq!(bench.database.lock().tables.gaps.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_of_an_epoch_that_the_log_has_lost_leaves_nothing_out_without_a_note() {
+    let bench = Bench::new();
+    let recorder = bench.start(0, RecorderOptions::default());
+    until_recorded(&recorder, bench.publish(0..5)).await;
+    let before = bench.log.lock().state.clone();
+    bench.log.lock().restart(before.clone());
+    until_recorded(&recorder, bench.publish(5..8)).await;
+    let backup = bench.database.lock().tables.clone();
+    bench.log.lock().restart(before);
+    bench.record_and_trim(&recorder, 100).await;
+
+    bench.database.lock().tables = backup;
+    until(&recorder, RecordingState::WentBack).await;
+    restored(&bench.writer(), &bench.reader(9)).await.unwrap();
+    until(&recorder, IN_STEP).await;
+    assert_eq!(bench.missing(), [0; 0]);
+    assert!(!bench.database.lock().tables.gaps.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_from_before_a_clock_went_back_has_gone_back_although_its_cursor_is_higher() {
+    let bench = Bench::new();
+    let recorder = bench.start(0, RecorderOptions::default());
+    until_recorded(&recorder, bench.publish(0..5)).await;
+    let before = bench.log.lock().state.clone();
+    until_recorded(&recorder, bench.publish(5..99)).await;
+    let backup = bench.database.lock().tables.clone();
+    {
+        let mut log = bench.log.lock();
+        log.restart(before.clone());
+        log.clock = before.seq + 1;
+    }
+    bench.record_and_trim(&recorder, 100).await;
+    assert!(bench.database.lock().skips > 0, "it has turned back");
+    // as if it had told the log no more than this, which lies below the cursor of the backup
+    bench.log.lock().state.recorded = before.seq + 30;
+
+    bench.database.lock().tables = backup;
+    until(&recorder, RecordingState::WentBack).await;
+    restored(&bench.writer(), &bench.reader(9)).await.unwrap();
+    until(&recorder, IN_STEP).await;
+    assert_eq!(bench.missing(), [0; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,7 +303,7 @@ async fn an_unknown_kind_is_left_to_an_instance_that_knows_it() {
     until(&recorder, RecordingState::UnknownKind).await;
     sleep(Duration::from_mins(2)).await;
     assert_eq!((bench.messages(), *recorder.cursor().borrow()), (3, unknown - 1));
-    assert!(bench.reader(1).lease(ClaimStep::Hold { recorded: 0 }).await.unwrap().is_held);
+    assert!(bench.reader(1).lease(ClaimStep::RENEW).await.unwrap().is_held);
 
     let base = bench.log.lock().state.markers.last().unwrap().base;
     bench.database.lock().set_row("log-1", Cursor { seq: unknown, base });
@@ -252,7 +334,7 @@ async fn closing_records_what_is_left_and_gives_up_the_lease() {
     recorder.close(Duration::from_secs(9)).await;
     assert_eq!(bench.messages(), 500);
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-    assert!(bench.reader(1).lease(ClaimStep::Hold { recorded: 0 }).await.unwrap().is_held);
+    assert!(bench.reader(1).lease(ClaimStep::RENEW).await.unwrap().is_held);
     assert_eq!(bench.shutdown.finish(Duration::from_secs(1)).await, Ok(()));
 }
 
