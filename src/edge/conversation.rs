@@ -22,8 +22,8 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture};
 use hubbub_lifecycle::{TokenBucket, clock::millis, metric};
 use hubbub_protocol::{
-    ClientFrame, CloseReason, ConnectionId, ErrorCode, Frame, Hello, MAX_ROOMS, Publish, Refusal, RoomId, UserId,
-    too_many_rooms,
+    ClientFrame, CloseReason, ConnectionId, ErrorCode, Frame, Hello, MAX_ROOMS, Publish, Refusal, RoomId, RoomKind,
+    UserId, no_such_room, too_many_rooms,
 };
 use metrics::Counter;
 use tokio::time::timeout;
@@ -230,11 +230,12 @@ impl<'a> Conversation<'a> {
             ClientFrame::Publish(publish) => return self.on_publish(publish),
             ClientFrame::Join { room } => self.on_join(room).await?,
             ClientFrame::Leave { room } => {
+                self.require_public(&room)?;
                 let (node, connection) = (self.node, Arc::clone(&self.connection));
                 self.serve_until(async move { node.fanout().leave(&connection, room).await }.boxed()).await;
             }
             ClientFrame::Typing { room } => {
-                self.require_joined(&room)?;
+                self.require_seat(&room)?;
                 self.node.ports().gate.may_type(&self.person, &room)?;
                 self.node.type_in(room, self.person.user.clone());
             }
@@ -256,6 +257,7 @@ impl<'a> Conversation<'a> {
     }
 
     async fn on_join(&mut self, room: RoomId) -> Result<(), Refusal> {
+        self.require_public(&room)?;
         let rooms = self.connection.rooms();
         if rooms.len() >= MAX_ROOMS && !rooms.contains(&room) {
             return Err(too_many_rooms());
@@ -273,7 +275,7 @@ impl<'a> Conversation<'a> {
         if flow.is_break() {
             return Ok(flow);
         }
-        self.require_joined(&publish.room).map_err(about)?;
+        self.require_seat(&publish.room).map_err(about)?;
         self.node.ports().gate.may_publish(&self.person, &publish.room).map_err(about)?;
         self.connection.expect_answer();
         // weak pointer: a queued publish must not keep an ended connection and its descriptor open while the log is
@@ -292,11 +294,23 @@ impl<'a> Conversation<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn require_joined(&self, room: &RoomId) -> Result<(), Refusal> {
+    fn require_seat(&self, room: &RoomId) -> Result<(), Refusal> {
         if self.connection.is_in(room) {
             return Ok(());
         }
-        Err(Refusal::new(ErrorCode::NotJoined, format!("join the room {room} first")))
+        Err(match room.kind() {
+            RoomKind::Public => Refusal::new(ErrorCode::NotJoined, format!("join the room {room} first")),
+            RoomKind::Private | RoomKind::Inbox => no_such_room(),
+        })
+    }
+
+    /// Frames open and close seats in public rooms only.
+    fn require_public(&self, room: &RoomId) -> Result<(), Refusal> {
+        if room.kind() == RoomKind::Public {
+            return Ok(());
+        }
+        self.require_seat(room)?;
+        Err(Refusal::new(ErrorCode::NotAllowed, "a private room needs no join, and is left over HTTP"))
     }
 
     /// Closes the connection because this instance stops. First waits until its publishes are answered and it is live,

@@ -1,12 +1,12 @@
 //! Interfaces that check permissions and list a person's rooms.
 //!
-//! By default every room is public: every person may join, publish and type everywhere, and no room is joined without a
-//! request.
+//! By default every person may join public rooms, and publish and type in them; nobody is in a private room; and no room is
+//! joined without a request.
 
 use std::{fmt, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use hubbub_protocol::{Refusal, RoomId};
+use hubbub_protocol::{Refusal, RoomId, RoomKind, no_such_room};
 
 use crate::person::Person;
 
@@ -60,27 +60,27 @@ pub struct Ports {
 }
 
 impl Default for Ports {
-    /// Every room is public.
+    /// Only public rooms can be joined.
     fn default() -> Self {
         Self { gate: Arc::new(PublicRooms), directory: Arc::new(PublicRooms) }
     }
 }
 
-/// Every room is public.
+/// Everyone may do everything in public rooms. In a private room the seat decides, which only an account can have.
 #[derive(Clone, Copy, Debug)]
 struct PublicRooms;
 
 impl Gate for PublicRooms {
-    fn may_enter(&self, _: &Person, _: &RoomId) -> Result<(), Refusal> {
-        Ok(())
+    fn may_enter(&self, _: &Person, room: &RoomId) -> Result<(), Refusal> {
+        if room.kind() == RoomKind::Public { Ok(()) } else { Err(no_such_room()) }
     }
 
-    fn may_publish(&self, _: &Person, _: &RoomId) -> Result<(), Refusal> {
-        Ok(())
+    fn may_publish(&self, person: &Person, room: &RoomId) -> Result<(), Refusal> {
+        if person.has_account() { Ok(()) } else { self.may_enter(person, room) }
     }
 
-    fn may_type(&self, _: &Person, _: &RoomId) -> Result<(), Refusal> {
-        Ok(())
+    fn may_type(&self, person: &Person, room: &RoomId) -> Result<(), Refusal> {
+        self.may_publish(person, room)
     }
 }
 
