@@ -210,7 +210,7 @@ impl Reader {
             }
             Audience::Everyone => self.resets += 1,
             Audience::Nobody => self.before = entry.crossed_at(self.cursor),
-            Audience::Hidden(_) => self.hidden += 1,
+            Audience::Hidden => self.hidden += 1,
         }
         assert!(entry.seq > self.cursor, "{} after {}", entry.seq, self.cursor);
         self.cursor = entry.seq;

@@ -7,30 +7,35 @@
 //! Seats, cursor and mode are kept once, under the connection's lock. Only the worker opens and closes seats and makes
 //! a connection live. While a connection catches up, its conversation task moves the cursor.
 
+mod account;
 mod delivery;
+mod seating;
+mod seats;
 mod write_batch;
 
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
 };
 
-use hubbub_log::ring::{Entry, Ring};
+use hubbub_log::ring::{Entry, Rights, Ring};
 use hubbub_protocol::{ConnectionId, Frame, HEARTBEAT_INTERVAL, MAX_UNACKED_PUBLISHES, RoomId, Seq};
 use parking_lot::Mutex;
 use tokio::{net::TcpStream, time::Instant};
 
-pub(crate) use self::write_batch::WriteBatch;
+pub use self::seating::Admitted;
 use self::{
     delivery::{Delivery, Mode, Progress},
     write_batch::Written,
 };
+pub(crate) use self::{seating::Moved, write_batch::WriteBatch};
 use crate::{
     notice::{Encode, Notice},
+    ports::Sitter,
     socket::{Link, Transport},
 };
 
@@ -42,13 +47,28 @@ pub struct Connection<T = TcpStream> {
     delivery: Mutex<Delivery>,
     unacked: AtomicUsize,
     closing: OnceLock<Duration>,
+    /// The session of an account that it belongs to.
+    sitter: Option<Sitter>,
+    /// Its seats are being read again.
+    is_in_doubt: AtomicBool,
 }
 
 impl<T: Transport> Connection<T> {
     /// A connection that has received everything up to `cursor`, with seats in these rooms that begin above it.
     pub fn new(id: ConnectionId, link: Arc<Link<T>>, rooms: impl IntoIterator<Item = RoomId>, cursor: Seq) -> Self {
-        let (unacked, closing) = (AtomicUsize::new(0), OnceLock::new());
-        Self { id, link, delivery: Mutex::new(Delivery::new(rooms, cursor)), unacked, closing }
+        Self::with_delivery(id, link, Delivery::new(rooms, cursor), None)
+    }
+
+    fn with_delivery(id: ConnectionId, link: Arc<Link<T>>, delivery: Delivery, sitter: Option<Sitter>) -> Self {
+        Self {
+            id,
+            link,
+            delivery: Mutex::new(delivery),
+            unacked: AtomicUsize::new(0),
+            closing: OnceLock::new(),
+            sitter,
+            is_in_doubt: AtomicBool::new(false),
+        }
     }
 
     /// Its id.
@@ -68,12 +88,22 @@ impl<T: Transport> Connection<T> {
 
     /// Whether it has an open seat in this room.
     pub fn is_in(&self, room: &RoomId) -> bool {
-        self.delivery.lock().open_rooms().any(|open| open == room)
+        self.rights(room).is_some()
+    }
+
+    /// What the person may do in this room. None: there is no open seat.
+    pub fn rights(&self, room: &RoomId) -> Option<Rights> {
+        self.delivery.lock().seats.rights(room)
     }
 
     /// The rooms in which it has an open seat.
     pub fn rooms(&self) -> Vec<RoomId> {
-        self.delivery.lock().open_rooms().cloned().collect()
+        self.delivery.lock().seats.rooms().cloned().collect()
+    }
+
+    /// The number of public rooms in which it has an open seat.
+    pub fn public_rooms(&self) -> usize {
+        self.delivery.lock().seats.public()
     }
 
     /// Counts a publish that waits for its answer.
@@ -94,9 +124,9 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Whether the conversation task reads its socket. It stops while [`MAX_UNACKED_PUBLISHES`] publishes wait for
-    /// their answer.
+    /// their answer, and while its seats are being read again: nobody publishes in a room that it may have left.
     pub fn is_reading(&self) -> bool {
-        self.unacked() < MAX_UNACKED_PUBLISHES
+        self.unacked() < MAX_UNACKED_PUBLISHES && !self.is_in_doubt.load(Ordering::Acquire)
     }
 
     /// Asks the conversation task to close the connection, because this instance stops. The client is asked to
@@ -119,7 +149,7 @@ impl<T: Transport> Connection<T> {
         self.link.register(cx);
         let mut delivery = self.delivery.lock();
         loop {
-            if delivery.mode != Mode::CatchingUp {
+            if !delivery.is_catching_up() {
                 return Poll::Ready(false);
             }
             match delivery.step(&self.link, ring, upto) {
@@ -188,7 +218,7 @@ impl<T: Transport> Connection<T> {
         latest_notices: impl Iterator<Item = &'a Frame>,
     ) {
         let mut delivery = self.delivery.lock();
-        if delivery.mode == Mode::Live {
+        if delivery.mode == Mode::Live || delivery.is_held() {
             return;
         }
         match delivery.step(&self.link, ring, position) {
@@ -211,6 +241,7 @@ impl<T: Transport> Connection<T> {
     pub(crate) fn can_go_live(&self, position: Seq) -> bool {
         let delivery = self.delivery.lock();
         match delivery.mode {
+            _ if delivery.is_held() => false,
             Mode::Live => false,
             Mode::HandingOver => true,
             Mode::CatchingUp => delivery.cursor >= position,
@@ -222,7 +253,7 @@ impl<T: Transport> Connection<T> {
     pub(crate) fn open_seat(&self, room: &RoomId, position: Seq, encode: Encode) -> bool {
         let mut delivery = self.delivery.lock();
         let seq = delivery.cursor(position);
-        let is_new = delivery.open_seat(room, seq);
+        let is_new = delivery.seats.open(room, seq);
         self.link.reply(&encode(&Notice::Joined { room: room.clone(), seq }));
         is_new
     }
@@ -240,7 +271,7 @@ impl<T: Transport> Connection<T> {
     /// Opens a seat that begins above `since`, without a frame to the client.
     #[cfg(test)]
     pub(crate) fn open_seat_at(&self, room: &RoomId, since: Seq) -> bool {
-        self.delivery.lock().open_seat(room, since)
+        self.delivery.lock().seats.open(room, since)
     }
 
     /// Closes a seat that ends with `until`, which is the worker's position, without a frame to the client.

@@ -9,7 +9,6 @@ mod patience;
 mod tests;
 
 use std::{
-    collections::BTreeSet,
     future::poll_fn,
     net::IpAddr,
     ops::ControlFlow,
@@ -21,9 +20,10 @@ use std::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 use hubbub_lifecycle::{TokenBucket, clock::millis, metric};
+use hubbub_log::ring::Rights;
 use hubbub_protocol::{
-    ClientFrame, CloseReason, ConnectionId, ErrorCode, Frame, Hello, MAX_ROOMS, Publish, Refusal, RoomId, UserId,
-    too_many_rooms,
+    ClientFrame, CloseReason, ConnectionId, ErrorCode, Frame, Hello, MAX_ROOMS, Publish, Refusal, RoomId, RoomKind,
+    UserId, no_such_room, too_many_rooms,
 };
 use metrics::Counter;
 use tokio::time::timeout;
@@ -32,14 +32,17 @@ pub(crate) use self::frames::notice as notice_frame;
 use self::pace::{CONTROL_RATE, Pace};
 use crate::{
     connection::Connection,
-    door::{Door, Stay},
+    door::{Door, Place, Stay},
     node::{Admission, Node, Sender},
-    person::Person,
+    person::{Person, PersonKind},
+    ports::Sitter,
     socket::{Ending, Inbound, Socket},
 };
 
 /// Number of consecutive malformed frames after which the connection is closed.
 const MAX_MALFORMED: u32 = 3;
+/// How long a client with an account waits for its seats before it is sent to try again.
+const SEATS_DEADLINE: Duration = Duration::from_secs(5);
 /// Timeout of each of the two steps of closing: sending queued frames, and sending the last frame.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -139,16 +142,31 @@ impl<'a> Conversation<'a> {
         };
         let (person, hello) = received.unwrap_or_else(|_| Err(close(socket, door.too_late(&entry, address))))?;
         let place = door.admit(entry, address, &person.user.id).await.map_err(|reason| close(socket, reason))?;
-        let admission = node.admit(&person, hello.resume.map(|resume| resume.seq)).await;
-        let Admission { seq, reset, rooms } = admission.map_err(|reason| close(socket, reason))?;
-        let id = node.fanout().next_id();
-        let resumed = hello.resume.is_some() && reset.is_none();
-        socket.reply(&frames::welcome(node, id, &person, seq, resumed));
-        if let Some(reason) = reset {
-            socket.reply(&frames::reset(seq, reason));
-        }
-        let rooms: BTreeSet<RoomId> = hello.rooms.into_iter().chain(rooms).collect();
-        let connection = Arc::new(Connection::new(id, Arc::clone(socket.link()), rooms, seq));
+        Self::enter(socket, node, door, address, place, person, hello).await
+    }
+
+    /// Admits a person: a guest is attached behind its welcome, an account is welcomed when it is seated.
+    async fn enter(
+        socket: &'a mut Socket,
+        node: &'a Node,
+        door: &'a Door,
+        address: IpAddr,
+        place: Place,
+        person: Person,
+        hello: Hello,
+    ) -> Result<Self, Ending> {
+        let admission = node.admit(hello.resume.map(|resume| resume.seq)).await;
+        let Admission { seq, reset } = admission.map_err(|reason| close(socket, reason))?;
+        let (id, link) = (node.fanout().next_id(), Arc::clone(socket.link()));
+        let (connection, admitted) = match &person.kind {
+            PersonKind::Guest => (Connection::new(id, link, hello.rooms, seq), None),
+            PersonKind::Account { session } => {
+                let sitter = Sitter { user: person.user.id.clone(), session: session.clone() };
+                let (connection, admitted) = Connection::of_account(id, link, sitter, hello.rooms, seq);
+                (connection, Some(admitted))
+            }
+        };
+        let connection = Arc::new(connection);
         let conversation = Self {
             _stay: door.settle(place, address, &person.user.id, &connection),
             socket,
@@ -158,7 +176,21 @@ impl<'a> Conversation<'a> {
             pace: Pace::new(door, address, Instant::now()),
             malformed: Malformed::default(),
         };
-        node.fanout().attach(&conversation.connection).await;
+        if let Some(admitted) = admitted {
+            node.fanout().attach(&conversation.connection).await;
+            let admitted = timeout(SEATS_DEADLINE, admitted).await.ok().and_then(Result::ok);
+            admitted.unwrap_or(Err(CloseReason::TryAgainLater)).map_err(|reason| close(conversation.socket, reason))?;
+        }
+        let resumed = hello.resume.is_some() && reset.is_none();
+        conversation.socket.reply(&frames::welcome(node, id, &conversation.person, seq, resumed));
+        if let Some(reason) = reset {
+            conversation.socket.reply(&frames::reset(seq, reason));
+        }
+        if conversation.person.has_account() {
+            conversation.connection.begin();
+        } else {
+            node.fanout().attach(&conversation.connection).await;
+        }
         Ok(conversation)
     }
 
@@ -230,11 +262,12 @@ impl<'a> Conversation<'a> {
             ClientFrame::Publish(publish) => return self.on_publish(publish),
             ClientFrame::Join { room } => self.on_join(room).await?,
             ClientFrame::Leave { room } => {
+                self.require_public(&room)?;
                 let (node, connection) = (self.node, Arc::clone(&self.connection));
                 self.serve_until(async move { node.fanout().leave(&connection, room).await }.boxed()).await;
             }
             ClientFrame::Typing { room } => {
-                self.require_joined(&room)?;
+                self.require_seat(&room)?;
                 self.node.ports().gate.may_type(&self.person, &room)?;
                 self.node.type_in(room, self.person.user.clone());
             }
@@ -256,8 +289,8 @@ impl<'a> Conversation<'a> {
     }
 
     async fn on_join(&mut self, room: RoomId) -> Result<(), Refusal> {
-        let rooms = self.connection.rooms();
-        if rooms.len() >= MAX_ROOMS && !rooms.contains(&room) {
+        self.require_public(&room)?;
+        if self.connection.public_rooms() >= MAX_ROOMS && !self.connection.is_in(&room) {
             return Err(too_many_rooms());
         }
         self.node.ports().gate.may_enter(&self.person, &room)?;
@@ -273,7 +306,10 @@ impl<'a> Conversation<'a> {
         if flow.is_break() {
             return Ok(flow);
         }
-        self.require_joined(&publish.room).map_err(about)?;
+        let rights = self.require_seat(&publish.room).map_err(about)?;
+        if !rights.may_post {
+            return Err(about(Refusal::new(ErrorCode::NotAllowed, "you may not publish in this room")));
+        }
         self.node.ports().gate.may_publish(&self.person, &publish.room).map_err(about)?;
         self.connection.expect_answer();
         // weak pointer: a queued publish must not keep an ended connection and its descriptor open while the log is
@@ -292,11 +328,21 @@ impl<'a> Conversation<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn require_joined(&self, room: &RoomId) -> Result<(), Refusal> {
-        if self.connection.is_in(room) {
+    /// What the person may do in a room, by the seat of the connection.
+    fn require_seat(&self, room: &RoomId) -> Result<Rights, Refusal> {
+        self.connection.rights(room).ok_or_else(|| match room.kind() {
+            RoomKind::Public => Refusal::new(ErrorCode::NotJoined, format!("join the room {room} first")),
+            RoomKind::Private | RoomKind::Inbox => no_such_room(),
+        })
+    }
+
+    /// Frames open and close seats in public rooms only.
+    fn require_public(&self, room: &RoomId) -> Result<(), Refusal> {
+        if room.kind() == RoomKind::Public {
             return Ok(());
         }
-        Err(Refusal::new(ErrorCode::NotJoined, format!("join the room {room} first")))
+        self.require_seat(room)?;
+        Err(Refusal::new(ErrorCode::NotAllowed, "a private room needs no join, and is left over HTTP"))
     }
 
     /// Closes the connection because this instance stops. First waits until its publishes are answered and it is live,

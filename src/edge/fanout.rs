@@ -5,6 +5,8 @@
 
 mod coalescing;
 mod roster;
+mod rules;
+mod usher;
 mod worker;
 
 use std::{
@@ -28,10 +30,14 @@ use tokio::{
 };
 
 pub use self::coalescing::Coalescing;
-use self::worker::{Command, Worker};
+use self::{
+    usher::Usher,
+    worker::{Command, Worker},
+};
 use crate::{
     connection::Connection,
     notice::{Encode, Notice},
+    ports::Directory,
     socket::Transport,
 };
 
@@ -70,18 +76,28 @@ impl<T> Clone for Fanout<T> {
 }
 
 impl<T: Transport> Fanout<T> {
-    /// Starts one worker for each processor. `encode` builds the frames of notices.
-    pub fn start(ring: &Arc<Ring>, coalescing: Coalescing, encode: Encode, shutdown: &Shutdown) -> Self {
+    /// Starts one worker for each processor, and the task that reads the seats of accounts from `directory`. `encode` builds
+    /// the frames of notices.
+    pub fn start(
+        ring: &Arc<Ring>,
+        directory: Arc<dyn Directory>,
+        coalescing: Coalescing,
+        encode: Encode,
+        shutdown: &Shutdown,
+    ) -> Self {
         let processors = available_parallelism().map_or(1, NonZeroUsize::get);
         let rooms = Arc::new(DashMap::new());
+        let (questions, asked) = mpsc::channel(usher::QUEUE);
         let start_worker = |_| {
             let (commands, queue) = mpsc::channel(QUEUE);
-            let worker = Worker::new(Arc::clone(ring), Arc::clone(&rooms), coalescing, encode);
+            let worker = Worker::new(Arc::clone(ring), Arc::clone(&rooms), questions.clone(), coalescing, encode);
             let position = worker.shared_position();
             shutdown.spawn_until_shutdown(worker.run(queue, ring.watch()));
             WorkerHandle { commands, position }
         };
-        let workers = (0..processors).map(start_worker).collect();
+        let workers: Vec<WorkerHandle<T>> = (0..processors).map(start_worker).collect();
+        let usher = Usher::new(directory, workers.iter().map(|worker| worker.commands.clone()).collect());
+        shutdown.spawn_until_shutdown(usher.run(asked));
         let registry = Registry {
             ring: Arc::clone(ring),
             connections: DashMap::new(),

@@ -24,22 +24,19 @@ use hubbub_protocol::{
 };
 use metrics::Histogram;
 use parking_lot::Mutex;
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::watch;
 use tracing::warn;
 
 use self::typing::Typing;
 use crate::{
     fanout::{Coalescing, Fanout},
     notice::Encode,
-    person::Person,
     ports::Ports,
     socket::Ending,
 };
 
 /// How long the check of a cursor above the newest seq of this instance may wait for the log.
 const RESYNC_DEADLINE: Duration = Duration::from_secs(2);
-/// How long the directory may take to list a person's rooms.
-const DIRECTORY_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The node of this instance. Clones share it.
 #[derive(Clone, Debug)]
@@ -101,15 +98,13 @@ impl Sender {
     }
 }
 
-/// The cursor where the service of a connection starts, and its rooms.
+/// The cursor where the service of a connection starts.
 #[derive(Debug)]
 pub struct Admission {
     /// The cursor: the connection gets everything above it.
     pub seq: Seq,
     /// Why the client's cursor cannot be used. None if it can, or if the client sent none.
     pub reset: Option<ResetReason>,
-    /// The rooms that the directory lists.
-    pub rooms: Vec<RoomId>,
 }
 
 impl Node {
@@ -125,7 +120,7 @@ impl Node {
         let instance = Instance {
             name: name.into(),
             census: Census::start(&relay, shutdown),
-            fanout: Fanout::start(&ring, Coalescing::default(), encode, shutdown),
+            fanout: Fanout::start(&ring, Arc::clone(&ports.directory), Coalescing::default(), encode, shutdown),
             ring,
             relay,
             ports,
@@ -151,27 +146,23 @@ impl Node {
         &self.instance.fanout
     }
 
-    /// The interfaces that check permissions and list a person's rooms.
+    /// The interfaces that check permissions and read people's seats.
     pub fn ports(&self) -> &Ports {
         &self.instance.ports
     }
 
-    /// Admits a person. Its service starts at `cursor`, or, without one that can be used, at the newest seq. Cancel
-    /// safe.
+    /// Admits a client. Its service starts at `cursor`, or, without one that can be used, at the newest seq. Cancel safe.
     ///
     /// # Errors
     ///
-    /// `TryAgainLater` if its rooms cannot be read, or its cursor is above the newest seq here and the log cannot be
-    /// reached.
-    pub async fn admit(&self, person: &Person, cursor: Option<Seq>) -> Result<Admission, CloseReason> {
-        let rooms = timeout(DIRECTORY_DEADLINE, self.instance.ports.directory.rooms(person));
-        let rooms = rooms.await.ok().and_then(Result::ok).ok_or(CloseReason::TryAgainLater)?;
+    /// `TryAgainLater` if its cursor is above the newest seq here and the log cannot be reached.
+    pub async fn admit(&self, cursor: Option<Seq>) -> Result<Admission, CloseReason> {
         let reset = match cursor {
             Some(cursor) => self.check_cursor(cursor).await?,
             None => None,
         };
         let seq = cursor.filter(|_| reset.is_none()).unwrap_or_else(|| self.seq());
-        Ok(Admission { seq, reset, rooms })
+        Ok(Admission { seq, reset })
     }
 
     /// Why a cursor cannot be used. None if it can.

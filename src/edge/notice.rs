@@ -29,6 +29,11 @@ pub enum Notice {
         /// The last seq of the seat.
         seq: Seq,
     },
+    /// The seats of the connection are others than it was told: what came before `seq` may be incomplete.
+    Reset {
+        /// The cursor of the connection.
+        seq: Seq,
+    },
     /// The number of connections of all instances changed.
     Count(Count),
     /// The relay changed its state.

@@ -1,12 +1,13 @@
-//! Interfaces that check permissions and list a person's rooms.
+//! Interfaces that check permissions and read people's seats.
 //!
-//! By default every room is public: every person may join, publish and type everywhere, and no room is joined without a
-//! request.
+//! By default every person may join public rooms, and publish and type in them; nobody is in a private room; and no room is
+//! joined without a request.
 
 use std::{fmt, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use hubbub_protocol::{Refusal, RoomId};
+use hubbub_log::ring::Rights;
+use hubbub_protocol::{Refusal, RoomId, RoomKind, SessionId, UserId, no_such_room};
 
 use crate::person::Person;
 
@@ -35,14 +36,34 @@ pub trait Gate: fmt::Debug + Send + Sync + 'static {
     fn may_type(&self, person: &Person, room: &RoomId) -> Result<(), Refusal>;
 }
 
-/// Lists the rooms that a person is in without joining them. Called at hello, with a deadline of 5 s.
+/// Reads the seats of people with accounts, who are in their private rooms without joining them. Called at hello and after
+/// every doubt about them, such as a new epoch of the log, for many connections at a time.
 pub trait Directory: fmt::Debug + Send + Sync + 'static {
-    /// The rooms of this person. Cancel safe.
+    /// The seats of each, in the same order, read after the call began. None: the session has ended. Cancel safe.
     ///
     /// # Errors
     ///
-    /// The rooms cannot be read now: the connection is closed with 1013, and the client reconnects.
-    fn rooms<'a>(&'a self, person: &'a Person) -> BoxFuture<'a, Result<Vec<RoomId>, Unavailable>>;
+    /// The seats cannot be read now. A client that says hello is closed with 1013 and comes back. Others are not served
+    /// until a later call succeeds.
+    fn seats<'a>(&'a self, sitters: &'a [Sitter]) -> BoxFuture<'a, Result<Vec<Option<Seats>>, Unavailable>>;
+}
+
+/// Somebody with an account, on a connection of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sitter {
+    /// The account.
+    pub user: UserId,
+    /// The session.
+    pub session: SessionId,
+}
+
+/// The private rooms in which somebody is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seats {
+    /// The count of the changes of this person's seats, of the same moment as `rooms`.
+    pub rev: u64,
+    /// Each room, and what the person may do in it.
+    pub rooms: Vec<(RoomId, Rights)>,
 }
 
 /// The directory cannot be read now.
@@ -55,37 +76,38 @@ pub struct Unavailable;
 pub struct Ports {
     /// Checks permissions.
     pub gate: Arc<dyn Gate>,
-    /// Lists a person's rooms.
+    /// Reads people's seats.
     pub directory: Arc<dyn Directory>,
 }
 
 impl Default for Ports {
-    /// Every room is public.
+    /// Only public rooms can be joined.
     fn default() -> Self {
         Self { gate: Arc::new(PublicRooms), directory: Arc::new(PublicRooms) }
     }
 }
 
-/// Every room is public.
+/// Everyone may do everything in public rooms. In a private room the seat decides, which only an account can have.
 #[derive(Clone, Copy, Debug)]
 struct PublicRooms;
 
 impl Gate for PublicRooms {
-    fn may_enter(&self, _: &Person, _: &RoomId) -> Result<(), Refusal> {
-        Ok(())
+    fn may_enter(&self, _: &Person, room: &RoomId) -> Result<(), Refusal> {
+        if room.kind() == RoomKind::Public { Ok(()) } else { Err(no_such_room()) }
     }
 
-    fn may_publish(&self, _: &Person, _: &RoomId) -> Result<(), Refusal> {
-        Ok(())
+    fn may_publish(&self, person: &Person, room: &RoomId) -> Result<(), Refusal> {
+        if person.has_account() { Ok(()) } else { self.may_enter(person, room) }
     }
 
-    fn may_type(&self, _: &Person, _: &RoomId) -> Result<(), Refusal> {
-        Ok(())
+    fn may_type(&self, person: &Person, room: &RoomId) -> Result<(), Refusal> {
+        self.may_publish(person, room)
     }
 }
 
 impl Directory for PublicRooms {
-    fn rooms<'a>(&'a self, _: &'a Person) -> BoxFuture<'a, Result<Vec<RoomId>, Unavailable>> {
-        async { Ok(Vec::new()) }.boxed()
+    /// Without a database there are no sessions.
+    fn seats<'a>(&'a self, sitters: &'a [Sitter]) -> BoxFuture<'a, Result<Vec<Option<Seats>>, Unavailable>> {
+        async { Ok(vec![None; sitters.len()]) }.boxed()
     }
 }

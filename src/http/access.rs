@@ -4,7 +4,7 @@ use std::fmt;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use hubbub_lifecycle::{RotatingSecret, Throttle, metric::UNAUTHORIZED};
-use hubbub_protocol::{RoomId, UserId};
+use hubbub_protocol::{RoomId, RoomKind, UserId, no_such_room};
 use metrics::counter;
 use subtle::ConstantTimeEq;
 use tracing::warn;
@@ -23,13 +23,13 @@ pub(crate) trait Access: fmt::Debug + Send + Sync {
     fn publisher(&self, headers: &HeaderMap) -> Result<UserId, Problem>;
 }
 
-/// Every request may read every room. Publishing needs the API key. `None`: publishing is disabled.
+/// Every request may read every public room. Publishing needs the API key. `None`: publishing is disabled.
 #[derive(Debug)]
 pub(crate) struct ApiKey(pub(crate) Option<RotatingSecret>);
 
 impl Access for ApiKey {
-    fn reader(&self, _: &HeaderMap, _: &RoomId) -> Result<(), Problem> {
-        Ok(())
+    fn reader(&self, _: &HeaderMap, room: &RoomId) -> Result<(), Problem> {
+        if room.kind() == RoomKind::Public { Ok(()) } else { Err(no_such_room().into()) }
     }
 
     fn publisher(&self, headers: &HeaderMap) -> Result<UserId, Problem> {

@@ -98,6 +98,9 @@ impl From<Refusal> for Problem {
         let status = match refusal.code {
             ErrorCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::IdReused => StatusCode::CONFLICT,
+            ErrorCode::NoSuchRoom | ErrorCode::NoSuchFile => StatusCode::NOT_FOUND,
+            ErrorCode::NotAllowed | ErrorCode::NotYours => StatusCode::FORBIDDEN,
+            ErrorCode::InvalidToken | ErrorCode::TokenExpired | ErrorCode::AccountRequired => StatusCode::UNAUTHORIZED,
             ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::Overloaded | ErrorCode::Draining => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::UNPROCESSABLE_ENTITY,

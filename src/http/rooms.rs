@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hubbub_edge::node::{Phase, Sender};
-use hubbub_protocol::{ErrorCode, Publish, Refusal, RoomId, Seq, User};
+use hubbub_protocol::{ErrorCode, Publish, Refusal, RoomId, RoomKind, Seq, User, no_such_room};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::{sync::oneshot, time::timeout};
@@ -72,6 +72,9 @@ pub(super) async fn publish(
     }
     let json = axum::Json::<Box<RawValue>>::from_request(request, &()).await.map_err(|error| bad_body(&error))?;
     let (name, publish) = Publish::from_back_end(json.get(), &room)?;
+    if publish.room.kind() != RoomKind::Public {
+        return Err(no_such_room().into());
+    }
     let (sender, decided) = oneshot::channel();
     let from = Sender { user: User { id, name }, address: None };
     app.node.publish(from, publish, move |outcome| {

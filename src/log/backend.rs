@@ -283,7 +283,7 @@ impl LogEntry {
     pub(crate) fn of_kind(kind: Kind, seq: Seq, was: Seq, record: Bytes) -> Self {
         match kind {
             Kind::Message => Self::Message { seq, was, record },
-            Kind::Other(_) => Self::Event { seq, was, kind, record },
+            Kind::Told(_) | Kind::Other(_) => Self::Event { seq, was, kind, record },
         }
     }
 

@@ -35,10 +35,10 @@ pub use backend::{
 };
 pub use file::{Durability, File, FileError};
 pub use identity::ContentHash;
-pub use kind::Kind;
+pub use kind::{Kind, Telling};
 pub use marker::Marker;
 pub use memory::Memory;
 pub use redis::{Redis, RedisConfig, RedisError, Renewal, Renewer, TlsFiles};
-pub use relay::{Full, Overloaded, Relay, RelayOptions, Share};
+pub use relay::{Full, Overloaded, Relay, RelayOptions, Share, Untold};
 pub use tail::Tail;
 pub use wire::Announcement;

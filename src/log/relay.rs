@@ -31,14 +31,16 @@ mod sync_requests;
 use std::{sync::Arc, time::Duration};
 
 use announcer::Announcer;
+use bytes::Bytes;
 use hubbub_lifecycle::{Shutdown, Throttle};
-use hubbub_protocol::{Record, RelayState, Seq};
+use hubbub_protocol::{Record, RelayState, Seq, UnixMillis};
 use latest_count::LatestCount;
 use liveness::Liveness;
 pub use publish_queue::Share;
 use publish_queue::{Bounds, PublishQueue};
 use publisher::Publisher;
 use ring_writer::RingWriter;
+use serde::Deserialize;
 use subscriber::Subscriber;
 use sync_requests::SyncRequests;
 use tokio::{
@@ -50,6 +52,7 @@ use tracing::{debug, warn};
 
 use crate::{
     backend::{Backend, Placement, Report, Submission, Unrecorded, VersionedCount},
+    kind::Kind,
     ring::Ring,
     tail::Tail,
     wire::Announcement,
@@ -77,6 +80,29 @@ pub enum Full {
     /// As much as this sender may use, while others still get in.
     #[error("too many messages of this sender wait for the log")]
     Share,
+}
+
+/// What a service tells was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Untold {
+    /// Too much waits for the log.
+    #[error("{0}")]
+    Full(Full),
+    /// Its record is not one of an event.
+    #[error("the record of the event cannot be read")]
+    Unreadable,
+}
+
+/// What the relay reads of the record of an event.
+#[derive(Deserialize)]
+struct Outline {
+    at: UnixMillis,
+    from: Teller,
+}
+
+#[derive(Deserialize)]
+struct Teller {
+    id: Box<str>,
 }
 
 /// Settings of a relay.
@@ -198,6 +224,25 @@ impl Relay {
         let submission = serde_json::to_vec(&record).ok().and_then(|json| Submission::new(json, 0, record.at));
         let submission = submission.ok_or(Overloaded { full: Full::Queue, retry_after_ms: 0 })?;
         self.queue.push(submission, share, Box::new(on_placed)).inspect_err(|refused| warn_of(*refused))
+    }
+
+    /// Queues an event that a service tells. Never blocks. The record is as the log has it: it has a `room`, an `id`, a `from`
+    /// and an `at`. It is dropped if the queue is full, or if the relay ends before it is in the log: the caller repeats it,
+    /// and the log recognises the repetition.
+    ///
+    /// # Errors
+    ///
+    /// [`Untold`] if the event was dropped at once.
+    pub fn append(&self, kind: Kind, record: impl Into<Bytes>) -> Result<(), Untold> {
+        let record = record.into();
+        let Outline { at, from } = serde_json::from_slice(&record).map_err(|_| Untold::Unreadable)?;
+        let share = Share::of(&from.id);
+        let submission = Submission::of_kind(kind, record, 0, at).ok_or(Untold::Unreadable)?;
+        let queued = self.queue.push(submission, share, Box::new(|_| ()));
+        queued.map_err(|refused| {
+            warn_of(refused);
+            Untold::Full(refused.full)
+        })
     }
 
     /// Sends an ephemeral event to every instance, this one included. It is dropped while degraded or when 256 wait.

@@ -9,6 +9,7 @@
 
 mod draft;
 mod entry;
+mod told;
 mod window;
 
 use std::{
@@ -25,6 +26,7 @@ use window::Window;
 
 pub(crate) use draft::{Draft, Hole, NewEvent};
 pub use entry::{Audience, Entry};
+pub use told::{Change, Rights, Rules};
 
 use crate::backend::LogEntry;
 
@@ -55,14 +57,19 @@ pub struct Seat {
     pub room: RoomId,
     /// The seat begins above this `seq`.
     pub since: Seq,
-    /// The last `seq` of the seat; None while it is open.
-    pub until: Option<Seq>,
+    /// The last `seq` of the seat; [`Seq::MAX`] while it is open.
+    pub until: Seq,
 }
 
 impl Seat {
     /// A seat in this room from `since` on.
     pub const fn open(room: RoomId, since: Seq) -> Self {
-        Self { room, since, until: None }
+        Self { room, since, until: Seq::MAX }
+    }
+
+    /// Whether it has no end yet.
+    pub const fn is_open(&self) -> bool {
+        self.until == Seq::MAX
     }
 }
 
@@ -163,7 +170,13 @@ impl Ring {
     /// # Errors
     ///
     /// [`Fallen`] if entries above `after` have been evicted, or are known to be lost for good.
-    pub fn read(&self, after: Seq, upto: Seq, seats: &[Seat], max_bytes: usize) -> Result<Page, Fallen> {
+    pub fn read<'a>(
+        &self,
+        after: Seq,
+        upto: Seq,
+        seats: impl IntoIterator<Item = &'a Seat>,
+        max_bytes: usize,
+    ) -> Result<Page, Fallen> {
         self.window.read().read(after, upto, seats, max_bytes)
     }
 

@@ -2,3 +2,4 @@
 
 mod interleaving;
 mod model;
+mod told;

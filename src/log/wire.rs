@@ -69,7 +69,7 @@ impl Word {
     const fn of(kind: &Kind) -> Self {
         match kind {
             Kind::Message => Self::Messages,
-            Kind::Other(_) => Self::Events,
+            Kind::Told(_) | Kind::Other(_) => Self::Events,
         }
     }
 }
@@ -128,8 +128,8 @@ pub(crate) fn events(epoch: Seq, mut first: Seq, batch: &[&Submission]) -> Vec<B
         let word = if run.iter().any(|event| event.kind == Kind::Message) { "messages" } else { "events" };
         let mut text = format!("{VERSION} {word} {epoch} {first} {}\n", run.len()).into_bytes();
         for Submission { kind, was, record, .. } in run {
-            if let Kind::Other(kind) = kind {
-                text.extend_from_slice(format!("{kind} ").as_bytes());
+            if *kind != Kind::Message {
+                text.extend_from_slice(format!("{} ", kind.name()).as_bytes());
             }
             text.extend_from_slice(format!("{was} ").as_bytes());
             text.extend_from_slice(record);

@@ -18,8 +18,8 @@ pub enum CloseReason {
     Internal,
     /// 1012: this instance stops. Reconnect after the `reconnect_after_ms` of the `drain` frame before it.
     Drain,
-    /// 1013: the cursor of the client is ahead of this instance, which cannot reach the log. Reconnect; another instance
-    /// may be able to resume.
+    /// 1013: the cursor of the client is ahead of this instance, which cannot reach the log, or the database cannot be asked
+    /// who the client is and which rooms it is in. Reconnect; another instance may be able to serve it.
     TryAgainLater,
     /// 4000: no `hello` came within 10 seconds. Reconnect with backoff.
     HelloTimeout,
@@ -35,11 +35,15 @@ pub enum CloseReason {
     BadFrame,
     /// 4501: too many connections with this session, and all of them are alive. Do not reconnect.
     TooManyConnections,
+    /// 4503: the session of the account has ended: it was signed out, or the account was closed. Do not reconnect; sign in.
+    SessionEnded,
+    /// 4504: the token with which the client came is no longer valid. Do not reconnect with it; get another one.
+    TokenExpired,
 }
 
 impl CloseReason {
     /// Every reason, in the order of the codes.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::ProtocolError,
         Self::BinaryFrame,
         Self::InvalidUtf8,
@@ -54,6 +58,8 @@ impl CloseReason {
         Self::AddressFull,
         Self::BadFrame,
         Self::TooManyConnections,
+        Self::SessionEnded,
+        Self::TokenExpired,
     ];
 
     /// The code in the close frame and the reason text beside it.
@@ -73,6 +79,8 @@ impl CloseReason {
             Self::AddressFull => (4004, "address_full"),
             Self::BadFrame => (4500, "bad_frame"),
             Self::TooManyConnections => (4501, "too_many_connections"),
+            Self::SessionEnded => (4503, "session_ended"),
+            Self::TokenExpired => (4504, "token_expired"),
         }
     }
 
@@ -103,6 +111,6 @@ mod tests {
     fn the_code_determines_whether_to_reconnect() {
         let final_codes: Vec<u16> =
             CloseReason::ALL.map(CloseReason::code).into_iter().filter(|code| !is_reconnectable(*code)).collect();
-        assert_eq!(final_codes, [1002, 1003, 1007, 1009, 4500, 4501]);
+        assert_eq!(final_codes, [1002, 1003, 1007, 1009, 4500, 4501, 4503, 4504]);
     }
 }

@@ -12,8 +12,14 @@ use super::{limits::MAX_NAME_CHARS, text::is_visible};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
     /// Not a room name.
-    #[error("a room is 1 to 64 characters of a-z, 0-9, '.', '_' and '-', and starts with a letter or digit")]
+    #[error(
+        "a room is 1 to 64 characters of a-z, 0-9, '.', '_' and '-', and starts with a letter or digit; or it is the id of a \
+         private room"
+    )]
     Room,
+    /// The id of an inbox, which no client names.
+    #[error("there is no such room, or you are not in it")]
+    Inbox,
     /// Not a client message id.
     #[error("a message id is 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'")]
     Message,
@@ -26,11 +32,14 @@ pub enum InvalidId {
     /// Not the secret of a guest.
     #[error("a session is 128 bits in base64url: 22 characters")]
     GuestSecret,
+    /// Not the id of a session.
+    #[error("the id of a session is 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'")]
+    Session,
 }
 
 /// Declares a validated, cheaply cloned text.
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $error:expr, $parse:expr) => {
+    ($(#[$doc:meta])* $name:ident, $parse:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
@@ -48,8 +57,8 @@ macro_rules! text_id {
             type Err = InvalidId;
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                let parse: fn(&str) -> Option<&str> = $parse;
-                parse(text).map(|valid| Self(valid.into())).ok_or($error)
+                let parse: fn(&str) -> Result<&str, InvalidId> = $parse;
+                parse(text).map(|valid| Self(valid.into()))
             }
         }
 
@@ -88,24 +97,37 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// A room: `[a-z0-9][a-z0-9._-]{0,63}`.
-    RoomId, InvalidId::Room, |text| {
-        let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let mut bytes = text.bytes();
-        (text.len() <= 64
-            && bytes.next().is_some_and(plain)
-            && bytes.all(|c| plain(c) || matches!(c, b'.' | b'_' | b'-')))
-        .then_some(text)
+    /// A room. Clients name public ones, `[a-z0-9][a-z0-9._-]{0,63}`, and private ones, `~` and 26 digits of base 32.
+    RoomId, |text| match text.split_at_checked(1) {
+        Some(("@", user)) if is_user(user) => Err(InvalidId::Inbox),
+        Some(("~", digits)) if is_private_room(digits) => Ok(text),
+        _ => is_public_room(text).then_some(text).ok_or(InvalidId::Room),
     }
+}
+
+fn is_public_room(text: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let mut bytes = text.bytes();
+    text.len() <= 64 && bytes.next().is_some_and(plain) && bytes.all(|c| plain(c) || matches!(c, b'.' | b'_' | b'-'))
+}
+
+fn is_private_room(digits: &str) -> bool {
+    digits.len() == ROOM_DIGITS && digits.bytes().all(|digit| DIGITS.contains(&digit))
+}
+
+text_id! {
+    /// The id of a session of an account. Clients do not see it.
+    SessionId, |text| is_plain(text).then_some(text).ok_or(InvalidId::Session)
 }
 
 text_id! {
     /// The id that a client gives its message: `[A-Za-z0-9_-]{1,64}`. Together with the sender it is the idempotency key.
-    MessageId, InvalidId::Message, |text| {
-        ((1..=64).contains(&text.len())
-            && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-')))
-        .then_some(text)
-    }
+    MessageId, |text| is_plain(text).then_some(text).ok_or(InvalidId::Message)
+}
+
+/// Whether a text is 1 to 64 characters of `A-Za-z0-9_-`.
+fn is_plain(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-'))
 }
 
 text_id! {
@@ -113,10 +135,11 @@ text_id! {
     /// direction override characters.
     ///
     /// The overrides and isolates (U+202A–E, U+2066–9) would let a name reorder the text around it.
-    UserName, InvalidId::Name, |text| {
+    UserName, |text| {
         let name = text.trim();
         let forbidden = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        (is_visible(name) && name.chars().count() <= MAX_NAME_CHARS && !name.chars().any(forbidden)).then_some(name)
+        let is_valid = is_visible(name) && name.chars().count() <= MAX_NAME_CHARS && !name.chars().any(forbidden);
+        is_valid.then_some(name).ok_or(InvalidId::Name)
     }
 }
 
@@ -157,14 +180,12 @@ impl RoomId {
         Self(format!("@{}", user.as_str()).into())
     }
 
-    /// A room of any kind, as the log and the database name it. Parsing accepts public rooms only, as clients name them.
+    /// A room of any kind, as the log and the database name it. Parsing accepts no inbox, which no client names.
     pub fn stored(text: &str) -> Option<Self> {
-        let is_valid = match text.split_at_checked(1)? {
-            ("~", digits) => digits.len() == ROOM_DIGITS && digits.bytes().all(|digit| DIGITS.contains(&digit)),
-            ("@", user) => is_user(user),
-            _ => return text.parse().ok(),
-        };
-        is_valid.then(|| Self(text.into()))
+        match text.strip_prefix('@') {
+            Some(user) => is_user(user).then(|| Self(text.into())),
+            None => text.parse().ok(),
+        }
     }
 
     /// Who is in it.
@@ -328,10 +349,9 @@ mod tests {
     }
 
     #[test]
-    fn no_client_names_a_private_room_or_an_inbox() {
-        for room in [RoomId::private(7), RoomId::inbox(&UserId::of(7))] {
-            assert_eq!(room.as_str().parse::<RoomId>(), Err(InvalidId::Room));
-        }
+    fn a_client_names_private_rooms_and_no_inbox() {
+        assert_eq!(RoomId::private(7).as_str().parse(), Ok(RoomId::private(7)));
+        assert_eq!(RoomId::inbox(&UserId::of(7)).as_str().parse::<RoomId>(), Err(InvalidId::Inbox));
     }
 
     #[test]

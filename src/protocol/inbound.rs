@@ -228,6 +228,11 @@ fn half_a_character() -> Refusal {
     Refusal::new(ErrorCode::InvalidBody, detail)
 }
 
+/// The refusal of a room that does not exist, or that the person is not in.
+pub fn no_such_room() -> Refusal {
+    super::InvalidId::Inbox.into()
+}
+
 /// The refusal of more rooms than a connection may be in.
 pub fn too_many_rooms() -> Refusal {
     Refusal::new(ErrorCode::TooManyRooms, format!("a connection may be in {MAX_ROOMS} rooms"))
@@ -280,7 +285,7 @@ mod tests {
     fn each_kind_of_bad_input_has_its_code() {
         use ErrorCode::{
             BadFrame, BodyTooLarge, EmptyBody, InvalidBody, InvalidId, InvalidName, InvalidRoom, InvalidSession,
-            UnknownType,
+            NoSuchRoom, UnknownType,
         };
         let long = format!(r#"{{"type":"publish","id":"m","room":"a","body":"{}"}}"#, "x".repeat(MAX_BODY_BYTES + 1));
         for (text, expected) in [
@@ -296,6 +301,9 @@ mod tests {
             (r#"{"type":"hello","name":"a","session":"x"}"#, InvalidSession),
             (r#"{"type":"hello","name":"a","rooms":["A"]}"#, InvalidRoom),
             (r#"{"type":"join"}"#, InvalidRoom),
+            (r#"{"type":"join","room":"~7"}"#, InvalidRoom),
+            (r#"{"type":"join","room":"@ann"}"#, InvalidRoom),
+            (r#"{"type":"join","room":"@N0cI__dxndWXnsh11WzSKA"}"#, NoSuchRoom),
             (r#"{"type":"publish","room":"a","body":"x"}"#, InvalidId),
             (r#"{"type":"publish","id":"m","room":"A","body":"x"}"#, InvalidRoom),
             (r#"{"type":"publish","id":"m","room":"a"}"#, EmptyBody),

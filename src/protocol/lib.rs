@@ -15,8 +15,8 @@ mod typescript;
 
 pub use close::{CloseReason, is_reconnectable};
 pub use frame::Frame;
-pub use id::{ConnectionId, GuestSecret, InvalidId, MessageId, RoomId, UserId, UserName};
-pub use inbound::{ClientFrame, Hello, Publish, Resume, too_many_rooms};
+pub use id::{ConnectionId, GuestSecret, InvalidId, MessageId, RoomId, RoomKind, SessionId, UserId, UserName};
+pub use inbound::{ClientFrame, Hello, Publish, Resume, no_such_room, too_many_rooms};
 pub use limits::{
     DEDUPE_WINDOW, HEARTBEAT_INTERVAL, HELLO_TIMEOUT, Limits, MAX_BODY_BYTES, MAX_CONNECTIONS_PER_SESSION,
     MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_ROOMS, MAX_TYPING_AUDIENCE, MAX_UNACKED_PUBLISHES,

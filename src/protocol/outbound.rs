@@ -286,7 +286,8 @@ pub enum ErrorCode {
     InvalidName,
     /// The session is not 16 bytes in base64url.
     InvalidSession,
-    /// The room is not 1 to 64 characters of `a-z0-9._-` with a letter or digit first.
+    /// The room is neither 1 to 64 characters of `a-z0-9._-` with a letter or digit first, nor `~` and the 26 digits of a
+    /// private room.
     InvalidRoom,
     /// The message id is not 1 to 64 characters of `A-Za-z0-9_-`.
     InvalidId,
@@ -308,11 +309,27 @@ pub enum ErrorCode {
     Overloaded,
     /// This instance stops. Send the publish again on the next connection.
     Draining,
+    /// The person is in the room, but may not do this in it.
+    NotAllowed,
+    /// There is no such room, or the person is not in it: the two cannot be told apart.
+    NoSuchRoom,
+    /// The token is none of this server, or is no longer valid because its session has ended.
+    InvalidToken,
+    /// The time of the token is over. Get another one.
+    TokenExpired,
+    /// Only people with an account may do this.
+    AccountRequired,
+    /// Only its author may do this.
+    NotYours,
+    /// The reaction is not one emoji.
+    InvalidEmoji,
+    /// There is no such file, or it is none of the person's own.
+    NoSuchFile,
 }
 
 impl ErrorCode {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 25] = [
         Self::BadFrame,
         Self::UnknownType,
         Self::HelloRequired,
@@ -330,6 +347,14 @@ impl ErrorCode {
         Self::RateLimited,
         Self::Overloaded,
         Self::Draining,
+        Self::NotAllowed,
+        Self::NoSuchRoom,
+        Self::InvalidToken,
+        Self::TokenExpired,
+        Self::AccountRequired,
+        Self::NotYours,
+        Self::InvalidEmoji,
+        Self::NoSuchFile,
     ];
 
     /// The code as it stands in a frame.
@@ -352,6 +377,14 @@ impl ErrorCode {
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
             Self::Draining => "draining",
+            Self::NotAllowed => "not_allowed",
+            Self::NoSuchRoom => "no_such_room",
+            Self::InvalidToken => "invalid_token",
+            Self::TokenExpired => "token_expired",
+            Self::AccountRequired => "account_required",
+            Self::NotYours => "not_yours",
+            Self::InvalidEmoji => "invalid_emoji",
+            Self::NoSuchFile => "no_such_file",
         }
     }
 
@@ -365,9 +398,10 @@ impl From<InvalidId> for ErrorCode {
     fn from(invalid: InvalidId) -> Self {
         match invalid {
             InvalidId::Room => Self::InvalidRoom,
+            InvalidId::Inbox => Self::NoSuchRoom,
             InvalidId::Message => Self::InvalidId,
             InvalidId::Name => Self::InvalidName,
-            InvalidId::GuestSecret => Self::InvalidSession,
+            InvalidId::GuestSecret | InvalidId::Session => Self::InvalidSession,
         }
     }
 }

@@ -1,26 +1,29 @@
 //! An instance without a network: log, ring and fan-out are the real ones, the sockets are memory.
 
 use std::{
+    future::ready,
     io,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use hubbub_edge::{
     connection::Connection,
     fanout::{Coalescing, Fanout},
     notice::Notice,
+    ports::{Directory, Ports, Seats, Sitter, Unavailable},
     socket::{Link, Transport},
 };
 use hubbub_lifecycle::Shutdown;
 use hubbub_log::{
     AppendOutcome, Backend, Fence, LogBounds, Memory, Relay, RelayOptions, Submission, SyncRequest,
-    ring::{Retention, Ring},
+    ring::{Retention, Rights, Ring},
 };
-use hubbub_protocol::{Frame, GuestSecret, Record, RelayState, RoomId, Seq, User};
+use hubbub_protocol::{Frame, GuestSecret, Record, RelayState, RoomId, Seq, User, UserId};
 use tokio::task::yield_now;
 
 use crate::wait::within;
@@ -89,26 +92,60 @@ pub struct Instance {
 impl Instance {
     /// Starts it, and seats `members` connections in each of so many rooms.
     pub async fn start(rooms: usize, members: usize, coalescing: Coalescing) -> Self {
+        let rooms = (0..rooms).map(|room| format!("room-{room}").parse().unwrap()).collect();
+        let mut instance = Self::empty(rooms, members, Ports::default().directory, coalescing).await;
+        instance.attach(instance.ring.last()).await;
+        instance
+    }
+
+    /// Starts it with `members` connections of as many accounts, each of which is in all of so many private rooms.
+    pub async fn start_with_accounts(rooms: usize, members: usize, coalescing: Coalescing) -> Self {
+        let rooms: Vec<_> = (0..rooms).map(|room| RoomId::private(u128::try_from(room).unwrap())).collect();
+        let directory = Arc::new(Everywhere(rooms.clone()));
+        let mut instance = Self::empty(rooms, members, directory, coalescing).await;
+        instance.attach_accounts(instance.ring.last()).await;
+        instance
+    }
+
+    async fn empty(rooms: Vec<RoomId>, members: usize, directory: Arc<dyn Directory>, coalescing: Coalescing) -> Self {
         let (log, ring, shutdown) = (Memory::new(), Arc::new(Ring::new(Retention::default())), Shutdown::default());
         let relay = Relay::start(log.clone(), Arc::clone(&ring), RelayOptions::default(), &shutdown);
         within(relay.state().wait_for(|state| *state == RelayState::Live)).await.unwrap();
         let snapshot = log.sync(SyncRequest { after: ring.last(), low: None, floor: 0, limit: 0 }).await.unwrap();
-        let mut instance = Self {
+        Self {
             log,
             known: Fence { epoch: snapshot.base, last: snapshot.seq },
-            rooms: (0..rooms).map(|room| format!("room-{room}").parse().unwrap()).collect(),
+            connections: Vec::with_capacity(rooms.len() * members),
+            rooms,
             members,
-            fanout: Fanout::start(&ring, coalescing, encode, &shutdown),
-            connections: Vec::with_capacity(rooms * members),
+            fanout: Fanout::start(&ring, directory, coalescing, encode, &shutdown),
             sockets: Socket::default(),
             ring: Arc::clone(&ring),
             user: User { id: GuestSecret::random().user_id(), name: "Ann".parse().unwrap() },
             published: 0,
             _relay: relay,
             _shutdown: shutdown.clone(),
-        };
-        instance.attach(ring.last()).await;
-        instance
+        }
+    }
+
+    async fn attach_accounts(&mut self, cursor: Seq) {
+        for account in 0..self.members {
+            let (id, link) = (self.fanout.next_id(), Arc::new(Link::new(self.sockets.clone())));
+            let user = UserId::of(u128::try_from(account).unwrap());
+            let sitter = Sitter { user, session: "s".parse().unwrap() };
+            let (connection, admitted) = Connection::of_account(id, link, sitter, [], cursor);
+            let connection = Arc::new(connection);
+            self.fanout.attach(&connection).await;
+            within(admitted).await.unwrap().unwrap();
+            connection.begin();
+            within(until(|| {
+                self.fanout.poll_catch_up(&connection, &mut Context::from_waker(Waker::noop()));
+                connection.is_live()
+            }))
+            .await;
+            connection.link().flush();
+            self.connections.push(connection);
+        }
     }
 
     async fn attach(&mut self, cursor: Seq) {
@@ -180,6 +217,21 @@ impl Instance {
         let AppendOutcome::Placed(places) = receipt else { panic!("the log is another one") };
         self.known.last = places.last().unwrap().seq();
         within(until(|| self.ring.last() >= self.known.last)).await;
+    }
+}
+
+type Read<'a> = Pin<Box<dyn Future<Output = Result<Vec<Option<Seats>>, Unavailable>> + Send + 'a>>;
+
+/// Everybody is in these rooms.
+#[derive(Debug)]
+struct Everywhere(Vec<RoomId>);
+
+impl Directory for Everywhere {
+    fn seats<'a>(&'a self, sitters: &'a [Sitter]) -> Read<'a> {
+        // each answer has texts of its own, as from a database
+        let room = |room: &RoomId| (room.as_str().parse().unwrap(), Rights { may_post: true, leads: false });
+        let seats = |_| Some(Seats { rev: 1, rooms: self.0.iter().map(room).collect() });
+        Box::pin(ready(Ok(sitters.iter().map(seats).collect())))
     }
 }
 

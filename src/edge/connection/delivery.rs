@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use hubbub_lifecycle::metric;
-use hubbub_log::ring::{Audience, Entry, Ring, Seat};
+use hubbub_log::ring::{Audience, Entry, Ring};
 use hubbub_protocol::{CloseReason, Frame, HEARTBEAT_INTERVAL, RoomId, Seq};
 use metrics::Gauge;
 use tokio::time::Instant;
 
-use super::write_batch::{WriteBatch, Written};
+use super::{
+    seating::Seating,
+    seats::Seats,
+    write_batch::{WriteBatch, Written},
+};
 use crate::socket::{Ending, Link, Transport};
 
 /// Upper bound in bytes for one step of catching up.
@@ -21,7 +25,9 @@ pub(super) struct Delivery {
     /// Everything up to here is sent. Stale while live: use the worker's position.
     pub(super) cursor: Seq,
     /// Closed seats stay until the cursor has passed their end.
-    seats: Vec<Seat>,
+    pub(super) seats: Seats,
+    /// Of a connection of an account.
+    pub(super) seating: Option<Box<Seating>>,
     /// The cursor when it crossed the last epoch marker. It already has every re-appended message with `was` <= this.
     pub(super) crossed_at: Seq,
     /// `live` has been sent.
@@ -63,7 +69,8 @@ impl Delivery {
         Self {
             mode: Mode::CatchingUp,
             cursor,
-            seats: rooms.into_iter().map(|room| Seat::open(room, cursor)).collect(),
+            seats: Seats::open_in(rooms, cursor),
+            seating: None,
             crossed_at: 0,
             announced_live: false,
             missed_notice: true,
@@ -77,29 +84,22 @@ impl Delivery {
         if self.mode == Mode::Live { position } else { self.cursor }
     }
 
-    pub(super) fn open_rooms(&self) -> impl Iterator<Item = &RoomId> {
-        self.seats.iter().filter(|seat| seat.until.is_none()).map(|seat| &seat.room)
+    /// Whether nothing may be sent: the seats must be read, or the hello is not answered.
+    pub(super) fn is_held(&self) -> bool {
+        self.seating.as_ref().is_some_and(|seating| seating.is_held())
     }
 
-    pub(super) fn open_seat(&mut self, room: &RoomId, since: Seq) -> bool {
-        let is_new = self.open_rooms().all(|open| open != room);
-        if is_new {
-            self.seats.push(Seat::open(room.clone(), since));
-        }
-        is_new
+    /// Whether its conversation task has something to read for it.
+    pub(super) fn is_catching_up(&self) -> bool {
+        self.mode == Mode::CatchingUp && !self.is_held()
     }
 
     pub(super) fn close_seat(&mut self, room: &RoomId, until: Seq, position: Seq) -> bool {
-        let Some(seat) = self.seats.iter_mut().find(|seat| seat.until.is_none() && seat.room == *room) else {
-            return false;
-        };
-        seat.until = Some(until);
-        self.drop_past_seats(self.cursor(position));
-        true
-    }
-
-    pub(super) fn drop_past_seats(&mut self, cursor: Seq) {
-        self.seats.retain(|seat| seat.until.is_none_or(|until| until > cursor));
+        let was_open = self.seats.close(room, until);
+        if was_open {
+            self.seats.drop_past(self.cursor(position));
+        }
+        was_open
     }
 
     pub(super) fn fall_behind(&mut self, cursor: Seq) {
@@ -131,7 +131,7 @@ impl Delivery {
         if before >= upto {
             return Progress::Reached;
         }
-        let Ok(page) = ring.read(before, upto, &self.seats, STEP_BYTES) else {
+        let Ok(page) = ring.read(before, upto, self.seats.intervals(), STEP_BYTES) else {
             link.close(Ending::Ours(CloseReason::SlowConsumer));
             return Progress::Ended;
         };
@@ -156,7 +156,7 @@ impl Delivery {
             Written::Closed => (before, Progress::Ended),
         };
         (self.mode, self.cursor) = (Mode::CatchingUp, cursor);
-        self.drop_past_seats(cursor);
+        self.seats.drop_past(cursor);
         progress
     }
 

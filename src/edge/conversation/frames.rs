@@ -15,6 +15,7 @@ pub(crate) fn notice(notice: &Notice) -> Frame {
         Notice::Heartbeat { seq } => ServerFrame::Heartbeat { seq },
         Notice::Joined { room, seq } => ServerFrame::Joined { room, seq },
         Notice::Left { room, seq } => ServerFrame::Left { room, seq },
+        Notice::Reset { seq } => ServerFrame::Reset { seq, reason: ResetReason::Hole },
         Notice::Count(count) => ServerFrame::Count(count),
         Notice::Status(relay) => ServerFrame::Status { relay },
         Notice::Typing { room, from } => ServerFrame::Typing { room, from },

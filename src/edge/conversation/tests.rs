@@ -2,7 +2,10 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,11 +14,17 @@ use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use hubbub_lifecycle::{Rate, Shutdown};
 use hubbub_log::{
     Memory, Relay, RelayOptions,
-    ring::{Retention, Ring},
+    ring::{Retention, Rights, Ring},
 };
-use hubbub_protocol::{CloseReason, ErrorCode, MAX_FRAME_BYTES, Refusal, RelayState, RoomId, ServerFrame};
+use hubbub_protocol::{
+    CloseReason, ErrorCode, MAX_FRAME_BYTES, Refusal, RelayState, RoomId, ServerFrame, User, UserId,
+};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, protocol::Role},
@@ -24,7 +33,7 @@ use tokio_tungstenite::{
 use super::*;
 use crate::{
     door::Limits,
-    ports::{Directory, Gate, Ports, Unavailable},
+    ports::{Directory, Gate, Ports, Seats, Sitter, Unavailable},
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -60,18 +69,6 @@ impl Gate for StrictGate {
     }
 }
 
-/// Puts every person in the room `assigned`. The rooms of a person called Unlisted cannot be read.
-#[derive(Debug)]
-struct Assigned;
-
-impl Directory for Assigned {
-    fn rooms<'a>(&'a self, person: &'a Person) -> BoxFuture<'a, Result<Vec<RoomId>, Unavailable>> {
-        let is_known = person.user.name.as_str() != "Unlisted";
-        let rooms = if is_known { Ok(vec!["assigned".parse().unwrap()]) } else { Err(Unavailable) };
-        async { rooms }.boxed()
-    }
-}
-
 /// An instance with these ports.
 struct Instance {
     node: Node,
@@ -82,10 +79,17 @@ struct Instance {
 
 impl Instance {
     async fn start() -> Self {
+        Self::with_ports(Ports { gate: Arc::new(StrictGate), ..Ports::default() }).await
+    }
+
+    async fn with(directory: Arc<dyn Directory>) -> Self {
+        Self::with_ports(Ports { directory, ..Ports::default() }).await
+    }
+
+    async fn with_ports(ports: Ports) -> Self {
         let (ring, shutdown) = (Arc::new(Ring::new(Retention::default())), Shutdown::default());
         let relay = Relay::start(Memory::new(), Arc::clone(&ring), RelayOptions::default(), &shutdown);
         within(relay.state().wait_for(|state| *state == RelayState::Live)).await.unwrap();
-        let ports = Ports { gate: Arc::new(StrictGate), directory: Arc::new(Assigned) };
         let node = crate::start("test", ring, relay, ports, &shutdown);
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
         Self { node, shutdown, listener, door: roomy() }
@@ -161,6 +165,126 @@ impl Client {
     }
 }
 
+/// A directory that answers the same of everybody. None: it cannot be asked.
+#[derive(Debug, Default)]
+struct Listed {
+    answer: Mutex<Option<Option<Seats>>>,
+    calls: AtomicUsize,
+    asked: AtomicUsize,
+}
+
+impl Directory for Listed {
+    fn seats<'a>(&'a self, sitters: &'a [Sitter]) -> BoxFuture<'a, Result<Vec<Option<Seats>>, Unavailable>> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.asked.fetch_add(sitters.len(), Ordering::Relaxed);
+        async {
+            sleep(Duration::from_millis(20)).await;
+            self.answer.lock().clone().map(|answer| vec![answer; sitters.len()]).ok_or(Unavailable)
+        }
+        .boxed()
+    }
+}
+
+fn private() -> RoomId {
+    RoomId::private(1)
+}
+
+/// In one private room, with these rights.
+fn listed(may_post: bool) -> Option<Option<Seats>> {
+    Some(Some(Seats { rev: 5, rooms: vec![(private(), Rights { may_post, leads: false })] }))
+}
+
+fn account(number: u128) -> Person {
+    let user = User { id: UserId::of(number), name: "Ann".parse().unwrap() };
+    Person::account(user, "s1".parse().unwrap())
+}
+
+impl Instance {
+    /// A client with an account. The conversation begins behind its hello.
+    async fn sign_in(&self, person: Person, rooms: &[&str]) -> Client {
+        let address = self.listener.local_addr().unwrap();
+        let (client, server) = tokio::join!(TcpStream::connect(address), self.listener.accept());
+        let mut socket = Socket::new(server.unwrap().0, &Bytes::new(), MAX_FRAME_BYTES);
+        let (node, door) = (self.node.clone(), self.door.clone());
+        let hello = json!({"type": "hello", "name": "Ann", "rooms": rooms}).to_string();
+        self.shutdown.spawn(async move {
+            let Ok(ClientFrame::Hello(hello)) = ClientFrame::decode(&hello) else { panic!("{hello}") };
+            let place = door.admit(door.enter(LOCALHOST).unwrap(), LOCALHOST, &person.user.id).await.unwrap();
+            {
+                let entered = Conversation::enter(&mut socket, &node, &door, LOCALHOST, place, person, hello).await;
+                if let Ok(mut conversation) = entered {
+                    conversation.run().await;
+                }
+            }
+            socket.finish().await;
+        });
+        Client(WebSocketStream::from_raw_socket(client.unwrap(), Role::Client, None).await)
+    }
+}
+
+#[tokio::test]
+async fn an_account_is_in_its_private_rooms_without_a_join_and_may_do_there_what_its_seat_says() {
+    let directory = Arc::new(Listed::default());
+    *directory.answer.lock() = listed(true);
+    let instance = Instance::with(directory.clone()).await;
+    let mut ann = instance.sign_in(account(1), &["fine"]).await;
+    let kind = |frame: ServerFrame| serde_json::to_value(frame).unwrap()["type"].as_str().map(str::to_owned);
+    assert_eq!((ann.find(kind).await, ann.find(kind).await), ("welcome".to_owned(), "live".to_owned()));
+    *directory.answer.lock() = listed(false);
+    let mut bob = instance.sign_in(account(2), &["fine"]).await;
+    bob.find(|frame| matches!(frame, ServerFrame::Live { .. }).then_some(())).await;
+
+    let publish = |room: &RoomId| json!({"type": "publish", "id": "1", "room": room, "body": "to members"});
+    ann.send(publish(&private())).await;
+    assert_eq!((ann.message().await, bob.message().await), ("to members".to_owned(), "to members".to_owned()));
+    let code = |frame| match frame {
+        ServerFrame::Error(refusal) => Some(refusal.code),
+        _ => None,
+    };
+    bob.send(publish(&private())).await;
+    assert_eq!(bob.find(code).await, ErrorCode::NotAllowed);
+    bob.send(publish(&RoomId::private(2))).await;
+    assert_eq!(bob.find(code).await, ErrorCode::NoSuchRoom);
+    for (kind, room, expected) in [
+        ("join", private(), ErrorCode::NotAllowed),
+        ("leave", private(), ErrorCode::NotAllowed),
+        ("join", RoomId::private(2), ErrorCode::NoSuchRoom),
+        ("leave", RoomId::private(2), ErrorCode::NoSuchRoom),
+        ("typing", RoomId::private(2), ErrorCode::NoSuchRoom),
+    ] {
+        bob.send(json!({"type": kind, "room": room})).await;
+        assert_eq!(bob.find(code).await, expected, "{kind} {room}");
+    }
+    ann.send(publish(&"fine".parse().unwrap())).await;
+    assert_eq!(bob.message().await, "to members");
+}
+
+#[tokio::test]
+async fn an_account_is_closed_with_1013_while_its_rooms_cannot_be_read_and_with_4503_when_its_session_has_ended() {
+    let directory = Arc::new(Listed::default());
+    let instance = Instance::with(directory.clone()).await;
+    assert_eq!(instance.sign_in(account(1), &[]).await.close_code().await, CloseReason::TryAgainLater.code());
+    *directory.answer.lock() = Some(None);
+    assert_eq!(instance.sign_in(account(1), &[]).await.close_code().await, CloseReason::SessionEnded.code());
+    instance.connections(0).await;
+}
+
+#[tokio::test]
+async fn a_storm_of_hellos_asks_for_the_rooms_of_many_at_a_time() {
+    let directory = Arc::new(Listed::default());
+    *directory.answer.lock() = listed(true);
+    let instance = Instance::with(directory.clone()).await;
+    let mut clients = Vec::new();
+    for number in 0..200 {
+        clients.push(instance.sign_in(account(number), &[]).await);
+    }
+    for client in &mut clients {
+        client.find(|frame| matches!(frame, ServerFrame::Live { .. }).then_some(())).await;
+    }
+    let (calls, asked) = (directory.calls.load(Ordering::Relaxed), directory.asked.load(Ordering::Relaxed));
+    assert!(asked == 200 && calls <= 60, "{asked} in {calls} calls");
+}
+
 async fn within<F: Future>(future: F) -> F::Output {
     timeout(DEADLINE, future).await.unwrap()
 }
@@ -190,23 +314,6 @@ async fn the_gate_is_asked_at_hello_join_publish_and_typing_and_the_client_gets_
     assert_eq!(client.refusal().await, "no publish");
     client.send(json!({"type": "typing", "room": "type"})).await;
     assert_eq!(client.refusal().await, "no type");
-}
-
-#[tokio::test]
-async fn the_rooms_of_the_directory_are_served_without_a_join() {
-    let instance = Instance::start().await;
-    let (mut ann, mut bob) = (instance.enter(&[]).await, instance.enter(&[]).await);
-    ann.send(json!({"type": "publish", "id": "1", "room": "assigned", "body": "to all"})).await;
-    assert_eq!((ann.message().await, bob.message().await), ("to all".to_owned(), "to all".to_owned()));
-}
-
-#[tokio::test]
-async fn a_client_is_closed_with_1013_while_its_directory_cannot_be_read() {
-    let instance = Instance::start().await;
-    let mut client = instance.connect().await;
-    client.send(json!({"type": "hello", "name": "Unlisted"})).await;
-    assert_eq!(client.close_code().await, CloseReason::TryAgainLater.code());
-    instance.connections(0).await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod model;
 mod pass;
+mod seating;
 
 use std::{
     collections::HashMap,
@@ -21,7 +22,7 @@ use std::{
 use dashmap::DashMap;
 use hubbub_lifecycle::metric;
 use hubbub_log::ring::Ring;
-use hubbub_protocol::{CloseReason, ConnectionId, Frame, HEARTBEAT_INTERVAL, RoomId, Seq};
+use hubbub_protocol::{CloseReason, ConnectionId, Frame, HEARTBEAT_INTERVAL, RoomId, RoomKind, Seq};
 use metrics::Histogram;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -32,10 +33,13 @@ use tokio::{
 use super::{
     coalescing::Coalescing,
     roster::{Roster, Slot},
+    rules::RecentRules,
+    usher::Question,
 };
 use crate::{
     connection::Connection,
     notice::{Encode, Notice},
+    ports::{Seats, Unavailable},
     socket::{Ending, Transport},
 };
 
@@ -50,6 +54,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection is closed as lost if nothing was received from it for this long, not even a pong.
 const RECEIVE_TIMEOUT: Duration = HEARTBEAT_INTERVAL.saturating_mul(3);
 
+/// What the directory answers about one connection. None: its session has ended.
+pub(super) type Answer = Result<Option<Seats>, Unavailable>;
+
 /// A request to a worker. Carried out in order, between two passes.
 #[derive(Debug)]
 pub(super) enum Command<T> {
@@ -59,6 +66,8 @@ pub(super) enum Command<T> {
     Detach(ConnectionId),
     /// Make it live. It has caught up.
     TakeOver(ConnectionId),
+    /// The answer of the directory to this read of its seats.
+    Seat(ConnectionId, u64, Answer),
     /// Open its seat in a room, then complete the sender.
     Join(ConnectionId, RoomId, oneshot::Sender<()>),
     /// Close its seat in a room, then complete the sender.
@@ -82,6 +91,9 @@ pub(super) struct Worker<T> {
     slots: HashMap<ConnectionId, Slot>,
     /// Open seats of each room, over all workers of the instance.
     rooms: Arc<DashMap<RoomId, usize>>,
+    /// For the seats of accounts.
+    questions: mpsc::Sender<Question>,
+    rules: RecentRules,
     latest_notices: LatestNotices,
     latency: Histogram,
     budget: YieldBudget,
@@ -132,6 +144,7 @@ impl<T: Transport> Worker<T> {
     pub(super) fn new(
         ring: Arc<Ring>,
         rooms: Arc<DashMap<RoomId, usize>>,
+        questions: mpsc::Sender<Question>,
         coalescing: Coalescing,
         encode: Encode,
     ) -> Self {
@@ -142,6 +155,8 @@ impl<T: Transport> Worker<T> {
             roster: Roster::default(),
             slots: HashMap::new(),
             rooms,
+            questions,
+            rules: RecentRules::default(),
             latest_notices: LatestNotices::default(),
             latency: metrics::histogram!(metric::DELIVERY_LATENCY),
             budget: YieldBudget::default(),
@@ -192,6 +207,7 @@ impl<T: Transport> Worker<T> {
                     self.take_over(connection);
                 }
             }
+            Command::Seat(id, read, answer) => self.seat(id, read, answer),
             Command::Join(id, room, done) => {
                 self.join(id, &room);
                 // fails only if the conversation has ended
@@ -218,9 +234,12 @@ impl<T: Transport> Worker<T> {
     fn attach(&mut self, connection: &Arc<Connection<T>>) {
         let slot = self.roster.insert(Arc::clone(connection));
         self.slots.insert(connection.id(), slot);
-        for room in connection.rooms() {
-            self.add_seat(slot, &room);
+        let rooms = connection.rooms();
+        self.roster.join_all(slot, &rooms);
+        for room in &rooms {
+            self.count_seat(room);
         }
+        self.ask(connection);
         self.take_over(connection);
     }
 
@@ -240,7 +259,8 @@ impl<T: Transport> Worker<T> {
         let Some(&slot) = self.slots.get(&id) else { return };
         let Some(connection) = self.roster.get(slot) else { return };
         if connection.open_seat(room, self.position(), self.encode) {
-            self.add_seat(slot, room);
+            self.roster.join(slot, room);
+            self.count_seat(room);
         }
     }
 
@@ -253,9 +273,11 @@ impl<T: Transport> Worker<T> {
         }
     }
 
-    fn add_seat(&mut self, slot: Slot, room: &RoomId) {
-        self.roster.join(slot, room);
-        *self.rooms.entry(room.clone()).or_default() += 1;
+    fn count_seat(&self, room: &RoomId) {
+        // nobody types in an inbox, and it is none of the rooms that are counted
+        if room.kind() != RoomKind::Inbox {
+            *self.rooms.entry(room.clone()).or_default() += 1;
+        }
     }
 
     fn remove_seat(&self, room: &RoomId) {
@@ -304,6 +326,7 @@ impl<T: Transport> Worker<T> {
             } else if connection.can_go_live(position) {
                 self.take_over(connection);
             }
+            self.ask(connection);
             connection.beat(now, position, self.encode, self.latest_notices.frames());
         }
         for id in ended {

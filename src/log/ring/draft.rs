@@ -3,9 +3,10 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use hubbub_protocol::{Frame, ResetReason, Seq, ServerFrame, UnixMillis};
+use hubbub_protocol::{Frame, ResetReason, RoomId, Seq, ServerFrame, UnixMillis};
 use serde::Deserialize;
 
+use super::told::{Reading, Told};
 use crate::{backend::LogEntry, kind::Kind, marker::Marker, sequencer::Place};
 
 /// An entry of the log, encoded for clients.
@@ -28,9 +29,12 @@ pub(crate) struct NewEvent<'a> {
     pub(crate) was: Seq,
     /// When it was accepted.
     pub(crate) at: UnixMillis,
-    pub(super) kind: Kind,
-    /// Not checked yet; empty if the record cannot be read.
+    /// Of a message: its room, which is not checked yet; empty if the record cannot be read.
     pub(super) room: Cow<'a, str>,
+    /// What it is, unless it is a message.
+    pub(super) told: Option<Box<Told>>,
+    /// Of an event that is no message: the room whose seats get the frame.
+    pub(super) shown_in: Option<RoomId>,
     pub(super) frame: Frame,
     /// Where the fields of the record stand in the frame.
     pub(super) fields: Range<usize>,
@@ -61,8 +65,13 @@ impl<'a> Draft<'a> {
     /// An event. One whose record cannot be read uses up its `seq`, but is not kept.
     pub(crate) fn event(seq: Seq, was: Seq, kind: Kind, record: &'a str) -> Self {
         let Outline { room, at } = serde_json::from_str(record).unwrap_or_default();
+        let reading = if let Kind::Told(told) = kind { Reading::of(told, seq, was, record) } else { None };
+        if let Some(Reading { told, room: shown_in, frame, fields }) = reading {
+            return Self::Event(NewEvent { seq, was, at, room, told: Some(Box::new(told)), shown_in, frame, fields });
+        }
         let (frame, fields) = Frame::event(kind.name(), seq, record, was);
-        Self::Event(NewEvent { seq, was, at, kind, room, frame, fields })
+        let told = (kind != Kind::Message).then(|| Box::new(Told { kind, record: None, change: None }));
+        Self::Event(NewEvent { seq, was, at, room, told, shown_in: None, frame, fields })
     }
 
     pub(crate) const fn place(&self) -> Place {

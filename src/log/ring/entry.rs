@@ -1,10 +1,11 @@
 //! One place of the log, encoded for its readers.
 
-use std::sync::Arc;
-
 use hubbub_protocol::{Frame, RoomId, Seq, UnixMillis};
 
-use super::draft::{Hole, NewEvent};
+use super::{
+    draft::{Hole, NewEvent},
+    told::{Change, Told},
+};
 use crate::{first_place::first_place, kind::Kind};
 
 /// Estimated bytes of an entry beside its frame: the allocation, the indexes, the handle of the frame.
@@ -32,6 +33,8 @@ pub struct Entry {
     pub(super) stamp: u64,
     /// Where the fields of the record begin and end in the frame: every byte is kept once. Empty for markers and holes.
     fields: (u32, u32),
+    /// What an event is that is no message.
+    told: Option<Box<Told>>,
     /// Of a marker: what this instance had applied of the epoch before.
     applied: Span,
 }
@@ -55,26 +58,26 @@ impl Span {
 /// Which connections an entry concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// A message: connections with a seat in the room.
+    /// A message, or what a service tells: connections with a seat in the room, which may be an inbox.
     Room(RoomId),
     /// A hole that this instance cannot fill: every connection gets the `reset` frame.
     Everyone,
     /// An epoch marker, without a frame. A reader that crosses it keeps [`crossed_at`](Entry::crossed_at) of its cursor,
     /// and skips re-appended messages whose [`was`](Entry::was) is not above that.
     Nobody,
-    /// An event of this kind, which this release does not show. Kept in order to be appended again.
-    Hidden(Arc<str>),
+    /// An event that no client gets. Kept in order to be appended again.
+    Hidden,
 }
 
 impl Entry {
     /// An event. `applied` is what this instance had applied before the last marker.
     pub(super) fn event(event: NewEvent<'_>, audience: Audience, stamp: u64, applied: Span) -> Self {
-        let NewEvent { seq, was: former, at, kind: _, room: _, frame, fields } = event;
+        let NewEvent { seq, was: former, at, room: _, told, shown_in: _, frame, fields } = event;
         let was = if applied.contains(former) { former } else { 0 };
         // a frame of 4 GiB cannot get here; if it did, it would not be appended again
         let end = |at: usize| u32::try_from(at).unwrap_or(0);
         let fields = (end(fields.start), end(fields.end));
-        Self { seq, audience, frame, was, at, stamp, fields, applied: Span::default() }
+        Self { seq, audience, frame, was, at, stamp, fields, told, applied: Span::default() }
     }
 
     pub(super) fn hole(Hole { seq, frame }: Hole, stamp: u64) -> Self {
@@ -83,7 +86,7 @@ impl Entry {
 
     pub(super) fn marker(seq: Seq, stamp: u64, applied: Span) -> Self {
         let (audience, frame) = (Audience::Nobody, Frame::text(""));
-        Self { seq, audience, frame, was: 0, at: 0, stamp, fields: (0, 0), applied }
+        Self { seq, audience, frame, was: 0, at: 0, stamp, fields: (0, 0), told: None, applied }
     }
 
     /// Of a marker: a reader that crosses it with this cursor has received the lost messages up to the returned `seq`.
@@ -92,11 +95,11 @@ impl Entry {
         if self.applied.contains(cursor) { cursor } else { 0 }
     }
 
-    /// The room of a message.
+    /// The room whose seats get it.
     pub const fn room(&self) -> Option<&RoomId> {
         match &self.audience {
             Audience::Room(room) => Some(room),
-            Audience::Everyone | Audience::Nobody | Audience::Hidden(_) => None,
+            Audience::Everyone | Audience::Nobody | Audience::Hidden => None,
         }
     }
 
@@ -106,15 +109,30 @@ impl Entry {
     }
 
     /// Bytes that it counts against [`Retention::bytes`](super::Retention::bytes).
-    pub(super) const fn size(&self) -> usize {
-        self.frame.len() + OVERHEAD
+    pub(super) fn size(&self) -> usize {
+        let told = self.told.as_ref().map_or(0, |told| {
+            let record = told.record.as_ref().map_or(0, |(record, _)| record.len());
+            size_of::<Told>() + record
+        });
+        self.frame.len() + OVERHEAD + told
+    }
+
+    /// What it changes in the seats of connections.
+    pub fn change(&self) -> Option<&Change> {
+        self.told.as_ref()?.change.as_ref()
+    }
+
+    /// Whether it is a message, which belongs to the history of its room.
+    pub const fn is_message(&self) -> bool {
+        matches!(self.audience, Audience::Room(_)) && self.told.is_none()
     }
 
     /// What an event is. None for markers and holes.
     pub(crate) fn kind(&self) -> Option<Kind> {
         match &self.audience {
-            Audience::Room(_) => Some(Kind::Message),
-            Audience::Hidden(kind) => Some(Kind::Other(Arc::clone(kind))),
+            Audience::Room(_) | Audience::Hidden => {
+                Some(self.told.as_ref().map_or(Kind::Message, |told| told.kind.clone()))
+            }
             Audience::Everyone | Audience::Nobody => None,
         }
     }
@@ -122,6 +140,9 @@ impl Entry {
     /// The record of an event as JSON. None for markers and holes.
     pub fn record(&self) -> Option<String> {
         self.kind()?;
+        if let Some((record, _)) = self.original() {
+            return Some(record.into());
+        }
         let (fields, _) = self.parts()?;
         Some(format!("{{{fields}}}"))
     }
@@ -134,8 +155,17 @@ impl Entry {
     /// The former `seq` of a re-appended event as the log has it, or 0. The frame tells it also when [`was`](Self::was)
     /// does not.
     pub(crate) fn former(&self) -> Seq {
+        if let Some((_, former)) = self.original() {
+            return former;
+        }
         let was = self.parts().and_then(|(_, tail)| tail.strip_prefix(r#","was":"#)?.strip_suffix('}')?.parse().ok());
         was.unwrap_or(0)
+    }
+
+    /// The record and the former `seq`, if the frame is not made around the record.
+    fn original(&self) -> Option<(&str, Seq)> {
+        let (record, former) = self.told.as_ref()?.record.as_ref()?;
+        Some((record, *former))
     }
 
     /// The fields of the record in the frame, and what follows them.
@@ -157,7 +187,7 @@ mod tests {
     fn event(kind: Kind, was: Seq, applied: Span) -> Entry {
         let audience = match &kind {
             Kind::Message => Audience::Room(RoomId::lobby()),
-            Kind::Other(name) => Audience::Hidden(Arc::clone(name)),
+            Kind::Told(_) | Kind::Other(_) => Audience::Hidden,
         };
         let Draft::Event(event) = Draft::event(PLACE, was, kind, RECORD) else { panic!("an event") };
         Entry::event(event, audience, 1, applied)

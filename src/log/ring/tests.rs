@@ -24,7 +24,8 @@ fn message(seq: Seq, was: Seq, at: UnixMillis, room: &str) -> NewEvent<'_> {
 
 fn event(kind: Kind, seq: Seq, was: Seq, at: UnixMillis, room: &str) -> NewEvent<'_> {
     let (frame, fields) = Frame::event(kind.name(), seq, r#"{"id":"m"}"#, was);
-    NewEvent { seq, was, at, kind, room: room.into(), frame, fields }
+    let told = (kind != Kind::Message).then(|| Box::new(told::Told { kind, record: None, change: None }));
+    NewEvent { seq, was, at, room: room.into(), told, shown_in: None, frame, fields }
 }
 
 fn seqs(entries: &[Arc<Entry>]) -> Vec<Seq> {
@@ -66,7 +67,7 @@ fn a_reader_gets_its_rooms_in_order_from_where_it_joined() {
 fn a_seat_ends_at_its_last_place() {
     let ring = ring(ALL);
     (101..=106).for_each(|seq| push(&ring, seq, "a"));
-    let closed = |since, until| Seat { until: Some(until), ..seat("a", since) };
+    let closed = |since, until| Seat { until, ..seat("a", since) };
     let read = |seats: &[Seat]| seqs(&ring.read(100, 106, seats, ALL).unwrap().entries);
     assert_eq!(read(&[closed(101, 103)]), [102, 103]);
     assert_eq!(read(&[closed(101, 103), seat("a", 105)]), [102, 103, 106]);
@@ -247,4 +248,35 @@ fn an_event_of_another_kind_is_kept_and_lost_like_a_message_and_read_by_no_conne
     (201..=204).for_each(|seq| push(&ring, seq, "a"));
     let window = ring.window.read();
     assert_eq!(window.bytes(), window.run(201, ALL).unwrap().iter().map(|entry| entry.size()).sum::<usize>());
+}
+
+#[test]
+fn what_services_tell_comes_to_the_seats_and_not_into_the_history() {
+    let (ring, person) = (ring(ALL), hubbub_protocol::UserId::of(7));
+    let (inbox, room) = (RoomId::inbox(&person), RoomId::private(1));
+    let told = |seq, kind: &str, record: serde_json::Value| {
+        LogEntry::of_kind(Kind::named(kind).unwrap(), seq, 0, record.to_string().into())
+    };
+    let from = serde_json::json!({"id": "u", "name": "Ann"});
+    let membership = serde_json::json!({
+        "room": inbox, "id": "e1", "from": from, "at": 5, "about": room, "rev": 4, "state": "out",
+    });
+    let ended = serde_json::json!({"room": inbox, "id": "e2", "from": from, "at": 5, "session": "s"});
+    let members = serde_json::json!({"room": room, "id": "e3", "from": from, "at": 5, "rev": 1});
+    ring.append(&[
+        told(101, "membership", membership.clone()),
+        told(102, "session_ended", ended.clone()),
+        told(103, "members", members.clone()),
+        told(104, "reacted", members.clone()),
+    ]);
+    let seats = [Seat::open(inbox.clone(), 0), Seat::open(room.clone(), 0)];
+    let page = ring.read(100, 104, &seats, ALL).unwrap();
+    assert_eq!(seqs(&page.entries), [101, 103]);
+    assert!(!page.entries.iter().any(|entry| entry.frame.payload().windows(2).any(|two| two == b"@A")));
+    let run = ring.run(100, ALL).unwrap();
+    let records: Vec<serde_json::Value> =
+        run.iter().map(|entry| serde_json::from_str(&entry.record().unwrap()).unwrap()).collect();
+    assert_eq!(records, [membership, ended, members.clone(), members], "each can be appended again");
+    assert!(run[..2].iter().all(|entry| entry.change().is_some()) && run[2].change().is_none());
+    assert!(ring.history(&room, None, None, 9).entries.is_empty() && ring.recent(&room, 0).entries.is_empty());
 }

@@ -11,7 +11,7 @@ use hubbub_protocol::{ResetReason, RoomId, Seq};
 use super::{
     Audience, CursorCheck, Entry, Fallen, History, Hole, NewEvent, Page, Recent, Retention, Seat, entry::Span,
 };
-use crate::{kind::Kind, marker::Marker};
+use crate::marker::Marker;
 
 /// Entries in ascending order of `seq`.
 type Run = VecDeque<Arc<Entry>>;
@@ -108,12 +108,18 @@ impl Window {
         Ok(self.entries.range(index_after(&self.entries, after)..).take(max).cloned().collect())
     }
 
-    pub(super) fn read(&self, after: Seq, upto: Seq, seats: &[Seat], max_bytes: usize) -> Result<Page, Fallen> {
+    pub(super) fn read<'a>(
+        &self,
+        after: Seq,
+        upto: Seq,
+        seats: impl IntoIterator<Item = &'a Seat>,
+        max_bytes: usize,
+    ) -> Result<Page, Fallen> {
         let after = self.resolve_cursor(after)?;
         let upto = self.readable(upto).min(self.last).max(after);
-        let seated = seats.iter().filter_map(|seat| {
-            Some((self.rooms.get(&seat.room)?, seat.since.max(after), seat.until.map_or(upto, |until| until.min(upto))))
-        });
+        let seated = seats
+            .into_iter()
+            .filter_map(|seat| Some((self.rooms.get(&seat.room)?, seat.since.max(after), seat.until.min(upto))));
         let mut sources: Vec<_> = seated
             .chain([(&self.common, after, upto)])
             .map(|(run, since, until)| {
@@ -144,9 +150,10 @@ impl Window {
         let Some(run) = self.rooms.get(room) else { return History { seq, ..History::default() } };
         let low = after.map_or(0, |after| index_after(run, after));
         let high = before.map_or(run.len(), |before| index_after(run, before.saturating_sub(1))).max(low);
-        let start = high.saturating_sub(limit).max(low);
-        let entries: Vec<_> = run.range(start..high).cloned().collect();
-        let next = entries.first().filter(|_| start > low).map(|entry| entry.seq);
+        let mut messages = run.range(low..high).rev().filter(|entry| entry.is_message());
+        let mut entries: Vec<_> = messages.by_ref().take(limit).cloned().collect();
+        entries.reverse();
+        let next = entries.first().filter(|_| messages.next().is_some()).map(|entry| entry.seq);
         History { entries, next, seq }
     }
 
@@ -156,7 +163,8 @@ impl Window {
         // what a marker in front has cut off was here, or never came
         let cut = self.crossings.iter().find(|crossing| crossing.claimed.base == first);
         let lost = cut.map_or(0, |crossing| crossing.claimed.cut);
-        let entries = run.map(|run| run.range(index_after(run, above)..).cloned().collect()).unwrap_or_default();
+        let newer = run.into_iter().flat_map(|run| run.range(index_after(run, above)..));
+        let entries = newer.filter(|entry| entry.is_message()).cloned().collect();
         Recent {
             entries,
             complete_above: if self.last == 0 { Seq::MAX } else { self.evicted.max(self.newest_hole()).max(lost) },
@@ -250,15 +258,21 @@ impl Window {
     }
 
     fn audience(&self, event: &NewEvent<'_>) -> Option<Audience> {
-        match &event.kind {
-            // one allocation a room instead of one a message
-            Kind::Message => match self.rooms.get_key_value(&*event.room) {
-                Some((known, _)) => Some(Audience::Room(known.clone())),
-                None => event.room.parse().ok().map(Audience::Room),
+        match (&event.told, &event.shown_in) {
+            (Some(_), None) if event.room.is_empty() => None,
+            (Some(_), None) => Some(Audience::Hidden),
+            (Some(_), Some(room)) => Some(Audience::Room(self.known(room.as_str()).unwrap_or_else(|| room.clone()))),
+            // no message is for an inbox, which parsing does not accept
+            (None, _) => match event.room.parse() {
+                Ok(room) => Some(Audience::Room(self.known(&event.room).unwrap_or(room))),
+                Err(_) => None,
             },
-            Kind::Other(_) if event.room.is_empty() => None,
-            Kind::Other(name) => Some(Audience::Hidden(Arc::clone(name))),
         }
+    }
+
+    /// The same room in the index: one allocation a room instead of one a message.
+    fn known(&self, room: &str) -> Option<RoomId> {
+        self.rooms.get_key_value(room).map(|(known, _)| known.clone())
     }
 
     /// Appends a hole.
@@ -348,7 +362,7 @@ impl Window {
             Audience::Room(room) => self.rooms.entry(room.clone()).or_default(),
             Audience::Everyone | Audience::Nobody => &mut self.common,
             // no reader gets it
-            Audience::Hidden(_) => return,
+            Audience::Hidden => return,
         };
         run.push_back(Arc::clone(entry));
     }
@@ -361,7 +375,7 @@ impl Window {
                 pop(&mut self.common);
                 return;
             }
-            Audience::Hidden(_) => return,
+            Audience::Hidden => return,
         };
         let Some(run) = self.rooms.get_mut(room) else { return };
         pop(run);

@@ -120,7 +120,7 @@ impl Reader {
                 Audience::Room(_) => drop(self.received.insert(entry.seq, id(entry.record().unwrap().as_bytes()))),
                 Audience::Everyone => self.reset = entry.seq,
                 Audience::Nobody => self.crossed_at = entry.crossed_at(self.cursor),
-                Audience::Hidden(_) => (),
+                Audience::Hidden => (),
             }
             self.cursor = entry.seq;
         }

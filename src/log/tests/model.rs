@@ -136,7 +136,7 @@ impl Instance {
                 Audience::Room(_) => self.received |= of(&entry),
                 Audience::Everyone => self.reset = true,
                 Audience::Nobody => self.crossed_at = entry.crossed_at(self.cursor),
-                Audience::Hidden(_) => (),
+                Audience::Hidden => (),
             }
             self.cursor = entry.seq;
         }
@@ -436,7 +436,7 @@ fn replay(ring: &Ring, cursor: Seq, seen: Set) -> Result<Set, TestCaseError> {
             Audience::Room(_) => received |= id,
             Audience::Everyone => return Err(TestCaseError::fail(format!("{cursor} meets a hole"))),
             Audience::Nobody => crossed_at = entry.crossed_at(at),
-            Audience::Hidden(_) => (),
+            Audience::Hidden => (),
         }
         at = entry.seq;
     }

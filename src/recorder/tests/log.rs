@@ -68,7 +68,7 @@ impl Log {
         let (seq, record) = (state.seq, record.into());
         state.entries.push(match kind {
             Kind::Message => LogEntry::Message { seq, was, record },
-            Kind::Other(_) => LogEntry::Event { seq, was, kind, record },
+            Kind::Told(_) | Kind::Other(_) => LogEntry::Event { seq, was, kind, record },
         });
         self.clock = self.clock.max(seq);
         self.trim();

@@ -143,7 +143,7 @@ describe('a connection', () => {
     expect(connection.link.state).toBe('waiting')
   })
 
-  test.each([1002, 1003, 1007, 1009, 4500, 4501, 4999])('closed with %i stays away', (code) => {
+  test.each([1002, 1003, 1007, 1009, 4500, 4501, 4503, 4504, 4999])('closed with %i stays away', (code) => {
     const connection = connect()
     network.socket.live()
     network.socket.end(code)

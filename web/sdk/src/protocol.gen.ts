@@ -1,6 +1,6 @@
 // Made by `make types` from the Rust types in `src/protocol`. Do not edit.
 
-/** A room: `[a-z0-9][a-z0-9._-]{0,63}`. */
+/** A room. Clients name public ones, `[a-z0-9][a-z0-9._-]{0,63}`, and private ones, `~` and 26 digits of base 32. */
 export type RoomId = string;
 
 /** The id that a client gives its message: `[A-Za-z0-9_-]{1,64}`. Together with the sender it is the idempotency key. */
@@ -64,7 +64,7 @@ export type RelayState = "live" | "degraded";
 export type ResetReason = "too_old" | "unknown_cursor" | "hole";
 
 /** Why a frame of a client, or an HTTP request, was refused. */
-export type ErrorCode = "bad_frame" | "unknown_type" | "hello_required" | "hello_repeated" | "invalid_name" | "invalid_session" | "invalid_room" | "invalid_id" | "id_reused" | "invalid_body" | "body_too_large" | "empty_body" | "not_joined" | "too_many_rooms" | "rate_limited" | "overloaded" | "draining";
+export type ErrorCode = "bad_frame" | "unknown_type" | "hello_required" | "hello_repeated" | "invalid_name" | "invalid_session" | "invalid_room" | "invalid_id" | "id_reused" | "invalid_body" | "body_too_large" | "empty_body" | "not_joined" | "too_many_rooms" | "rate_limited" | "overloaded" | "draining" | "not_allowed" | "no_such_room" | "invalid_token" | "token_expired" | "account_required" | "not_yours" | "invalid_emoji" | "no_such_file";
 
 /** The refusal of a frame. Over HTTP a problem document carries the same codes. */
 export type Refusal = {
@@ -253,4 +253,6 @@ export const CLOSES = [
   { code: 4004, name: 'address_full', isReconnectable: true },
   { code: 4500, name: 'bad_frame', isReconnectable: false },
   { code: 4501, name: 'too_many_connections', isReconnectable: false },
+  { code: 4503, name: 'session_ended', isReconnectable: false },
+  { code: 4504, name: 'token_expired', isReconnectable: false },
 ] as const

@@ -75,6 +75,14 @@ const CODES: Record<ErrorCode | 'invalid_body' | 'id_reused', true> = {
   draining: true,
   invalid_body: true,
   id_reused: true,
+  not_allowed: true,
+  no_such_room: true,
+  invalid_token: true,
+  token_expired: true,
+  account_required: true,
+  not_yours: true,
+  invalid_emoji: true,
+  no_such_file: true,
 }
 
 test.each(Object.keys(CODES) as ErrorCode[])('of %s a person reads our words, not those of the server', (code) => {

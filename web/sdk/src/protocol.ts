@@ -13,6 +13,8 @@ const CLOSE_TEXT: Record<number, string> = {
   1009: 'A message was larger than the server accepts.',
   4500: 'The server could not understand this page. It may have been updated.',
   4501: 'You have too many connections open. Close other tabs or devices, then try again.',
+  4503: 'You have been signed out. Sign in again.',
+  4504: 'Your sign-in has expired. Sign in again.',
 }
 
 /** Whether a client should connect again after this close code. */
@@ -45,6 +47,14 @@ const REFUSAL_TEXT: Record<string, string> = {
   rate_limited: 'You’re sending very fast. Try again in a moment.',
   overloaded: 'The server is busy. Try again in a moment.',
   draining: 'The server is restarting. Try again in a moment.',
+  not_allowed: 'You can’t do this in this room.',
+  no_such_room: 'There is no such room, or you are not in it.',
+  invalid_token: 'You have been signed out. Sign in again.',
+  token_expired: 'Your sign-in has expired. Sign in again.',
+  account_required: 'Sign in to do this.',
+  not_yours: 'Only its author can do this.',
+  invalid_emoji: 'This is not an emoji.',
+  no_such_file: 'There is no such file.',
 }
 
 /** What was refused, in words for a person. Only of a code that is not known here, the server's own words are given. */

@@ -153,7 +153,7 @@ impl World {
         let ring = Arc::new(Ring::new(Retention { messages: usize::MAX, bytes: usize::MAX }));
         let base = 1000;
         ring.append(&[LogEntry::Marker(Marker { base, cut: 0, low: base })]);
-        let worker = Worker::new(Arc::clone(&ring), Arc::default(), Coalescing::OFF, encode);
+        let worker = Worker::new(Arc::clone(&ring), Arc::default(), mpsc::channel(1).0, Coalescing::OFF, encode);
         let log = Log { messages: Vec::new(), lost: Vec::new(), bases: vec![base], last: base, published: 0 };
         let (commands, clients) = (Vec::new(), Vec::new());
         Self { rng: TestRng(case), ring, worker, commands, clients, log, ids: 1, now: Instant::now() }
@@ -294,7 +294,8 @@ impl World {
         let Some(client) = self.clients.get_mut(client) else { return };
         let Some(&slot) = self.worker.slots.get(&client.connection.id()) else { return };
         if opens && client.connection.open_seat_at(&room, at) {
-            self.worker.add_seat(slot, &room);
+            self.worker.roster.join(slot, &room);
+            self.worker.count_seat(&room);
             open(&mut client.placed, &room, at);
         } else if !opens && client.connection.close_seat_at(&room, at) {
             self.worker.roster.leave(slot, &room);
@@ -433,6 +434,7 @@ fn encode(notice: &Notice) -> Frame {
         Notice::Heartbeat { seq } => format!("heartbeat {seq}"),
         Notice::Joined { room, seq } => format!("joined {seq} {room}"),
         Notice::Left { room, seq } => format!("left {seq} {room}"),
+        Notice::Reset { seq } => format!("reset {seq}"),
         Notice::Count(_) | Notice::Status(_) | Notice::Typing { .. } => "other".to_owned(),
     })
 }
@@ -500,7 +502,7 @@ async fn a_worker_that_falls_out_of_the_ring_closes_its_live_connections_and_ser
     let mut world = World::new(1);
     world.ring = Arc::new(Ring::new(Retention { messages: 3, bytes: usize::MAX }));
     world.ring.append(&[LogEntry::Marker(Marker { base: 1000, cut: 0, low: 1000 })]);
-    world.worker = Worker::new(Arc::clone(&world.ring), Arc::default(), Coalescing::OFF, encode);
+    world.worker = Worker::new(Arc::clone(&world.ring), Arc::default(), mpsc::channel(1).0, Coalescing::OFF, encode);
     let room: RoomId = PLACED_ROOM.parse().unwrap();
     let ring = Arc::clone(&world.ring);
     let join = |id: u64| {

@@ -40,14 +40,17 @@ impl<T: Transport> Worker<T> {
 
     async fn pass(&mut self, entries: &[Arc<Entry>]) {
         // an event that nobody gets does not split the batch of the messages around it
-        let is_regular_message =
-            |entry: &Arc<Entry>| entry.was == 0 && matches!(entry.audience, Audience::Room(_) | Audience::Hidden(_));
-        for run in entries.chunk_by(|a, b| is_regular_message(a) && is_regular_message(b)) {
+        let is_regular = |entry: &Arc<Entry>| {
+            entry.was == 0 && entry.change().is_none() && matches!(entry.audience, Audience::Room(_) | Audience::Hidden)
+        };
+        for run in entries.chunk_by(|a, b| is_regular(a) && is_regular(b)) {
             let Some(last) = run.last() else { continue };
-            if is_regular_message(last) {
+            if is_regular(last) {
                 self.fan_out(run).await;
             } else {
                 self.deliver_single(last).await;
+                // before the position moves: whoever catches up reads with the seats of its position
+                self.apply_change(last).await;
             }
             self.position.store(last.seq, Ordering::Release);
         }
@@ -58,8 +61,8 @@ impl<T: Transport> Worker<T> {
         }
     }
 
-    /// Sends messages to the connections of their rooms, with one write for each connection. Connections that get
-    /// messages of only one room share its batch.
+    /// Sends messages to the connections of their rooms, with one write for each connection. Connections that hear the same
+    /// rooms in this run share a batch, however many other rooms they are in.
     async fn fan_out(&mut self, run: &[Arc<Entry>]) {
         let position = self.position();
         let mut rooms: HashMap<RoomKey, Vec<&Arc<Entry>>> = HashMap::new();
@@ -69,39 +72,48 @@ impl<T: Transport> Worker<T> {
             }
         }
         let rooms: Vec<RoomBatch<'_>> = rooms.into_iter().collect();
-        let seats = self.seats_in(&rooms);
-        let mut in_several_rooms: Vec<(Slot, usize)> = Vec::new();
+        let heard = self.rooms_heard(&rooms);
+        let mut hear_several: Vec<(Slot, usize)> = Vec::new();
         let Self { roster, budget, .. } = self;
         for (n, (room, entries)) in rooms.iter().enumerate() {
             let batch = WriteBatch::of(entries.iter().copied());
             for &slot in roster.slots(*room) {
-                if seats.get(slot).is_some_and(|seats| *seats > 1) {
-                    in_several_rooms.push((slot, n));
+                if usize::try_from(slot).is_ok_and(|slot| heard.get(slot).is_some_and(|rooms| *rooms > 1)) {
+                    hear_several.push((slot, n));
                 } else if roster.get(slot).is_some_and(|connection| connection.deliver(&batch, position)) {
                     budget.count_message_write().await;
                 }
             }
         }
-        in_several_rooms.sort_unstable();
-        for seats in in_several_rooms.chunk_by(|a, b| a.0 == b.0) {
-            let mut entries: Vec<_> =
-                seats.iter().filter_map(|(_, n)| Some(&rooms.get(*n)?.1)).flatten().copied().collect();
-            entries.sort_unstable_by_key(|entry| entry.seq);
-            let connection = seats.first().and_then(|(slot, _)| roster.get(*slot));
-            if connection.is_some_and(|connection| connection.deliver(&WriteBatch::of(entries), position)) {
+        hear_several.sort_unstable();
+        let mut batches: HashMap<Vec<usize>, WriteBatch> = HashMap::new();
+        let mut audience = Vec::new();
+        for several in hear_several.chunk_by(|a, b| a.0 == b.0) {
+            audience.clear();
+            audience.extend(several.iter().map(|(_, n)| *n));
+            if !batches.contains_key(&audience) {
+                let mut entries: Vec<_> =
+                    audience.iter().filter_map(|n| Some(&rooms.get(*n)?.1)).flatten().copied().collect();
+                entries.sort_unstable_by_key(|entry| entry.seq);
+                batches.insert(audience.clone(), WriteBatch::of(entries));
+            }
+            let connection = several.first().and_then(|(slot, _)| roster.get(*slot));
+            if let (Some(connection), Some(batch)) = (connection, batches.get(&audience))
+                && connection.deliver(batch, position)
+            {
                 budget.count_message_write().await;
             }
         }
     }
 
     /// For each slot, in how many of these rooms it has a seat. Empty if there is only one room.
-    fn seats_in(&self, rooms: &[RoomBatch<'_>]) -> Vec<u8> {
+    fn rooms_heard(&self, rooms: &[RoomBatch<'_>]) -> Vec<u8> {
         if rooms.len() < 2 {
             return Vec::new();
         }
         let mut seats = vec![0_u8; self.roster.capacity()];
         for slot in rooms.iter().flat_map(|(room, _)| self.roster.slots(*room)) {
-            if let Some(seats) = seats.get_mut(*slot) {
+            if let Some(seats) = usize::try_from(*slot).ok().and_then(|slot| seats.get_mut(slot)) {
                 *seats = seats.saturating_add(1);
             }
         }
@@ -112,10 +124,14 @@ impl<T: Transport> Worker<T> {
     async fn deliver_single(&mut self, entry: &Arc<Entry>) {
         let position = self.position();
         let batch = WriteBatch::single(entry);
+        if matches!(entry.audience, Audience::Nobody | Audience::Everyone) {
+            // something of the log may be lost, and a change of somebody's seats with it
+            self.doubt_all(entry.seq);
+        }
         let Self { roster, budget, .. } = self;
         match &entry.audience {
             Audience::Nobody => roster.iter().for_each(|(_, connection)| connection.cross(entry, position)),
-            Audience::Hidden(_) => (),
+            Audience::Hidden => (),
             Audience::Everyone => {
                 for (_, connection) in roster.iter() {
                     if connection.deliver(&batch, position) {
@@ -150,6 +166,7 @@ impl<T: Transport> Worker<T> {
                  their clients resume or get a reset. A longer ring (--log-retention, --log-bytes) gives it more time"
             );
         }
+        self.doubt_all(position);
         self.position.store(self.ring.last(), Ordering::Release);
     }
 }
