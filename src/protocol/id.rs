@@ -186,7 +186,7 @@ impl RoomId {
 
 /// The public id of a sender: the first 128 bits of the SHA-256 of its session, in base64url. `api` for publishes over
 /// HTTP.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS), ts(type = "string"))]
 pub struct UserId(Arc<str>);
 

@@ -103,4 +103,5 @@ CREATE TABLE contacts (
 CREATE INDEX contacts_other ON contacts (other_id, user_id);
 
 -- People are found by the beginning of their names.
-CREATE INDEX accounts_name ON accounts (lower(name) COLLATE "C");
+ALTER TABLE accounts ADD COLUMN found_by TEXT COLLATE "C" GENERATED ALWAYS AS (lower(name)) STORED;
+CREATE INDEX accounts_found_by ON accounts (found_by);

@@ -99,4 +99,5 @@ CREATE TABLE contacts (
 CREATE INDEX contacts_other ON contacts (other_id, user_id);
 
 -- People are found by the beginning of their names.
-CREATE INDEX accounts_name ON accounts (lower(name));
+ALTER TABLE accounts ADD COLUMN found_by TEXT GENERATED ALWAYS AS (lower(name)) VIRTUAL;
+CREATE INDEX accounts_found_by ON accounts (found_by);
