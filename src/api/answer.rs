@@ -136,3 +136,20 @@ fn of_refusal(refused: Refused) -> (StatusCode, String, Map<String, Value>) {
 fn named((name, value): (&str, Value)) -> (String, Value) {
     (name.to_owned(), value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_away_says_when_to_ask_again_and_not_why() {
+        let response = Failure::Store(StoreError::Passing("10.0.0.7 refuses".into())).into_response();
+        assert_eq!(
+            (response.status(), &response.headers()["retry-after"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &HeaderValue::from(2))
+        );
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let refused = Failure::Store(StoreError::Refused("key (name)=(secret)".into())).into_response();
+        assert_eq!(refused.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

@@ -1,8 +1,8 @@
 //! What one person sees. The viewer stands in each statement, so nothing else is read.
 
-mod lists;
+pub(crate) mod lists;
 mod parts;
-mod people;
+pub(crate) mod people;
 mod rows;
 
 use std::sync::Arc;
@@ -201,7 +201,7 @@ impl Sight for Database {
         span: &'a Span,
     ) -> Seen<'a, Listing<Person>> {
         let everyone = i64::from(reach == Reach::Everyone);
-        let values = values![viewer.as_str(), beginning, LAST, everyone, span.after.as_str(), limit(span)];
+        let values = values![viewer.as_str(), beginning, LAST, span.after.as_str(), everyone, limit(span)];
         let span = span.clone();
         self.look(move |engine| async move { people::find(&engine, values, &span).await })
     }

@@ -42,7 +42,7 @@ pub(crate) const FIND: &str = concat!(
        SELECT id FROM accounts WHERE username >= lower($2) AND username < (lower($2) || $3) \
        UNION SELECT id FROM accounts WHERE found_by >= lower($2) AND found_by < (lower($2) || $3) \
      ) AS s JOIN accounts AS p ON p.id = s.id \
-     WHERE p.state = 'active' AND p.id <> $1 AND p.id > $5 AND ($4 = 1 OR p.username = lower($2) OR ",
+     WHERE p.state = 'active' AND p.id <> $1 AND p.id > $4 AND ($5 = 1 OR p.username = lower($2) OR ",
     knows!(),
     ") ORDER BY p.id LIMIT $6"
 );
