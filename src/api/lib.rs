@@ -1,4 +1,8 @@
 //! The HTTP API of the messenger: what `http` serves, answered from the domain and the log.
 
+mod answer;
+pub mod caller;
+mod input;
 pub mod recorded;
+pub mod rooms;
 mod said;

@@ -4,16 +4,22 @@
 //! `postgres`.
 
 mod archive;
+mod change;
 mod database;
 mod engine;
+mod facts;
 mod fault;
 mod journal;
+mod memberships;
 mod open_error;
 mod options;
 mod postgres;
 mod rows;
 mod schema;
+mod shapes;
+mod sight;
 mod sqlite;
+mod statements;
 #[cfg(test)]
 mod tests;
 mod url;

@@ -1,10 +1,15 @@
 //! What the store promises, on both engines from one text. Each test has a database of its own.
 
 mod faults;
+mod memberships;
+mod model;
 mod opening;
 mod pages;
+mod people;
 mod plans;
+mod races;
 mod recording;
+mod rooms;
 
 use std::time::Duration;
 

@@ -55,7 +55,7 @@ const FOR_TESTS: [&str; 3] = ["client", "protocol", "testbed"];
 const ONLY_IN: &[(&str, &[&str], &[&str])] = &[
     ("fred", &["src/log/redis"], &[]),
     ("sqlx", &["src/store", "src/log/file"], &[]),
-    ("axum", &["src/http"], &[]),
+    ("axum", &["src/http", "src/api"], &[]),
     ("hyper", &["src/http"], &[]),
     ("hyper_util", &["src/http"], &[]),
     ("tower", &["src/http"], &[]),

@@ -34,7 +34,7 @@ async fn fill(database: &Database) {
 }
 
 /// How the engine would run a statement with these parameters.
-async fn plan(database: &Database, statement: &'static str, bound: &[i64], texts: &[&str]) -> String {
+pub(super) async fn plan(database: &Database, statement: &'static str, bound: &[i64], texts: &[&str]) -> String {
     let explained = |how: &str| AssertSqlSafe(format!("{how} {statement}"));
     match &*database.engine {
         Engine::Sqlite { writer, .. } => {
