@@ -15,7 +15,7 @@ mod typescript;
 
 pub use close::{CloseReason, is_reconnectable};
 pub use frame::Frame;
-pub use id::{ConnectionId, GuestSecret, InvalidId, MessageId, RoomId, UserId, UserName};
+pub use id::{ConnectionId, GuestSecret, InvalidId, MessageId, RoomId, RoomKind, UserId, UserName};
 pub use inbound::{ClientFrame, Hello, Publish, Resume, too_many_rooms};
 pub use limits::{
     DEDUPE_WINDOW, HEARTBEAT_INTERVAL, HELLO_TIMEOUT, Limits, MAX_BODY_BYTES, MAX_CONNECTIONS_PER_SESSION,

@@ -2,6 +2,7 @@
 
 mod faults;
 mod opening;
+mod outbox;
 mod pages;
 mod plans;
 mod recording;
@@ -133,6 +134,7 @@ fn message(place: Seq, room_number: u64, id: &str) -> Message {
         from: User { id: serde_json::from_value(person.into()).unwrap(), name: "Ann 😀".parse().unwrap() },
         at: 1_700_000_000_000 + place,
         body: format!("\"{id}\"\n\\ 😀 'é'"),
+        told: None,
     }
 }
 
@@ -142,6 +144,7 @@ fn batch(from: &Cursor, to: Seq, messages: Vec<Message>) -> Batch {
         to: Cursor { seq: to, base: from.base },
         messages,
         dead_letters: Vec::new(),
+        met: Vec::new(),
         gaps: Vec::new(),
     }
 }
