@@ -142,6 +142,7 @@ fn message(place: Seq) -> Message {
         from: User { id: serde_json::from_value(person.into()).unwrap(), name: "Someone".parse().unwrap() },
         at: 1_700_000_000_000 + place,
         body: "What was said, in two hundred bytes. ".repeat(6).get(..200).unwrap().to_owned(),
+        told: None,
     }
 }
 

@@ -4,8 +4,9 @@ use std::{cmp::Reverse, collections::HashSet, sync::Arc};
 
 use hubbub_http::history::Range;
 use hubbub_log::ring::Entry;
-use hubbub_messenger::message::Message;
+use hubbub_messenger::message::{Message, Told};
 use hubbub_protocol::{Frame, Message as Shown, MessageId, Record, Seq, ServerFrame, UserId};
+use serde_json::json;
 
 /// A message at its place, as the frame that clients get.
 #[derive(Clone, Debug)]
@@ -25,16 +26,28 @@ impl Said {
 
     /// A message of the database.
     pub(crate) fn of_row(row: Message) -> Self {
-        let Message { place, room, id, from, at, body } = row;
+        let Message { place, room, id, from, at, body, told } = row;
         let name = (from.id.clone(), id.clone());
-        let record = Record { room, id, from, body, at };
-        let frame = Frame::json(&ServerFrame::Message(Shown { seq: place, record, first: None, was: None }));
+        let frame = match told {
+            None => {
+                let record = Record { room, id, from, body, at };
+                Frame::json(&ServerFrame::Message(Shown { seq: place, record, first: None, was: None }))
+            }
+            Some(Told { kind, fields }) => {
+                let mut frame = json!({"type": kind, "seq": place, "room": room, "id": id, "from": from, "at": at});
+                if let Some(all) = frame.as_object_mut() {
+                    all.extend(fields);
+                }
+                Frame::json(&frame)
+            }
+        };
         Self { place, name, frame }
     }
 }
 
-/// The newest messages in the range, in the order of their places, each once, at the lower of its places. The rest says
-/// whether the range has older ones.
+/// The newest messages in the range, in the order of their places, each once, at the lower of its places. Messages that
+/// share a place are not parted, so there may be some more than the limit. The rest says whether the range may have older
+/// ones.
 pub(crate) fn fold(said: impl IntoIterator<Item = Said>, range: Range) -> (Vec<Said>, bool) {
     let is_within =
         |place| range.before.is_none_or(|before| place < before) && range.after.is_none_or(|after| place > after);
@@ -45,7 +58,8 @@ pub(crate) fn fold(said: impl IntoIterator<Item = Said>, range: Range) -> (Vec<S
     all.retain(|said| is_within(said.place));
     all.sort_by_key(|said| Reverse(said.place));
     let has_more = all.len() > range.limit;
-    all.truncate(range.limit);
+    let lowest = all.iter().take(range.limit).next_back().map_or(Seq::MAX, |said| said.place);
+    all.retain(|said| said.place >= lowest);
     all.reverse();
     (all, has_more)
 }
@@ -59,7 +73,7 @@ mod tests {
     fn said(place: Seq, id: &str) -> Said {
         let from = User { id: UserId::api(), name: "Ann".parse().unwrap() };
         let id: MessageId = id.parse().unwrap();
-        Said::of_row(Message { place, room: RoomId::lobby(), id, from, at: 7, body: "hi".into() })
+        Said::of_row(Message { place, room: RoomId::lobby(), id, from, at: 7, body: "hi".into(), told: None })
     }
 
     fn places((said, has_more): (Vec<Said>, bool)) -> (Vec<Seq>, bool) {
@@ -84,6 +98,30 @@ mod tests {
         assert_eq!(places(fold(all(), Range { before: Some(3), ..range })), (vec![1, 2], false));
         assert_eq!(places(fold(all(), Range { after: Some(2), before: Some(5), limit: 1 })), (vec![4], true));
         assert_eq!(places(fold([], range)), (vec![], false));
+    }
+
+    #[test]
+    fn messages_that_share_a_place_stand_on_one_page() {
+        let all = || [said(4, "a"), said(5, "b"), said(5, "c"), said(5, "d"), said(6, "e")];
+        let range = Range { limit: 2, ..Range::default() };
+        assert_eq!(places(fold(all(), range)), (vec![5, 5, 5, 6], true));
+        assert_eq!(places(fold(all(), Range { before: Some(5), ..range })), (vec![4], false));
+        assert_eq!(places(fold(all(), Range { before: Some(6), after: Some(4), limit: 1 })), (vec![5, 5, 5], true));
+    }
+
+    #[test]
+    fn what_the_service_wrote_is_a_frame_of_its_kind() {
+        let fields = serde_json::from_str(r#"{"rev":5,"added":[]}"#).unwrap();
+        let told = Some(Told { kind: "members".into(), fields });
+        let from = User { id: UserId::api(), name: "Ann".parse().unwrap() };
+        let (room, id) = (RoomId::lobby(), "e1".parse().unwrap());
+        let said = Said::of_row(Message { place: 12, room, id, from, at: 7, body: String::new(), told });
+        let frame: serde_json::Value = serde_json::from_slice(said.frame.payload()).unwrap();
+        let expected = json!({
+            "type": "members", "seq": 12, "room": "lobby", "id": "e1", "from": {"id": "api", "name": "Ann"}, "at": 7,
+            "rev": 5, "added": []
+        });
+        assert_eq!(frame, expected);
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl Storage {
         let options = RelayOptions { unrecorded, floor, ..options };
         let (relay, renewer) = log.start(ring, options, shutdown).await?;
         let recorder = plan.filter(|plan| plan.records).zip(database.clone()).map(|(plan, database)| {
-            Recorder::start(Arc::new(database), Arc::new(relay.tail()), plan.recorder, shutdown)
+            Recorder::start(Arc::new(database), Arc::new(relay.tail()), None, plan.recorder, shutdown)
         });
         Ok(Opened { relay, renewer, database, recorder, folder })
     }

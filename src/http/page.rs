@@ -105,7 +105,8 @@ fn too_many(address: IpAddr) -> Problem {
 }
 
 impl History {
-    /// Drops the oldest messages beyond the bound in bytes. The next page begins with them.
+    /// Drops the oldest messages beyond the bound in bytes. The next page begins with them. Messages that share a place
+    /// are not parted.
     fn within(mut self, bound: usize) -> Self {
         let mut bytes = 0;
         let newest = self.messages.iter().rev().take_while(|(_, frame)| {
@@ -113,9 +114,9 @@ impl History {
             bytes <= bound
         });
         let dropped = self.messages.len().saturating_sub(newest.count().max(1));
-        if dropped > 0 {
-            self.messages.drain(..dropped);
-            self.next = self.messages.first().map(|(seq, _)| *seq);
+        if let Some(&(lowest, _)) = self.messages.get(dropped).filter(|_| dropped > 0) {
+            self.messages.retain(|(place, _)| *place >= lowest);
+            self.next = Some(lowest);
         }
         self
     }

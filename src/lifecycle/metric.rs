@@ -117,6 +117,8 @@ metrics! {
     counter RECORDER_TURNED_BACK = "hubbub_recorder_turned_back_total", Count;
     /// Messages that were deleted because they were older than they are kept.
     counter RECORDER_PRUNED = "hubbub_recorder_pruned_total", Count;
+    /// Events of the outbox that were appended again, because their instance could not append them or was killed.
+    counter OUTBOX_REPEATED = "hubbub_outbox_repeated_total", Count;
 }
 
 /// A length as a metric counts it.

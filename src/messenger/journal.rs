@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use futures_util::future::BoxFuture;
-use hubbub_protocol::{Seq, UnixMillis};
+use hubbub_protocol::{MessageId, Seq, UnixMillis};
 
 use crate::{StoreError, message::Message};
 
@@ -40,6 +40,8 @@ pub struct Batch {
     pub messages: Vec<Message>,
     /// Those that cannot be recorded.
     pub dead_letters: Vec<DeadLetter>,
+    /// The events of services among them: they have reached the log, so their rows of the outbox go.
+    pub met: Vec<MessageId>,
     /// Parts of the log, first to last `seq`, that it lost before they were recorded. Pages of history show them.
     pub gaps: Vec<(Seq, Seq)>,
 }
@@ -55,6 +57,17 @@ pub struct DeadLetter {
     pub record: Vec<u8>,
     /// Why.
     pub error: String,
+}
+
+/// A row of the outbox: an event that has not been met in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmet {
+    /// Its id.
+    pub id: String,
+    /// What it is.
+    pub kind: String,
+    /// Its record.
+    pub record: String,
 }
 
 /// What has become of a batch.
@@ -126,10 +139,30 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError`]: the database cannot be asked.
     fn restored<'a>(&'a self, gaps: &'a [(Seq, Seq)]) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Deletes at most `limit` messages that were accepted before this time. Returns how many.
+    /// The first rows of the outbox, at most `limit`, that are older than this by the clock of the database, of these kinds.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the database cannot be asked.
-    fn prune(&self, before: UnixMillis, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>>;
+    fn unmet<'a>(
+        &'a self,
+        kinds: &'a [&'a str],
+        older_than: Duration,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Unmet>, StoreError>>;
+
+    /// Moves rows of the outbox that the log cannot take to the dead letters.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing was written, or the answer to the commit was lost. The call may be repeated.
+    fn give_up<'a>(&'a self, unmet: &'a [Unmet]) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Deletes at most `limit` messages that were accepted longer ago than this, by the clock of the database: that of one
+    /// instance may be wrong. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the database cannot be asked.
+    fn prune(&self, older_than: Duration, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>>;
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use futures_util::future::BoxFuture;
 use hubbub_protocol::{MessageId, RoomId, Seq, UnixMillis, User};
+use serde_json::{Map, Value};
 
 use crate::StoreError;
 
@@ -20,8 +21,19 @@ pub struct Message {
     pub from: User,
     /// When an instance accepted it.
     pub at: UnixMillis,
-    /// The text.
+    /// The text. Empty if the service wrote it.
     pub body: String,
+    /// What the service wrote. None: somebody has said it.
+    pub told: Option<Told>,
+}
+
+/// What the service writes into a room: what has changed there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The kind of its event.
+    pub kind: String,
+    /// What its event says, beside room, id, sender and time.
+    pub fields: Map<String, Value>,
 }
 
 /// Which messages of a room a page has.

@@ -9,6 +9,8 @@
 //! | `standing` | whether to record: what log and row say together |
 //! | `epochs` | whether the log still goes on from the cursor |
 //! | `walk` | what the database takes |
+//! | `events` | what becomes of an event of each kind |
+//! | `outbox` | which events the log has to get again |
 //! | `attempts` | how much to try at once after a failure |
 //! | `task` | when |
 //! | `restored` | what a database that was restored lacks |
@@ -17,7 +19,9 @@ mod answer;
 mod attempts;
 mod backoff;
 mod epochs;
+mod events;
 mod options;
+mod outbox;
 mod outcome;
 mod pruner;
 mod recorder;
@@ -32,6 +36,7 @@ mod walk;
 
 pub use hubbub_messenger::recording::RecordingState;
 pub use options::RecorderOptions;
+pub use outbox::Outlet;
 pub use recorder::Recorder;
 pub use restored::{Restored, RestoredError, restored};
 pub use source::Source;

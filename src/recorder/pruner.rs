@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hubbub_lifecycle::{
-    clock::{millis, unix_millis},
-    metric::RECORDER_PRUNED,
-};
+use hubbub_lifecycle::metric::RECORDER_PRUNED;
 use hubbub_messenger::journal::Journal;
 use metrics::counter;
 use tokio::time::Instant;
@@ -34,8 +31,7 @@ impl Pruner {
     /// the next minute: recording is more important.
     pub(crate) async fn prune(&mut self) -> bool {
         let Some(keep) = self.keep.filter(|_| Instant::now() >= self.due_at) else { return false };
-        let before = unix_millis().saturating_sub(millis(keep));
-        let pruned = within(self.journal.prune(before, PIECE)).await.unwrap_or_else(|error| {
+        let pruned = within(self.journal.prune(keep, PIECE)).await.unwrap_or_else(|error| {
             warn!(%error, "old messages cannot be deleted now");
             0
         });

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::{RecorderOptions, RecordingState, Source, backoff::Backoff, report::Report, task::Task};
+use crate::{Outlet, RecorderOptions, RecordingState, Source, backoff::Backoff, report::Report, task::Task};
 
 /// How long the recorder may go on after the beginning of a shutdown, if nobody has closed it before.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
@@ -32,10 +32,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts to record what the log has and gets. It goes on until [`close`](Self::close), or until the shutdown begins.
+    /// Starts to record what the log has and gets, and brings through the outlet what is left in the outbox. It goes on until [`close`](Self::close), or until the shutdown begins.
     pub fn start(
         journal: Arc<dyn Journal>,
         source: Arc<dyn Source>,
+        outlet: Option<Arc<dyn Outlet>>,
         options: RecorderOptions,
         shutdown: &Shutdown,
     ) -> Self {
@@ -44,8 +45,8 @@ impl Recorder {
         let (handle, token) = (recorder.clone(), shutdown.clone());
         shutdown.spawn(async move {
             let start = || {
-                let (journal, source) = (Arc::clone(&journal), Arc::clone(&source));
-                Task::new(journal, source, options, handle.report.clone(), rand::random())
+                let (journal, source, outlet) = (Arc::clone(&journal), Arc::clone(&source), outlet.clone());
+                Task::new(journal, source, outlet, options, handle.report.clone(), rand::random())
             };
             let stopped = async {
                 select! {

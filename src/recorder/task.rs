@@ -24,10 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    RecorderOptions, RecordingState, Source,
+    Outlet, RecorderOptions, RecordingState, Source,
     answer::within,
     attempts::Attempts,
     epochs::{pending, turning_point},
+    outbox::Outbox,
     outcome::{Next, Trouble},
     pruner::Pruner,
     report::{Report, count_recorded},
@@ -65,18 +66,21 @@ pub(crate) struct Task {
     yields: bool,
     touched_at: Option<Instant>,
     pruner: Pruner,
+    outbox: Outbox,
 }
 
 impl Task {
     pub(crate) fn new(
         journal: Arc<dyn Journal>,
         source: Arc<dyn Source>,
+        outlet: Option<Arc<dyn Outlet>>,
         options: RecorderOptions,
         report: Report,
         seed: u64,
     ) -> Self {
         Self {
             pruner: Pruner::new(Arc::clone(&journal), options.keep),
+            outbox: Outbox::new(Arc::clone(&journal), outlet),
             journal,
             source,
             options,
@@ -258,6 +262,7 @@ impl Task {
             return self.block(unknown).await;
         }
         self.report.enter(RecordingState::Recording { behind: 0 });
+        self.outbox.flush().await;
         let has_more = self.pruner.prune().await;
         Ok(if has_more { Next::Now } else { Next::Growth(cursor.seq) })
     }

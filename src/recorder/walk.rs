@@ -8,9 +8,12 @@ use hubbub_messenger::{
     journal::{Batch, Cursor, DeadLetter},
     message::Message,
 };
-use hubbub_protocol::{MessageId, Record, RoomId, Seq, UnixMillis, UserId};
+use hubbub_protocol::{MessageId, RoomId, Seq, UnixMillis, UserId};
 
-use crate::epochs::{cursor_at, lost_between};
+use crate::{
+    epochs::{cursor_at, lost_between},
+    events::{id, is_known, read},
+};
 
 /// The most bytes of records in one batch.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -62,15 +65,21 @@ pub(crate) fn walk(from: &Cursor, snapshot: &Snapshot, refused: Option<&Refusal>
 
 impl Walk {
     fn new(from: &Cursor) -> Self {
-        let batch =
-            Batch { from: from.clone(), to: from.clone(), messages: vec![], dead_letters: vec![], gaps: vec![] };
+        let batch = Batch {
+            from: from.clone(),
+            to: from.clone(),
+            messages: vec![],
+            dead_letters: vec![],
+            met: vec![],
+            gaps: vec![],
+        };
         Self { batch, entries: 0, events: 0, repeated: 0, oldest: None, unknown: None, places: HashMap::new() }
     }
 
     fn is_stopped_by(&mut self, entry: &LogEntry) -> bool {
-        let LogEntry::Event { seq, kind, .. } = entry else { return false };
-        self.unknown = Some(Unknown { seq: *seq, kind: kind.clone() });
-        true
+        let unknown = entry.kind().filter(|kind| !is_known(kind));
+        self.unknown = unknown.map(|kind| Unknown { seq: entry.seq(), kind: kind.clone() });
+        self.unknown.is_some()
     }
 
     fn step(&mut self, entry: &LogEntry, snapshot: &Snapshot, refused: Option<&Refusal>) {
@@ -88,10 +97,15 @@ impl Walk {
         if let Some(record) = entry.record() {
             self.events += 1;
             let refused = refused.filter(|refusal| refusal.seq == seq);
-            let read = refused.map_or_else(|| message(entry, record), |refusal| Err(refusal.error.clone()));
+            let read = refused.map_or_else(|| read(entry, record), |refusal| Err(refusal.error.clone()));
             match read {
-                Ok(message) => self.take(message),
-                Err(error) => self.batch.dead_letters.push(dead_letter(seq, record, &error)),
+                Ok(Some(message)) => self.take(message),
+                Ok(None) => (),
+                Err(error) => self.batch.dead_letters.push(dead_letter(entry, record, &error)),
+            }
+            if entry.kind() != Some(&Kind::Message) {
+                // with a dead letter too: else it would come again for ever
+                self.batch.met.extend(id(record));
             }
         }
     }
@@ -115,15 +129,11 @@ impl Walk {
     }
 }
 
-fn message(entry: &LogEntry, record: &[u8]) -> Result<Message, String> {
-    let Record { room, id, from, body, at } = serde_json::from_slice(record).map_err(|error| error.to_string())?;
-    Ok(Message { place: entry.place(), room, id, from, at, body })
-}
-
 /// The error is text of a library: nothing in it may keep the database from taking it.
-fn dead_letter(seq: Seq, record: &[u8], error: &str) -> DeadLetter {
+fn dead_letter(entry: &LogEntry, record: &[u8], error: &str) -> DeadLetter {
+    let kind = entry.kind().unwrap_or(&Kind::Message).name().to_owned();
     let error = error.chars().filter(|c| !c.is_control()).take(500).collect();
-    DeadLetter { seq, kind: Kind::Message.name().to_owned(), record: record.to_vec(), error }
+    DeadLetter { seq: entry.seq(), kind, record: record.to_vec(), error }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::{FutureExt, future::BoxFuture};
 use hubbub_messenger::{
     StoreError,
-    message::{Archive, Message, Page, PageRange},
+    message::{Archive, Message, Page, PageRange, Told},
 };
 use hubbub_protocol::{RoomId, Seq, User, UserId};
 
@@ -13,20 +13,36 @@ use crate::{
     database::Database,
     engine::{Engine, reading},
     fault::Fault,
+    rows::MESSAGE,
 };
 
 /// Rows, cursor and gaps in one statement, so they are of one snapshot. Each row repeats the cursor and the gaps; a page
 /// without messages is one row without one.
-pub(crate) const PAGE: &str = "SELECT r.recorded, g.gaps, m.seq, m.sender_id, m.client_id, m.sender_name, m.at, m.body \
+///
+/// Messages may share a place: a clock went back, or another log was recorded before. So the page ends with all of the
+/// place at which one message more than it has would stand.
+pub(crate) const PAGE: &str = "SELECT r.recorded, g.gaps, m.seq, m.sender_id, m.client_id, m.sender_name, m.at, m.body, \
+     m.kind, m.fields \
      FROM (SELECT coalesce(max(seq), 0) AS recorded FROM recorder) AS r \
      CROSS JOIN (SELECT string_agg(first_seq || '-' || last_seq, ' ') AS gaps FROM gaps \
        WHERE last_seq > $2 AND first_seq < $3) AS g \
-     LEFT JOIN (SELECT seq, sender_id, client_id, sender_name, at, body FROM messages \
-       WHERE room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq DESC LIMIT $4) AS m ON true";
+     LEFT JOIN (SELECT seq, sender_id, client_id, sender_name, at, body, kind, fields FROM messages \
+       WHERE room_id = $1 AND seq < $3 AND seq > coalesce((SELECT seq FROM messages \
+         WHERE room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq DESC LIMIT 1 OFFSET $4) - 1, $2)) AS m ON true";
 
-/// Cursor, gaps; place, sender, id, name of the sender, time, text.
-type Row =
-    (i64, Option<String>, Option<i64>, Option<String>, Option<String>, Option<String>, Option<i64>, Option<String>);
+/// Cursor, gaps; place, sender, id, name of the sender, time, text, kind, what an event says.
+type Row = (
+    i64,
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
 
 impl Archive for Database {
     fn page<'a>(&'a self, room: &'a RoomId, range: PageRange) -> BoxFuture<'a, Result<Page, StoreError>> {
@@ -37,8 +53,7 @@ impl Archive for Database {
 
 async fn read(engine: &Engine, room: RoomId, range: PageRange) -> Result<Page, Fault> {
     let [after, before] = [range.after.unwrap_or(0), range.before.unwrap_or(Seq::MAX)].map(bound);
-    // One more than the page has, to see whether there are more.
-    let limit = i64::try_from(range.limit).unwrap_or(i64::MAX).saturating_add(1);
+    let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
     let rows: Vec<Row> = reading!(engine, connection => {
         let query = sqlx::query_as(PAGE).bind(room.as_str()).bind(after).bind(before).bind(limit);
         query.fetch_all(connection).await.map_err(Fault::from)
@@ -59,12 +74,13 @@ fn page(room: &RoomId, range: PageRange, rows: Vec<Row>) -> Result<Page, Fault> 
         gaps = gaps.or_else(|| row.1.clone());
         messages.extend(message(room, row)?);
     }
-    messages.sort_unstable_by_key(|message| message.place);
+    messages.sort_by_key(|message| (message.place, message.at));
     let has_more = messages.len() > range.limit;
     let mut shown = [range.after.map_or(0, |after| after.saturating_add(1)), range.before.unwrap_or(Seq::MAX)];
     if has_more {
-        drop(messages.drain(..messages.len() - range.limit));
-        shown[0] = messages.first().map_or(shown[1], |message| message.place);
+        // not between two messages of one place: the next page ends below it
+        shown[0] = messages.iter().rev().take(range.limit).next_back().map_or(shown[1], |message| message.place);
+        messages.retain(|message| message.place >= shown[0]);
     }
     let mut gaps = parse(&gaps.unwrap_or_default());
     gaps.retain(|&(first, last)| last >= shown[0] && first < shown[1]);
@@ -73,9 +89,13 @@ fn page(room: &RoomId, range: PageRange, rows: Vec<Row>) -> Result<Page, Fault> 
 }
 
 fn message(room: &RoomId, row: Row) -> Result<Option<Message>, Fault> {
-    let (_, _, Some(place), Some(sender), Some(id), Some(name), Some(at), Some(body)) = row else { return Ok(None) };
+    let (_, _, Some(place), Some(sender), Some(id), Some(name), Some(at), Some(body), Some(kind), fields) = row else {
+        return Ok(None);
+    };
     let unreadable = |what: &str| Fault::Content(format!("the message at {place} has no valid {what}"));
     let sender: UserId = serde_json::from_value(sender.into()).map_err(|_| unreadable("sender"))?;
+    let fields = fields.as_deref().map(serde_json::from_str).transpose().map_err(|_| unreadable("fields"))?;
+    let told = (kind != MESSAGE).then(|| Told { kind, fields: fields.unwrap_or_default() });
     Ok(Some(Message {
         place: place.unsigned_abs(),
         room: room.clone(),
@@ -83,6 +103,7 @@ fn message(room: &RoomId, row: Row) -> Result<Option<Message>, Fault> {
         from: User { id: sender, name: name.parse().map_err(|_| unreadable("name"))? },
         at: at.unsigned_abs(),
         body,
+        told,
     }))
 }
 

@@ -218,7 +218,7 @@ async fn fit(connection: &mut PgConnection) -> Result<(), OpenError> {
         return Err(OpenError::Encoding(encoding));
     }
     if read_only {
-        return Err(OpenError::ReadOnly("the server takes no writes".to_owned()));
+        return Err(OpenError::Standby("its transactions are read-only".to_owned()));
     }
     Ok(())
 }

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{FutureExt, future::BoxFuture};
 use hubbub_messenger::{
     StoreError,
-    journal::{Batch, Cursor, Journal, Recorded, Recording},
+    journal::{Batch, Cursor, Journal, Recorded, Recording, Unmet},
 };
-use hubbub_protocol::{Seq, UnixMillis};
+use hubbub_protocol::Seq;
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::{
@@ -46,11 +46,20 @@ const TAKE_OVER: &str = touching!(
     "WHERE id = 1 AND log_id = $2 AND seq = $3 AND base = $4 AND touched = $5"
 );
 
+/// A part of the log may be walked again: a letter stands once.
 const DEAD_LETTER: &str = "INSERT INTO dead_letters (seq, kind, record, error, at) \
-     SELECT CAST($1 AS BIGINT), CAST($2 AS TEXT), $3, CAST($4 AS TEXT), millis FROM clock";
+     SELECT CAST($1 AS BIGINT), CAST($2 AS TEXT), $3, CAST($4 AS TEXT), millis FROM clock \
+     WHERE NOT EXISTS (SELECT 1 FROM dead_letters WHERE seq = CAST($1 AS BIGINT) AND record = $3)";
 
 const GAP: &str = "INSERT INTO gaps (first_seq, last_seq, noted_at) \
      SELECT CAST($1 AS BIGINT), CAST($2 AS BIGINT), millis FROM clock WHERE true ON CONFLICT (first_seq, last_seq) DO NOTHING";
+
+/// The kinds as a text with commas.
+const UNMET: &str = "SELECT o.id, o.kind, o.record FROM outbox AS o CROSS JOIN clock \
+     WHERE o.created_at < clock.millis - $1 AND ',' || CAST($2 AS TEXT) || ',' LIKE '%,' || o.kind || ',%' \
+     ORDER BY o.created_at, o.id LIMIT $3";
+
+const GIVE_UP: &str = "DELETE FROM outbox WHERE id = $1";
 
 /// Runs a statement that changes one row, or none, and says whether it did.
 macro_rules! changed {
@@ -138,16 +147,53 @@ impl Journal for Database {
         .boxed()
     }
 
-    fn prune(&self, before: UnixMillis, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn unmet<'a>(
+        &'a self,
+        kinds: &'a [&'a str],
+        older_than: Duration,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Unmet>, StoreError>> {
+        let (engine, kinds) = (Arc::clone(&self.engine), kinds.join(","));
+        let age = i64::try_from(older_than.as_millis()).unwrap_or(i64::MAX);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.run(async move {
+            let rows: Vec<(String, String, String)> = reading!(&*engine, connection => {
+                let query = sqlx::query_as(UNMET).bind(age).bind(kinds).bind(limit);
+                query.fetch_all(connection).await.map_err(Fault::from)
+            })?;
+            Ok(rows.into_iter().map(|(id, kind, record)| Unmet { id, kind, record }).collect())
+        })
+        .boxed()
+    }
+
+    fn give_up<'a>(&'a self, unmet: &'a [Unmet]) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (engine, unmet) = (Arc::clone(&self.engine), unmet.to_vec());
+        self.run(async move {
+            writing!(&*engine, connection => async {
+                let mut transaction = connection.begin().await?;
+                for Unmet { id, kind, record } in unmet {
+                    let query = sqlx::query(DEAD_LETTER).bind(0_i64).bind(kind).bind(record.into_bytes());
+                    let query = query.bind("the log cannot take it from the outbox");
+                    let _added = query.execute(&mut *transaction).await?;
+                    let _gone = sqlx::query(GIVE_UP).bind(id).execute(&mut *transaction).await?;
+                }
+                Ok::<_, Fault>(transaction.commit().await?)
+            }.await)
+        })
+        .boxed()
+    }
+
+    fn prune(&self, older_than: Duration, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
         let engine = Arc::clone(&self.engine);
-        let (before, limit) = (before.cast_signed(), i64::try_from(limit).unwrap_or(i64::MAX));
+        let age = i64::try_from(older_than.as_millis()).unwrap_or(i64::MAX);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.run(async move {
             let statement = match &*engine {
                 Engine::Sqlite { .. } => sqlite::PRUNE,
                 Engine::Postgres { .. } => postgres::PRUNE,
             };
             writing!(&*engine, connection => {
-                let done = sqlx::query(statement).bind(before).bind(limit).execute(connection).await;
+                let done = sqlx::query(statement).bind(age).bind(limit).execute(connection).await;
                 done.map(|done| done.rows_affected()).map_err(Fault::from)
             })
         })
@@ -169,7 +215,7 @@ macro_rules! record {
         let mut new = 0;
         if all > 0 {
             new = $rows.insert(&mut $transaction).await?;
-            let _raised = $rows.raise(&mut $transaction).await?;
+            $rows.raise(&mut $transaction).await?;
         }
         // Only then some were there, and may have come with a lower place.
         if new < all && $rows.lower(&mut $transaction).await? > 0 {
@@ -183,6 +229,9 @@ macro_rules! record {
         for (first, last) in &$batch.gaps {
             let (first, last) = (number(*first)?, number(*last)?);
             let _added = sqlx::query(GAP).bind(first).bind(last).execute(&mut *$transaction).await?;
+        }
+        if !$batch.met.is_empty() {
+            let _gone = $rows.meet(&mut $transaction).await?;
         }
         $transaction.commit().await?;
         Ok(Recorded::Committed { new, repeated: all - new })

@@ -24,8 +24,11 @@ pub enum OpenError {
     /// No encrypted connection that the URL's `sslmode` accepts.
     #[error("no TLS to the database: {0}. Check `sslmode` and `sslrootcert` in the URL, and the server's certificate")]
     Tls(String),
+    /// The server takes no writes now: it is a standby, or was told so. After a failover this passes.
+    #[error("the database takes no writes now: {0}. If this lasts, name the primary server")]
+    Standby(String),
     /// Nothing can be written.
-    #[error("the database is read-only: {0}. Name the primary server, or make the file and its folder writable")]
+    #[error("the database is read-only: {0}. Make the file and its folder writable")]
     ReadOnly(String),
     /// The file cannot be opened or created.
     #[error("the database file cannot be opened: {0}. Check its folder and the rights of this user")]
@@ -63,7 +66,7 @@ pub enum OpenError {
 impl OpenError {
     /// Whether the same call may succeed later without anybody's help.
     pub const fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable(_))
+        matches!(self, Self::Unreachable(_) | Self::Standby(_))
     }
 }
 
@@ -97,7 +100,7 @@ fn of_postgres(state: &str, why: String) -> OpenError {
         "28000" | "28P01" => OpenError::Credentials(why),
         "3D000" => OpenError::NoDatabase(why),
         "42501" => OpenError::Forbidden(why),
-        "25006" => OpenError::ReadOnly(why),
+        "25006" => OpenError::Standby(why),
         _ => OpenError::Unreachable(why),
     }
 }

@@ -4,6 +4,7 @@ mod faults;
 mod memberships;
 mod model;
 mod opening;
+mod outbox;
 mod pages;
 mod people;
 mod plans;
@@ -138,6 +139,7 @@ fn message(place: Seq, room_number: u64, id: &str) -> Message {
         from: User { id: serde_json::from_value(person.into()).unwrap(), name: "Ann 😀".parse().unwrap() },
         at: 1_700_000_000_000 + place,
         body: format!("\"{id}\"\n\\ 😀 'é'"),
+        told: None,
     }
 }
 
@@ -147,6 +149,7 @@ fn batch(from: &Cursor, to: Seq, messages: Vec<Message>) -> Batch {
         to: Cursor { seq: to, base: from.base },
         messages,
         dead_letters: Vec::new(),
+        met: Vec::new(),
         gaps: Vec::new(),
     }
 }

@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
 use hubbub_messenger::{
     StoreError,
-    journal::{Batch, Cursor, DeadLetter, Journal, Recorded, Recording},
+    journal::{Batch, Cursor, DeadLetter, Journal, Recorded, Recording, Unmet},
     message::Message,
 };
 use hubbub_protocol::{Seq, UnixMillis};
@@ -45,6 +46,10 @@ pub(super) struct Tables {
     pub(super) messages: BTreeMap<String, Message>,
     pub(super) dead_letters: Vec<DeadLetter>,
     pub(super) gaps: BTreeSet<(Seq, Seq)>,
+    /// By id: a row, and when it was written.
+    pub(super) outbox: BTreeMap<String, (Unmet, Instant)>,
+    /// The ids of rows that were met in the log.
+    pub(super) met: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -59,6 +64,8 @@ pub(super) struct Database {
     pub(super) skips: u32,
     pub(super) moved: u32,
     pub(super) pruned: Vec<usize>,
+    /// The clock of its server. Nothing but the age of messages depends on it.
+    pub(super) clock: UnixMillis,
     /// Calls that panic before they do anything.
     pub(super) panics: u32,
 }
@@ -66,7 +73,18 @@ pub(super) struct Database {
 impl Database {
     pub(super) fn new(flaw: Flaw) -> Self {
         let (tables, commits, pruned) = (Tables::default(), Vec::new(), Vec::new());
-        Self { tables, flaw, is_away: false, most: usize::MAX, commits, skips: 0, moved: 0, pruned, panics: 0 }
+        Self {
+            tables,
+            flaw,
+            is_away: false,
+            most: usize::MAX,
+            commits,
+            skips: 0,
+            moved: 0,
+            pruned,
+            clock: 0,
+            panics: 0,
+        }
     }
 
     pub(super) fn cursor(&self) -> Option<Cursor> {
@@ -75,6 +93,12 @@ impl Database {
 
     pub(super) fn set_row(&mut self, log_id: &str, cursor: Cursor) {
         self.tables.row = Some(Row { log_id: log_id.into(), cursor, touched: 0, touched_at: Instant::now() });
+    }
+
+    /// A service has written this event.
+    pub(super) fn tell(&mut self, id: &str, kind: &str, record: String) {
+        let row = Unmet { id: id.into(), kind: kind.into(), record };
+        self.tables.outbox.insert(id.into(), (row, Instant::now()));
     }
 
     pub(super) fn log_id(&self) -> Option<&str> {
@@ -113,7 +137,7 @@ impl Database {
     }
 
     fn take(&mut self, batch: &Batch) -> (u64, u64) {
-        let Tables { messages, dead_letters, gaps, .. } = &mut self.tables;
+        let Tables { messages, dead_letters, gaps, outbox, met, .. } = &mut self.tables;
         let (mut new, mut repeated) = (0, 0);
         for message in &batch.messages {
             if let Some(known) = messages.get_mut(message.id.as_str()) {
@@ -126,6 +150,10 @@ impl Database {
         }
         dead_letters.extend(batch.dead_letters.iter().cloned());
         gaps.extend(batch.gaps.iter().copied());
+        for id in &batch.met {
+            outbox.remove(id.as_str());
+            met.insert(id.as_str().to_owned());
+        }
         (new, repeated)
     }
 
@@ -239,8 +267,35 @@ impl Journal for Writer {
         .boxed()
     }
 
-    fn prune(&self, before: UnixMillis, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn unmet<'a>(
+        &'a self,
+        kinds: &'a [&'a str],
+        older_than: Duration,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Unmet>, StoreError>> {
         self.call(move |database| {
+            let rows = database.tables.outbox.values();
+            let old = rows.filter(|(row, at)| at.elapsed() > older_than && kinds.contains(&row.kind.as_str()));
+            Ok(old.map(|(row, _)| row.clone()).take(limit).collect())
+        })
+        .boxed()
+    }
+
+    fn give_up<'a>(&'a self, unmet: &'a [Unmet]) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.call(move |database| {
+            for Unmet { id, kind, record } in unmet {
+                database.tables.outbox.remove(id);
+                let (kind, record) = (kind.clone(), record.clone().into_bytes());
+                database.tables.dead_letters.push(DeadLetter { seq: 0, kind, record, error: String::new() });
+            }
+            Ok(())
+        })
+        .boxed()
+    }
+
+    fn prune(&self, older_than: Duration, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.call(move |database| {
+            let before = database.clock.saturating_sub(older_than.as_millis().try_into().unwrap());
             let messages = &mut database.tables.messages;
             let old = messages.iter().filter(|(_, message)| message.at < before).map(|(id, _)| id.clone());
             let old: Vec<String> = old.take(limit).collect();

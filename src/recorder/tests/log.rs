@@ -1,6 +1,11 @@
 //! A log with the rules of the real ones, in memory, that can lose its tail and its clock.
 
-use std::{collections::BTreeSet, future::poll_fn, sync::Arc, task::Poll};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
+    sync::Arc,
+    task::Poll,
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use hubbub_log::{BackendError, ClaimStep, Kind, Lease, LogEntry, Marker, RECORDING_LEASE, Snapshot};
@@ -9,10 +14,14 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::nap::Nap;
-use crate::{Source, epochs::cursor_at};
+use crate::{Outlet, Source, epochs::cursor_at};
 
 /// How far above everything known an epoch opens when the clock is behind.
 const MARGIN: Seq = 64;
+
+/// A kind of event that is kept as a message, and one that is not.
+pub(super) const IN_ROOM: &str = "members";
+pub(super) const IN_INBOX: &str = "membership";
 
 /// What a server keeps, as a whole or not at all.
 #[derive(Clone, Debug)]
@@ -39,6 +48,10 @@ pub(super) struct Log {
     holder: Option<(usize, Instant)>,
     /// Of every epoch that has ever opened.
     bases: BTreeSet<Seq>,
+    /// The ids of all events of services that it has ever had.
+    pub(super) told: BTreeSet<String>,
+    /// Every place that a message ever had.
+    pub(super) places: BTreeMap<u32, BTreeSet<Seq>>,
 }
 
 impl State {
@@ -50,19 +63,31 @@ impl State {
 
 impl Log {
     pub(super) fn new(retention: usize) -> Self {
-        let bases = BTreeSet::new();
-        Self { state: State::new("log-1"), clock: 1000, retention, ignores_lease: false, holder: None, bases }
+        let (bases, told) = (BTreeSet::new(), BTreeSet::new());
+        Self {
+            state: State::new("log-1"),
+            clock: 1000,
+            retention,
+            ignores_lease: false,
+            holder: None,
+            bases,
+            told,
+            places: BTreeMap::new(),
+        }
     }
 
-    /// The number of the message in a record of [`record`].
+    /// The number of the message in a record of [`record`], or of the event that is kept as one.
     pub(super) fn message_of(entry: &LogEntry) -> Option<u32> {
-        let (LogEntry::Message { record, .. } | LogEntry::Event { record, .. }) = entry else { return None };
+        let record = entry.record().filter(|_| entry.kind().is_some_and(|kind| kind.name() != IN_INBOX))?;
         let record: serde_json::Value = serde_json::from_slice(record).unwrap();
         record["id"].as_str()?.strip_prefix('m')?.parse().ok()
     }
 
     pub(super) fn append(&mut self, kind: Kind, record: String, was: Seq) -> Seq {
         self.open(0);
+        if kind != Kind::Message {
+            self.told.insert(crate::events::id(record.as_bytes()).unwrap().as_str().to_owned());
+        }
         let state = &mut self.state;
         state.seq += 1;
         let (seq, record) = (state.seq, record.into());
@@ -71,6 +96,9 @@ impl Log {
             Kind::Told(_) | Kind::Other(_) => LogEntry::Event { seq, was, kind, record },
         });
         self.clock = self.clock.max(seq);
+        if let Some((entry, message)) = state.entries.last().and_then(|entry| Some((entry, Self::message_of(entry)?))) {
+            self.places.entry(message).or_default().insert(entry.place());
+        }
         self.trim();
         seq
     }
@@ -147,6 +175,28 @@ pub(super) fn record(message: u32, body: &str, first: Option<Seq>) -> String {
         r#"{{"room":"a","id":"m{message}","from":{{"id":"u","name":"Ann"}},"body":"{body}","at":{}{first}}}"#,
         1000 + message
     )
+}
+
+/// The log as one recorder appends to it.
+#[derive(Clone, Debug)]
+pub(super) struct Spout {
+    pub(super) log: Arc<Mutex<Log>>,
+    /// Of four events, so many are dropped.
+    pub(super) drops: u32,
+    pub(super) taken: Arc<Mutex<u32>>,
+}
+
+impl Outlet for Spout {
+    fn append(&self, kind: Kind, record: String) {
+        let taken = {
+            let mut taken = self.taken.lock();
+            *taken += 1;
+            *taken
+        };
+        if taken % 4 >= self.drops {
+            self.log.lock().append(kind, record, 0);
+        }
+    }
 }
 
 /// The log as one recorder reaches it.

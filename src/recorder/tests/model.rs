@@ -2,8 +2,11 @@
 //! random: calls fail before or after they are done, recorders are dropped at any await, the log loses its tail or its
 //! clock or everything, the database is set back to a backup.
 //!
+//! Services write events into the outbox, and append them at once, late, twice or never.
+//!
 //! In the end everything works again. Then each message of the log is in the database once, at its first place; or a gap
-//! says why not, which only a restored database may cause.
+//! says why not, which only a restored database may cause. The outbox is empty, and no row has left it whose event never
+//! reached the log.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     database::{Database, Flaw, POISON, Tables, Writer},
-    log::{Log, Reader, State, record},
+    log::{IN_INBOX, IN_ROOM, Log, Reader, Spout, State, record},
     nap::{Faults, Nap},
 };
 use crate::{RecorderOptions, RecordingState, report::Report, restored, task::Task};
@@ -44,6 +47,8 @@ struct Flavor {
     restores: bool,
     empties: bool,
     poison: bool,
+    /// Of four events of services that a recorder appends, so many are dropped.
+    drops: u32,
     faults: Faults,
 }
 
@@ -58,6 +63,7 @@ impl Flavor {
             restores: rng.random_range(0..3) == 0,
             empties: rng.random_range(0..6) == 0,
             poison: rng.random(),
+            drops: rng.random_range(0..4),
             faults: Faults { unheard: errors, unanswered: errors, naps: rng.random_range(0..3) },
         }
     }
@@ -82,6 +88,9 @@ struct Tally {
     losses: u32,
     restores: u32,
     operations: u32,
+    /// Events of services, and how often a recorder appended one.
+    told: usize,
+    repeated: u32,
 }
 
 type Running = Pin<Box<dyn Future<Output = ()>>>;
@@ -96,13 +105,17 @@ struct World {
     operator: Option<Running>,
     published: u32,
     poisoned: BTreeSet<u32>,
-    /// Every place that a message ever had.
-    places: BTreeMap<u32, BTreeSet<Seq>>,
     /// What the log lost: message, last `seq`, place.
     lost: Vec<(u32, Seq, Seq)>,
     snapshots: Vec<State>,
     backups: Vec<Tables>,
     empties: u32,
+    /// Of those that services have told.
+    kinds: BTreeMap<u32, Kind>,
+    /// Events of services that are on their way into the log.
+    told: Vec<u32>,
+    /// How many events were appended again.
+    repeated: Arc<Mutex<u32>>,
     tally: Tally,
 }
 
@@ -132,11 +145,13 @@ impl World {
             operator: None,
             published: 0,
             poisoned: BTreeSet::new(),
-            places: BTreeMap::new(),
             lost: Vec::new(),
             snapshots: Vec::new(),
             backups: Vec::new(),
             empties: 0,
+            kinds: BTreeMap::new(),
+            told: Vec::new(),
+            repeated: Arc::default(),
             tally: Tally::default(),
         }
     }
@@ -156,7 +171,9 @@ impl World {
     async fn step(&mut self) {
         match self.rng.random_range(0..1000) {
             0..680 => self.poll_one(),
-            680..780 => self.publish(),
+            680..700 => self.change(),
+            700..720 => self.tell(),
+            720..780 => self.publish(),
             780..880 => advance(Duration::from_millis(self.rng.random_range(1..700))).await,
             880..900 => self.kill(),
             900..915 => self.repeat(),
@@ -201,7 +218,9 @@ impl World {
         let (report, token) = (Report::new(), CancellationToken::new());
         let state = report.state();
         let (journal, source) = (Arc::new(self.writer()), Arc::new(self.reader(who)));
-        let task = Task::new(journal, source, RecorderOptions::default(), report, self.rng.random());
+        let outlet = Spout { log: Arc::clone(&self.log), drops: self.flavor.drops, taken: Arc::clone(&self.repeated) };
+        let seed = self.rng.random();
+        let task = Task::new(journal, source, Some(Arc::new(outlet)), RecorderOptions::default(), report, seed);
         self.recorders[who] = Some((Box::pin(unconstrained(async move { task.run(&token).await })), state));
     }
 
@@ -236,11 +255,38 @@ impl World {
         }
     }
 
+    /// A service commits a change with the event that tells of it. Then it is killed, or it appends the event, at once or
+    /// late.
+    fn change(&mut self) {
+        if self.database.lock().is_away {
+            return;
+        }
+        self.published += 1;
+        let (message, name) = (self.published, if self.rng.random() { IN_ROOM } else { IN_INBOX });
+        self.database.lock().tell(&format!("m{message}"), name, record(message, "hi", None));
+        let kind = Kind::named(name).unwrap();
+        self.kinds.insert(message, kind);
+        match self.rng.random_range(0..3) {
+            0 => (),
+            1 => self.told.push(message),
+            _ => self.append(message, 0, None),
+        }
+    }
+
+    /// An event reaches the log late, and sometimes comes again.
+    fn tell(&mut self) {
+        if self.told.is_empty() {
+            return;
+        }
+        let at = self.rng.random_range(0..self.told.len());
+        let message = if self.rng.random() { self.told.remove(at) } else { self.told[at] };
+        self.append(message, 0, None);
+    }
+
     fn append(&mut self, message: u32, was: Seq, first: Option<Seq>) {
         let body = if self.poisoned.contains(&message) { POISON } else { "hi" };
-        let seq = self.log.lock().append(Kind::Message, record(message, body, first), was);
-        let place = first.unwrap_or(if was == 0 { seq } else { was });
-        self.places.entry(message).or_default().insert(place);
+        let kind = self.kinds.get(&message).cloned().unwrap_or(Kind::Message);
+        self.log.lock().append(kind, record(message, body, first), was);
     }
 
     /// A message is published again after the dedupe window.
@@ -346,7 +392,9 @@ impl World {
     fn is_recorded(&self) -> bool {
         let (log, database) = (self.log.lock(), self.database.lock());
         let is_same = database.log_id() == Some(&log.state.log_id);
-        is_same && database.cursor().is_some_and(|cursor| cursor.seq == log.state.seq)
+        is_same
+            && database.tables.outbox.is_empty()
+            && database.cursor().is_some_and(|cursor| cursor.seq == log.state.seq)
     }
 
     fn check(&self) -> Result<(), String> {
@@ -358,13 +406,17 @@ impl World {
         let present =
             log.state.entries.iter().filter_map(said).map(|(message, seq, place)| (message, seq, Some(place)));
         let trimmed = log.state.trimmed.iter().map(|(seq, message)| (*message, *seq, None));
-        for (message, seq, place) in present.chain(trimmed) {
-            self.check_message(&database.tables, message, seq, place)?;
+        for said in present.chain(trimmed) {
+            self.check_message(&database, &log, said)?;
+        }
+        if let Some(id) = database.tables.met.difference(&log.told).next() {
+            return Err(format!("{id} is gone from the outbox and was never in the log"));
         }
         self.check_rest(&database)
     }
 
-    fn check_message(&self, tables: &Tables, message: u32, seq: Seq, place: Option<Seq>) -> Result<(), String> {
+    fn check_message(&self, database: &Database, log: &Log, said: (u32, Seq, Option<Seq>)) -> Result<(), String> {
+        let ((message, seq, place), tables) = (said, &database.tables);
         let id = format!("m{message}");
         let has_gap = tables.gaps.iter().any(|(first, last)| (*first..=*last).contains(&seq));
         let is_dead = tables
@@ -380,7 +432,7 @@ impl World {
             Some(known) if place.is_some_and(|place| known.place > place) => {
                 Err(format!("{id} stands at {} and not at {place:?}", known.place))
             }
-            Some(known) if !self.places[&message].contains(&known.place) => {
+            Some(known) if !log.places[&message].contains(&known.place) => {
                 Err(format!("{id} stands at {}, where it never was", known.place))
             }
             Some(_) => Ok(()),
@@ -422,6 +474,8 @@ fn run(seed: u64, flaw: Flaw, tally: &mut Tally) -> Result<(), String> {
         tally.losses += world.tally.losses;
         tally.restores += world.tally.restores;
         tally.operations += world.tally.operations;
+        tally.told += world.kinds.len();
+        tally.repeated += *world.repeated.lock();
         Ok(())
     }))
 }
@@ -436,8 +490,10 @@ fn whatever_happens_the_log_is_in_the_database_once_and_in_its_first_places() {
     if cases < CASES {
         return;
     }
-    let Tally { messages, moved, skips, dead_letters, gaps, kills, losses, restores, operations } = tally;
+    let Tally { messages, moved, skips, dead_letters, gaps, kills, losses, restores, operations, told, repeated } =
+        tally;
     assert!(messages > 10_000 && kills > 1000 && dead_letters > 100, "{messages} {kills} {dead_letters}");
+    assert!(told > 2000 && repeated > 1000, "{told} {repeated}");
     assert!(moved > 100 && skips > 20 && losses > 100, "{moved} {skips} {losses}");
     assert!(restores > 50 && operations > 20 && gaps > 20, "{restores} {operations} {gaps}");
 }

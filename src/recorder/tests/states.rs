@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hubbub_lifecycle::{Shutdown, clock::unix_millis};
+use hubbub_lifecycle::Shutdown;
 use hubbub_log::{ClaimStep, Kind};
 use hubbub_messenger::journal::Cursor;
 use parking_lot::Mutex;
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     database::{Database, Flaw, Tables, Writer},
-    log::{Log, Reader, record},
+    log::{IN_INBOX, IN_ROOM, Log, Reader, Spout, record},
     nap::Nap,
 };
 use crate::{Recorder, RecorderOptions, RecordingState, RestoredError, Source, restored};
@@ -21,12 +21,14 @@ struct Bench {
     log: Arc<Mutex<Log>>,
     database: Arc<Mutex<Database>>,
     shutdown: Shutdown,
+    /// How many events were appended again.
+    taken: Arc<Mutex<u32>>,
 }
 
 impl Bench {
     fn new() -> Self {
         let (log, database) = (Arc::new(Mutex::new(Log::new(10))), Arc::new(Mutex::new(Database::new(Flaw::None))));
-        Self { log, database, shutdown: Shutdown::default() }
+        Self { log, database, shutdown: Shutdown::default(), taken: Arc::default() }
     }
 
     fn reader(&self, who: usize) -> Reader {
@@ -38,7 +40,9 @@ impl Bench {
     }
 
     fn start(&self, who: usize, options: RecorderOptions) -> Recorder {
-        Recorder::start(Arc::new(self.writer()), Arc::new(self.reader(who)), options, &self.shutdown)
+        let spout = Spout { log: Arc::clone(&self.log), drops: 0, taken: Arc::clone(&self.taken) };
+        let (journal, source) = (Arc::new(self.writer()), Arc::new(self.reader(who)));
+        Recorder::start(journal, source, Some(Arc::new(spout)), options, &self.shutdown)
     }
 
     /// Publishes these messages. Returns the `seq` of the last.
@@ -57,6 +61,24 @@ impl Bench {
             until_recorded(recorder, self.publish(start..start + 10)).await;
             sleep(Duration::from_secs(3)).await;
         }
+    }
+
+    /// A service has written this event. If it is not killed then, it appends it.
+    fn tell(&self, message: u32, kind: &str, is_killed: bool) {
+        let record = record(message, "hi", None);
+        self.database.lock().tell(&format!("m{message}"), kind, record.clone());
+        if !is_killed {
+            self.log.lock().append(Kind::named(kind).unwrap(), record, 0);
+        }
+    }
+
+    async fn until_outbox_is_empty(&self) {
+        let empty = async {
+            while !self.database.lock().tables.outbox.is_empty() {
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(Duration::from_mins(1), empty).await.unwrap();
     }
 
     /// The messages of the log that are neither in the database nor noted as lost.
@@ -313,6 +335,48 @@ async fn an_unknown_kind_is_left_to_an_instance_that_knows_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_is_met_leaves_the_outbox_and_is_kept_if_its_room_shows_it() {
+    let bench = Bench::new();
+    let recorder = bench.start(0, RecorderOptions::default());
+    until(&recorder, IN_STEP).await;
+    bench.tell(1, IN_ROOM, false);
+    bench.tell(2, IN_INBOX, false);
+    bench.until_outbox_is_empty().await;
+    let messages = bench.database.lock().tables.messages.clone();
+    assert_eq!(messages.keys().collect::<Vec<_>>(), ["m1"]);
+    assert_eq!(messages["m1"].told.as_ref().unwrap().kind, IN_ROOM);
+    assert_eq!(*bench.taken.lock(), 0, "nothing was appended again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_whose_instance_was_killed_is_appended_after_two_seconds_at_the_end_of_the_log() {
+    let bench = Bench::new();
+    let recorder = bench.start(0, RecorderOptions::default());
+    until(&recorder, IN_STEP).await;
+    let start = Instant::now();
+    bench.tell(1, IN_ROOM, true);
+    bench.tell(2, IN_INBOX, true);
+    bench.until_outbox_is_empty().await;
+    assert!((2..6).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert_eq!((*bench.taken.lock(), bench.messages()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_of_the_outbox_that_nobody_can_read_becomes_a_dead_letter() {
+    let bench = Bench::new();
+    let recorder = bench.start(0, RecorderOptions::default());
+    until(&recorder, IN_STEP).await;
+    bench.database.lock().tell("m1", IN_ROOM, "{".into());
+    bench.database.lock().tell("m2", IN_ROOM, record(3, "another id", None));
+    bench.database.lock().tell("m4", "newer", record(4, "of a newer release", None));
+    bench.tell(5, IN_ROOM, true);
+    sleep(Duration::from_secs(20)).await;
+    let tables = bench.database.lock().tables.clone();
+    assert_eq!(tables.outbox.keys().collect::<Vec<_>>(), ["m4"]);
+    assert_eq!((tables.dead_letters.len(), tables.messages.len()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_is_survived() {
     let bench = Bench::new();
     let recorder = bench.start(0, RecorderOptions::default());
@@ -350,14 +414,15 @@ async fn a_shutdown_ends_it_although_the_database_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn old_messages_are_deleted_in_pieces_each_minute_and_new_ones_stay() {
+async fn old_messages_are_deleted_in_pieces_each_minute_by_the_clock_of_the_database() {
     let bench = Bench::new();
     let keep = Some(Duration::from_hours(1));
     let recorder = bench.start(0, RecorderOptions { keep, ..RecorderOptions::default() });
     let _standby = bench.start(1, RecorderOptions { keep, ..RecorderOptions::default() });
     bench.publish(0..2500);
-    let young = record(2500, "hi", None).replace(r#""at":3500"#, &format!(r#""at":{}"#, unix_millis()));
-    let last = bench.log.lock().append(Kind::Message, young, 0);
+    let last = bench.publish(2500..2501);
+    // a message is accepted at 1000 and its number; the clock of this instance is decades ahead of this
+    bench.database.lock().clock = 3500 + 3_600_000;
     until_recorded(&recorder, last).await;
     assert_eq!(bench.messages(), 2501);
     sleep(Duration::from_secs(62)).await;
