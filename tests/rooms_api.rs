@@ -1,10 +1,5 @@
 //! The calls for people, contacts, groups, channels and direct rooms: who may, what is answered, and what a bad request gets.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on should fail"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should fail")]
 
 use std::{
     fs,
@@ -18,6 +13,7 @@ use hubbub_api::{
     caller::Caller,
     rooms::{RoomOptions, Rooms, Top},
 };
+use hubbub_lifecycle::Shutdown;
 use hubbub_messenger::{
     channels::{Channels, NewChannel},
     group_id::GroupId,
@@ -87,7 +83,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let routes: Router = rooms.routes().layer(axum::middleware::from_fn(identify));
-        let _server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        Shutdown::default().spawn(async move { axum::serve(listener, routes).await.unwrap() });
         Self { address, folder, groups: Groups::new(registry.clone()), channels: Channels::new(registry), database }
     }
 

@@ -63,16 +63,19 @@ impl From<StoreError> for Failure {
 pub(crate) type Answer = Result<Response, Failure>;
 
 /// What the caller asked for. No cache keeps it.
+#[expect(clippy::unnecessary_wraps, reason = "each call ends with one of these")]
 pub(crate) fn found(body: &impl Serialize) -> Answer {
     Ok(private(StatusCode::OK, body))
 }
 
 /// What the call has made.
+#[expect(clippy::unnecessary_wraps, reason = "each call ends with one of these")]
 pub(crate) fn made(body: &impl Serialize) -> Answer {
     Ok(private(StatusCode::CREATED, body))
 }
 
 /// It is done, and there is nothing to say of it.
+#[expect(clippy::unnecessary_wraps, reason = "each call ends with one of these")]
 pub(crate) fn done() -> Answer {
     Ok((StatusCode::NO_CONTENT, [NO_STORE]).into_response())
 }

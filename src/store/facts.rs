@@ -27,10 +27,14 @@ const GROUP: &str = "UPDATE groups \
 const LOCK_PEOPLE: &str =
     "SELECT id FROM accounts WHERE id IN (SELECT value->>0 FROM json_each($1)) ORDER BY id FOR UPDATE";
 
+/// Above what it was, and not below `$2`.
 const PEOPLE: &str = "UPDATE accounts \
-     SET rev = (SELECT CASE WHEN micros > accounts.rev THEN micros ELSE accounts.rev + 1 END FROM fine_clock) \
+     SET rev = (SELECT CASE WHEN micros > accounts.rev AND micros >= $2 THEN micros \
+       WHEN accounts.rev >= $2 THEN accounts.rev + 1 ELSE $2 END FROM fine_clock) \
      WHERE id IN (SELECT value->>0 FROM json_each($1)) \
      RETURNING id, name, username, about, state, administrator, rev";
+
+const RAISE_GROUP: &str = "UPDATE groups SET rev = $2 WHERE id = $1";
 
 const ROOMS_OF_PEOPLE: &str = "SELECT user_id, count(*) FROM room_members \
      WHERE user_id IN (SELECT value->>0 FROM json_each($1)) GROUP BY user_id";
@@ -88,6 +92,7 @@ pub(crate) async fn read(statements: &mut Statements<'_>, scope: &Scope) -> Resu
     people.dedup();
     let people = list(&people);
     read_people(statements, &people, &mut facts).await?;
+    level(statements, &mut facts).await?;
     match (&group, &scope.place) {
         (Some(group), place) => {
             read_group(statements, group, &people, &mut facts).await?;
@@ -139,8 +144,9 @@ async fn lock_group(statements: &mut Statements<'_>, id: &GroupId, facts: &mut F
 
 async fn read_people(statements: &mut Statements<'_>, people: &str, facts: &mut Facts) -> Result<(), Fault> {
     statements.lock(LOCK_PEOPLE, values![people]).await?;
+    let floor = facts.group.as_ref().map_or(0, |found| found.group.rev.cast_signed());
     let rows: Vec<(String, String, String, String, String, i64, i64)> =
-        statements.rows(PEOPLE, values![people]).await?;
+        statements.rows(PEOPLE, values![people, floor]).await?;
     let counts: Vec<(String, i64)> = statements.rows(ROOMS_OF_PEOPLE, values![people]).await?;
     let counts: BTreeMap<_, _> = counts.into_iter().collect();
     for (id, name, username, about, state, administrator, rev) in rows {
@@ -160,6 +166,17 @@ async fn read_people(statements: &mut Statements<'_>, people: &str, facts: &mut 
     for (by, of, stance) in said {
         let _new = facts.stances.insert((user(&by)?, user(&of)?), word(Stance::stored, &stance)?);
     }
+    Ok(())
+}
+
+/// Raises the `rev` of the group to the highest of its people. So of two changes of a group the later one has the higher
+/// `rev`, whether it is told to a room or to a person: the core compares the two.
+async fn level(statements: &mut Statements<'_>, facts: &mut Facts) -> Result<(), Fault> {
+    let highest = facts.people.values().map(|known| known.rev).max().unwrap_or(0);
+    let Some(found) = facts.group.as_mut().filter(|found| found.group.rev < highest) else { return Ok(()) };
+    found.group.rev = highest;
+    let values = values![found.group.id.as_str(), highest.cast_signed()];
+    let _raised = statements.write(RAISE_GROUP, values).await?;
     Ok(())
 }
 

@@ -95,5 +95,5 @@ pub(crate) fn group((id, name, about, visibility, archived_at, general, rev): Gr
 
 /// Ids as a list in JSON, each in a list of its own.
 pub(crate) fn list<'a>(ids: impl IntoIterator<Item = &'a UserId>) -> String {
-    serde_json::Value::from_iter(ids.into_iter().map(|id| serde_json::json!([id.as_str()]))).to_string()
+    ids.into_iter().map(|id| serde_json::json!([id.as_str()])).collect::<serde_json::Value>().to_string()
 }

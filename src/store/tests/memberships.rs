@@ -1,6 +1,12 @@
 //! Seats of many people at once, and the indexes by which they are read.
 
-use hubbub_messenger::{memberships::Memberships, rank::Role, room::Visibility};
+use hubbub_messenger::{
+    channels::ChannelEdit,
+    memberships::Memberships,
+    outbox::EventKind,
+    rank::Role,
+    room::{Posting, Visibility},
+};
 use hubbub_protocol::RoomId;
 
 use super::{people::*, plans::plan, *};
@@ -78,7 +84,7 @@ on_both_engines! {
     async fn the_seats_of_hundreds_are_read_by_indexes(home: &Home) {
         let database = home.open().await;
         fill(&database).await;
-        let people = serde_json::Value::from_iter((1..=300).map(|n| serde_json::json!([format!("person{}", n * 5)])));
+        let people = (1..=300).map(|n| serde_json::json!([format!("person{}", n * 5)])).collect::<serde_json::Value>();
         let plan = plan(&database, memberships::SEATS, &[], &[&people.to_string()]).await;
         assert_eq!(scanned(&plan), None, "{plan}");
     }
@@ -134,6 +140,30 @@ on_both_engines! {
         assert!(seats[0].rev > 1_700_000_000_000_000, "{seats:?}");
         let role = world.seats(1).await.rooms[0].role;
         assert_eq!(role, Role::Owner);
+    }
+
+    async fn what_a_group_and_what_a_person_is_told_later_has_the_higher_rev(home: &Home) {
+        let world = World::with(home, 3).await;
+        let group = world.groups.make(&user(1), "Crew", "", Visibility::Private).await.unwrap();
+        let room = world.rooms(1).await.pop().unwrap();
+        // somebody whose seats have changed often, or long ago by a clock that went back
+        world.database.run_sql(format!(
+            "UPDATE accounts SET rev = 9000000000000000 WHERE id = '{}'", user(2).as_str()
+        )).await;
+        let _told = world.told.take();
+        let mut last = 0;
+        for number in [2, 3] {
+            world.groups.put(&user(1), &group, &user(number), Some(Role::Admin)).await.unwrap();
+            for posting in [Posting::Admins, Posting::Members] {
+                let edit = ChannelEdit { posting: Some(posting), ..ChannelEdit::default() };
+                world.channels.edit(&user(1), &room, edit).await.unwrap();
+            }
+            for event in world.told.take().iter().filter(|event| event.kind != EventKind::Members) {
+                let rev = event.fields["rev"].as_u64().unwrap();
+                assert!(rev > last, "{rev} {last} {event:?}");
+                last = rev;
+            }
+        }
     }
 
     async fn rev_grows_although_the_clock_goes_back(home: &Home) {

@@ -10,6 +10,7 @@ use hubbub_messenger::{
     contact::Stance,
     groups::{GroupEdit, InviteTerms},
     memberships::{Memberships, Seat},
+    outbox::Event,
     rank::Role,
     room::{Posting, Visibility},
 };
@@ -81,15 +82,16 @@ struct Run {
     world: World,
     model: Model,
     replica: Replica,
+    told: Vec<Event>,
     tokens: Vec<(usize, String)>,
 }
 
 impl Run {
     async fn start(home: &Home) -> Self {
         let world = World::with(home, PEOPLE).await;
-        let mut run = Self { world, model: Model::default(), replica: Replica::default(), tokens: Vec::new() };
-        for owner in 1..=GROUPS {
-            let (owner, visibility) = (owner as u128, if owner == 1 { Visibility::Open } else { Visibility::Private });
+        let mut run =
+            Self { world, model: Model::default(), replica: Replica::default(), told: Vec::new(), tokens: Vec::new() };
+        for (owner, visibility) in [(1, Visibility::Open), (2, Visibility::Private), (3, Visibility::Private)] {
             let group = run.world.groups.make(&user(owner), "Crew", "", visibility).await.unwrap();
             let general = run.world.rooms(owner).await.pop().unwrap();
             run.model.found(group, general, owner, visibility);
@@ -190,6 +192,8 @@ impl Run {
         for event in &told {
             self.replica.hear(event);
         }
+        assert_eq!(self.replica.outdated, 0);
+        self.told.extend(told);
         let outbox = self.world.database.number("SELECT count(*) FROM outbox").await;
         assert_eq!(usize::try_from(outbox).unwrap(), self.replica.heard);
         let people: Vec<_> = (1..=PEOPLE).map(user).collect();
@@ -203,6 +207,24 @@ impl Run {
         }
         for (room, members) in self.model.audiences() {
             assert_eq!(self.replica.members(&room), members, "as the members of {room} have heard");
+        }
+    }
+    /// Events that come late, twice and in another order make the same seats.
+    fn check_in_disorder(&self) {
+        let mut shuffled: Vec<_> = self.told.iter().collect();
+        // ids are random
+        shuffled.sort_by(|one, other| one.id.cmp(&other.id));
+        let reversed: Vec<_> = self.told.iter().rev().collect();
+        for order in [shuffled, reversed] {
+            let mut replica = Replica::default();
+            for event in order.iter().chain(&order) {
+                replica.seat(event);
+            }
+            for number in 1..=PEOPLE {
+                let expected: Vec<_> =
+                    self.model.seats(number).into_iter().map(|seat| (seat.room, seat.may_post)).collect();
+                assert_eq!(replica.seats(&user(number)), expected, "in disorder, of person {number}");
+            }
         }
     }
 }
@@ -221,6 +243,7 @@ fn services_and_events_agree_with_a_simple_model() {
                 assert_eq!(found, expected, "{step:?}");
                 run.check().await;
             }
+            run.check_in_disorder();
             run.world.database.close().await;
         });
         Ok(())

@@ -6,45 +6,87 @@ use hubbub_messenger::outbox::{Event, EventKind};
 use hubbub_protocol::{RoomId, UserId};
 use serde_json::Value;
 
-/// A person's rights in a room.
+/// A person's seat in a room.
 #[derive(Clone, Copy)]
-struct Rights {
+struct Seat {
     may_post: bool,
     leads: bool,
+}
+
+/// Who posts in a room.
+#[derive(Clone, Copy)]
+struct Rules {
+    is_archived: bool,
+    admins_only: bool,
+    rev: u64,
+}
+
+impl Rules {
+    fn apply(self, seat: &mut Seat) {
+        seat.may_post = !self.is_archived && (!self.admins_only || seat.leads);
+    }
 }
 
 /// Seats and members, from events alone.
 #[derive(Default)]
 pub(super) struct Replica {
     pub(super) heard: usize,
-    seats: HashMap<UserId, BTreeMap<RoomId, (u64, Option<Rights>)>>,
+    /// How many events told of something older than what was known.
+    pub(super) outdated: usize,
+    seats: HashMap<UserId, BTreeMap<RoomId, (u64, Option<Seat>)>>,
+    rules: HashMap<RoomId, Rules>,
     members: HashMap<RoomId, BTreeSet<UserId>>,
 }
 
 impl Replica {
-    pub(super) fn hear(&mut self, event: &Event) {
-        self.heard += 1;
+    /// Hears of seats. Events may come late, twice and in any order.
+    pub(super) fn seat(&mut self, event: &Event) {
         let fields = &event.fields;
         match event.kind {
             EventKind::Membership => {
                 let room = RoomId::stored(fields["about"].as_str().unwrap()).unwrap();
                 let rev = fields["rev"].as_u64().unwrap();
-                let seat = (fields["state"] == "in").then(|| {
-                    let leads = fields["role"] != "member";
-                    Rights { may_post: fields["may_post"].as_bool().unwrap(), leads }
+                let mut seat = (fields["state"] == "in").then(|| Seat {
+                    may_post: fields["may_post"].as_bool().unwrap(),
+                    leads: fields["role"] != "member",
                 });
+                if let (Some(seat), Some(rules)) = (&mut seat, self.rules.get(&room).filter(|rules| rules.rev > rev)) {
+                    rules.apply(seat);
+                }
                 let last = self.seats.entry(event.from.id.clone()).or_default().entry(room).or_insert((0, None));
-                assert!(rev > last.0, "each membership of a person has a higher rev");
-                *last = (rev, seat);
+                if rev > last.0 {
+                    *last = (rev, seat);
+                } else {
+                    self.outdated += 1;
+                }
             }
             EventKind::Room if fields.contains_key("posting") => {
-                let (is_archived, admins) = (fields["archived"] == true, fields["posting"] == "admins");
+                let rules = Rules {
+                    is_archived: fields["archived"] == true,
+                    admins_only: fields["posting"] == "admins",
+                    rev: fields["rev"].as_u64().unwrap(),
+                };
+                if self.rules.get(&event.room).is_some_and(|known| known.rev >= rules.rev) {
+                    self.outdated += 1;
+                    return;
+                }
+                let _former = self.rules.insert(event.room.clone(), rules);
                 for seats in self.seats.values_mut() {
-                    if let Some((_, Some(rights))) = seats.get_mut(&event.room) {
-                        rights.may_post = !is_archived && (!admins || rights.leads);
+                    if let Some((_, Some(seat))) = seats.get_mut(&event.room) {
+                        rules.apply(seat);
                     }
                 }
             }
+            _ => {}
+        }
+    }
+
+    /// Hears events as they were told.
+    pub(super) fn hear(&mut self, event: &Event) {
+        self.heard += 1;
+        self.seat(event);
+        let fields = &event.fields;
+        match event.kind {
             EventKind::Members => {
                 let named = |value: &Value| {
                     let people = value.as_array().unwrap().iter();
