@@ -6,3 +6,4 @@ mod input;
 pub mod recorded;
 pub mod rooms;
 mod said;
+pub mod seats;

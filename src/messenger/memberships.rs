@@ -1,9 +1,9 @@
 //! In which rooms people sit, as the core asks it.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use futures_util::future::BoxFuture;
-use hubbub_protocol::{RoomId, UserId};
+use hubbub_protocol::{RoomId, SessionId, UserId};
 
 use crate::{StoreError, rank::Role};
 
@@ -35,4 +35,11 @@ pub trait Memberships: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`StoreError`]: the database cannot be asked.
     fn of<'a>(&'a self, people: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Seats>, StoreError>>;
+
+    /// Those of these sessions that have not ended. A personal access token is a session too.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the database cannot be asked.
+    fn standing<'a>(&'a self, sessions: &'a [SessionId]) -> BoxFuture<'a, Result<HashSet<SessionId>, StoreError>>;
 }

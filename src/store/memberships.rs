@@ -1,7 +1,7 @@
 //! In which rooms people sit, for many people at once.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -12,12 +12,13 @@ use hubbub_messenger::{
     rank::{Role, effective},
     room::Posting,
 };
-use hubbub_protocol::{RoomId, UserId};
+use hubbub_protocol::{RoomId, SessionId, UserId};
+use serde_json::json;
 
 use crate::{
     database::Database,
     fault::Fault,
-    shapes::{list, role, word},
+    shapes::{list, role, unreadable, word},
     statements::values,
 };
 
@@ -28,6 +29,12 @@ pub(crate) const SEATS: &str = "SELECT a.id, a.rev, m.room_id, m.role, g.role, r
      LEFT JOIN room_members AS m ON m.user_id = a.id \
      LEFT JOIN rooms AS r ON r.id = m.room_id \
      LEFT JOIN group_members AS g ON g.group_id = r.group_id AND g.user_id = m.user_id";
+
+/// Sessions and personal access tokens whose account is open.
+pub(crate) const STANDING: &str = "SELECT s.id FROM json_each($1) AS v JOIN sessions AS s ON s.id = v.value->>0 \
+     JOIN accounts AS a ON a.id = s.account_id WHERE s.ended_at IS NULL AND a.state = 'active' \
+     UNION ALL SELECT t.id FROM json_each($1) AS v JOIN personal_tokens AS t ON t.id = v.value->>0 \
+     JOIN accounts AS a ON a.id = t.account_id WHERE t.revoked_at IS NULL AND a.state = 'active'";
 
 /// A person and its `rev`; a room, its ranks there and in the room's group, who posts in it, and whether nobody does.
 type SeatRow = (String, i64, Option<String>, Option<String>, Option<String>, Option<String>, Option<i64>);
@@ -46,6 +53,16 @@ impl Memberships for Database {
                 .await?;
             Ok(people.iter().map(|user| found.get(user.as_str()).cloned().unwrap_or_default()).collect())
         }
+        .boxed()
+    }
+
+    fn standing<'a>(&'a self, sessions: &'a [SessionId]) -> BoxFuture<'a, Result<HashSet<SessionId>, StoreError>> {
+        let engine = Arc::clone(&self.engine);
+        let wanted: serde_json::Value = sessions.iter().map(|session| json!([session.as_str()])).collect();
+        self.run(async move {
+            let rows: Vec<(String,)> = engine.rows(STANDING, values![wanted.to_string()]).await?;
+            rows.into_iter().map(|(id,)| id.parse().map_err(|_| unreadable(&id))).collect()
+        })
         .boxed()
     }
 }
