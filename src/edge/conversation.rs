@@ -1,6 +1,7 @@
 //! One client's conversation, from `hello` to the close. Its task reads the socket, answers, catches up and closes.
 //! While the connection is live, the fan-out's worker writes the messages.
 
+mod decoding;
 mod ending;
 mod frames;
 mod pace;
@@ -13,7 +14,7 @@ use std::{
     net::IpAddr,
     ops::ControlFlow,
     panic::AssertUnwindSafe,
-    sync::{Arc, LazyLock},
+    sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };
@@ -25,11 +26,13 @@ use hubbub_protocol::{
     ClientFrame, CloseReason, ConnectionId, ErrorCode, Frame, Hello, MAX_ROOMS, Publish, Refusal, RoomId, RoomKind,
     UserId, no_such_room, too_many_rooms,
 };
-use metrics::Counter;
 use tokio::time::timeout;
 
 pub(crate) use self::frames::notice as notice_frame;
-use self::pace::{CONTROL_RATE, Pace};
+use self::{
+    decoding::{Decoded, Malformed, decode},
+    pace::{CONTROL_RATE, Pace},
+};
 use crate::{
     connection::Connection,
     door::{Door, Place, Stay},
@@ -39,14 +42,10 @@ use crate::{
     socket::{Ending, Inbound, Socket},
 };
 
-/// Number of consecutive malformed frames after which the connection is closed.
-const MAX_MALFORMED: u32 = 3;
 /// How long a client with an account waits for its seats before it is sent to try again.
 const SEATS_DEADLINE: Duration = Duration::from_secs(5);
 /// Timeout of each of the two steps of closing: sending queued frames, and sending the last frame.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
-
-static FRAMES_IN: LazyLock<Counter> = LazyLock::new(|| metrics::counter!(metric::FRAMES_IN));
 
 /// Serves a client at this address until its connection ends, and closes the connection.
 pub async fn run(mut socket: Socket, node: Node, door: Door, address: IpAddr) {
@@ -370,26 +369,6 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// The result of decoding a message from the socket.
-enum Decoded {
-    Frame(ClientFrame),
-    Malformed(Refusal),
-    /// A WebSocket ping or pong.
-    Control,
-    Binary,
-}
-
-fn decode(inbound: Inbound) -> Decoded {
-    match inbound {
-        Inbound::Text(text) => {
-            FRAMES_IN.increment(1);
-            ClientFrame::decode(&text).map_or_else(Decoded::Malformed, Decoded::Frame)
-        }
-        Inbound::Binary(_) => Decoded::Binary,
-        Inbound::Control => Decoded::Control,
-    }
-}
-
 fn refuse(socket: &Socket, refusal: Refusal) {
     socket.reply(&refusal_frame(refusal));
 }
@@ -398,18 +377,6 @@ fn refuse(socket: &Socket, refusal: Refusal) {
 fn refusal_frame(refusal: Refusal) -> Frame {
     metrics::counter!(metric::REFUSALS, "code" => refusal.code.name()).increment(1);
     frames::error(refusal)
-}
-
-/// Number of consecutive malformed frames.
-#[derive(Debug, Default)]
-struct Malformed(u32);
-
-impl Malformed {
-    /// Counts a malformed frame. Another refusal resets the count. Returns true if the connection must be closed.
-    const fn count(&mut self, refusal: &Refusal) -> bool {
-        self.0 = if refusal.code.is_malformed() { self.0 + 1 } else { 0 };
-        self.0 >= MAX_MALFORMED
-    }
 }
 
 /// Closes the connection with this reason, unless another ending is decided already. Returns the ending that counts.

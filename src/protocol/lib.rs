@@ -9,6 +9,7 @@ mod id;
 mod inbound;
 mod limits;
 mod outbound;
+mod refusal;
 mod text;
 #[cfg(test)]
 mod typescript;
@@ -21,9 +22,8 @@ pub use limits::{
     DEDUPE_WINDOW, HEARTBEAT_INTERVAL, HELLO_TIMEOUT, Limits, MAX_BODY_BYTES, MAX_CONNECTIONS_PER_SESSION,
     MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_ROOMS, MAX_TYPING_AUDIENCE, MAX_UNACKED_PUBLISHES,
 };
-pub use outbound::{
-    Ack, Count, ErrorCode, HistoryPage, Message, Record, Refusal, RelayState, ResetReason, ServerFrame, User, Welcome,
-};
+pub use outbound::{Ack, Count, HistoryPage, Message, Record, RelayState, ResetReason, ServerFrame, User, Welcome};
+pub use refusal::{ErrorCode, Refusal};
 
 /// Version of the protocol, sent in `welcome`.
 pub const VERSION: u32 = 1;

@@ -115,7 +115,7 @@ impl Instance {
         Self {
             log,
             known: Fence { epoch: snapshot.base, last: snapshot.seq },
-            connections: Vec::with_capacity(rooms.len() * members),
+            connections: Vec::new(),
             rooms,
             members,
             fanout: Fanout::start(&ring, directory, coalescing, encode, &shutdown),

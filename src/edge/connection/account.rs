@@ -36,7 +36,7 @@ impl<T: Transport> Connection<T> {
     /// Serves the connection from now on: its hello is answered.
     pub fn begin(&self) {
         if let Some(seating) = &mut self.delivery.lock().seating {
-            seating.begin();
+            self.is_in_doubt.store(seating.begin(), Ordering::Release);
         }
         self.link.wake();
     }

@@ -32,6 +32,8 @@ pub(super) struct Seating {
 struct Awaited {
     /// Up to here the seats were known: seats that are gone end here, and new ones begin.
     known: Seq,
+    /// A seat has ended at `known` that may have been one for longer.
+    has_cut: bool,
     /// The worker's position when it asked. None: it has not asked yet.
     asked: Option<Seq>,
 }
@@ -49,13 +51,13 @@ struct SeatChange {
 pub(crate) struct Moved {
     pub(crate) joined: Vec<RoomId>,
     pub(crate) left: Vec<RoomId>,
-    /// What the person may do has changed in a room.
-    pub(super) has_other_rights: bool,
+    /// A seat has ended earlier than it was told, or the person may do other things in a room.
+    pub(super) is_otherwise_new: bool,
 }
 
 impl Moved {
     pub(super) const fn is_something(&self) -> bool {
-        self.has_other_rights || !self.joined.is_empty() || !self.left.is_empty()
+        self.is_otherwise_new || !self.joined.is_empty() || !self.left.is_empty()
     }
 }
 
@@ -66,7 +68,7 @@ impl Seating {
         let seating = Self {
             begun: false,
             is_seated: false,
-            awaited: Some(Awaited { known: cursor, asked: None }),
+            awaited: Some(Awaited { known: cursor, has_cut: false, asked: None }),
             read: 1,
             baseline: 0,
             changes: Vec::new(),
@@ -80,15 +82,18 @@ impl Seating {
         !self.begun || self.awaited.is_some()
     }
 
-    pub(super) const fn begin(&mut self) {
+    /// The hello is answered. Returns true if the seats must be read again all the same.
+    pub(super) const fn begin(&mut self) -> bool {
         self.begun = true;
+        self.awaited.is_some()
     }
 
     /// The seats are not known above `known` any more.
     pub(super) fn doubt(&mut self, known: Seq) {
         self.read += 1;
-        let known = self.awaited.map_or(known, |awaited| awaited.known.min(known));
-        self.awaited = Some(Awaited { known, asked: None });
+        let (known, has_cut) =
+            self.awaited.map_or((known, false), |awaited| (awaited.known.min(known), awaited.has_cut));
+        self.awaited = Some(Awaited { known, has_cut, asked: None });
     }
 
     /// The read to ask for. None: nothing is to be asked, or it has been.
@@ -136,9 +141,17 @@ impl Seating {
         }
         match seat {
             Some(rights) if seats.open_with(room, at, rights) => moved.joined.push(room.clone()),
-            Some(rights) => moved.has_other_rights = seats.set_rights(room, rights),
-            None if seats.close(room, at) => moved.left.push(room.clone()),
-            None => (),
+            Some(rights) => moved.is_otherwise_new = seats.set_rights(room, rights),
+            None => {
+                // an `out` in doubt may be one that the log had lost, at a place that nobody knows here any more
+                let until = self.awaited.map_or(at, |awaited| awaited.known.min(at));
+                if seats.close(room, until) {
+                    moved.left.push(room.clone());
+                    if let Some(awaited) = &mut self.awaited {
+                        awaited.has_cut |= until < at;
+                    }
+                }
+            }
         }
         moved
     }
@@ -165,7 +178,8 @@ impl Seating {
         let wanted = self.overlaid(list, |room| newer(room, awaited.asked.unwrap_or(awaited.known)));
         let is_wanted = |room: &RoomId| wanted.binary_search_by(|(wanted, _)| wanted.cmp(room)).is_ok();
         let private = seats.rooms().filter(|room| room.kind() == RoomKind::Private);
-        let mut moved = Moved { left: private.filter(|room| !is_wanted(room)).cloned().collect(), ..Moved::default() };
+        let left = private.filter(|room| !is_wanted(room)).cloned().collect();
+        let mut moved = Moved { joined: Vec::new(), left, is_otherwise_new: awaited.has_cut };
         for room in &moved.left {
             seats.close(room, since);
         }
@@ -174,7 +188,7 @@ impl Seating {
             if seats.open_with(&room, since, rights) {
                 moved.joined.push(room);
             } else {
-                moved.has_other_rights |= seats.set_rights(&room, rights);
+                moved.is_otherwise_new |= seats.set_rights(&room, rights);
             }
         }
         seats.drop_past(cursor);

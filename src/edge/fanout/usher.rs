@@ -4,14 +4,13 @@
 use std::{sync::Arc, time::Duration};
 
 use hubbub_lifecycle::Throttle;
-use hubbub_protocol::ConnectionId;
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
 };
 use tracing::warn;
 
-use super::worker::{Answer, Command};
+use super::worker::{Answer, Command, Question};
 use crate::ports::{Directory, Sitter, Unavailable};
 
 /// Capacity of the queue of questions. A worker asks again later what finds no room.
@@ -24,15 +23,6 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 static UNAVAILABLE: Throttle = Throttle::new();
-
-/// A worker asks for the seats of a connection.
-#[derive(Debug)]
-pub(super) struct Question {
-    pub(super) connection: ConnectionId,
-    pub(super) sitter: Sitter,
-    /// Tells the answer from that to an earlier question.
-    pub(super) read: u64,
-}
 
 /// The task that asks the directory.
 #[derive(Debug)]
@@ -54,30 +44,27 @@ impl<T> Usher<T> {
         while questions.recv_many(&mut batch, AT_ONCE).await > 0 {
             let sitters: Vec<Sitter> = batch.iter().map(|question: &Question| question.sitter.clone()).collect();
             let read = timeout(DEADLINE, self.directory.seats(&sitters)).await;
-            match read.ok().and_then(Result::ok).filter(|seats| seats.len() == batch.len()) {
-                Some(seats) => {
-                    for (question, seats) in batch.drain(..).zip(seats) {
-                        self.answer(question, Ok(seats)).await;
-                    }
-                    pause = RETRY.0;
+            if let Some(seats) = read.ok().and_then(Result::ok).filter(|seats| seats.len() == batch.len()) {
+                for (question, seats) in batch.drain(..).zip(seats) {
+                    self.answer(question, Ok(seats)).await;
                 }
-                None => {
-                    if let Some(held_back) = UNAVAILABLE.pass() {
-                        let connections = batch.len();
-                        warn!(
-                            connections,
-                            held_back,
-                            "the rooms of accounts cannot be read from the database: who says hello is closed with 1013 \
-                             (try_again_later), and connections that were there before a loss of the log wait"
-                        );
-                    }
-                    for question in batch.drain(..) {
-                        self.answer(question, Err(Unavailable)).await;
-                    }
-                    sleep(pause).await;
-                    pause = (pause * 2).min(RETRY.1);
-                }
+                pause = RETRY.0;
+                continue;
             }
+            if let Some(held_back) = UNAVAILABLE.pass() {
+                let connections = batch.len();
+                warn!(
+                    connections,
+                    held_back,
+                    "the rooms of accounts cannot be read from the database: who says hello is closed with 1013 \
+                     (try_again_later), and connections that were there before a loss of the log wait"
+                );
+            }
+            for question in batch.drain(..) {
+                self.answer(question, Err(Unavailable)).await;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(RETRY.1);
         }
     }
 

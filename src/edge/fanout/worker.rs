@@ -34,12 +34,11 @@ use super::{
     coalescing::Coalescing,
     roster::{Roster, Slot},
     rules::RecentRules,
-    usher::Question,
 };
 use crate::{
     connection::Connection,
     notice::{Encode, Notice},
-    ports::{Seats, Unavailable},
+    ports::{Seats, Sitter, Unavailable},
     socket::{Ending, Transport},
 };
 
@@ -53,6 +52,15 @@ const SWEEP: Duration = Duration::from_secs(1);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection is closed as lost if nothing was received from it for this long, not even a pong.
 const RECEIVE_TIMEOUT: Duration = HEARTBEAT_INTERVAL.saturating_mul(3);
+
+/// A worker asks for the seats of a connection.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) connection: ConnectionId,
+    pub(super) sitter: Sitter,
+    /// Tells the answer from that to an earlier question.
+    pub(super) read: u64,
+}
 
 /// What the directory answers about one connection. None: its session has ended.
 pub(super) type Answer = Result<Option<Seats>, Unavailable>;

@@ -112,7 +112,7 @@ impl Reading {
         if is_for_inbox != (room.kind() == RoomKind::Inbox) {
             return None;
         }
-        let change = fields.change(kind, &room)?;
+        let change = if fields.concern_seats(kind) { Some(fields.change(kind, &room)?) } else { None };
         let (shown, original) = if is_for_inbox {
             (shown_in_inbox(record)?, Some((record.into(), was)))
         } else {
@@ -126,8 +126,17 @@ impl Reading {
 }
 
 impl Fields {
-    /// What it changes in seats, if anything. The outer None: a field is missing.
-    fn change(self, kind: Telling, room: &RoomId) -> Option<Option<Change>> {
+    /// Whether it changes something in seats.
+    const fn concern_seats(&self, kind: Telling) -> bool {
+        match kind {
+            Telling::Membership | Telling::SessionEnded => true,
+            Telling::Room => self.posting.is_some() || self.archived.is_some(),
+            Telling::Members | Telling::Group | Telling::Contact | Telling::Profile | Telling::Settings => false,
+        }
+    }
+
+    /// What it changes in seats. None: a field is missing.
+    fn change(self, kind: Telling, room: &RoomId) -> Option<Change> {
         Some(match kind {
             Telling::Membership => {
                 let about = RoomId::stored(&self.about?).filter(|about| about.kind() == RoomKind::Private)?;
@@ -138,15 +147,14 @@ impl Fields {
                     }
                     State::Out => None,
                 };
-                Some(Change::Membership { room: about, rev: self.rev?, seat })
+                Change::Membership { room: about, rev: self.rev?, seat }
             }
-            Telling::SessionEnded => Some(Change::SessionEnded { inbox: room.clone(), session: self.session? }),
-            Telling::Room if self.posting.is_some() || self.archived.is_some() => {
+            Telling::SessionEnded => Change::SessionEnded { inbox: room.clone(), session: self.session? },
+            _ => {
                 let admins_only = self.posting.is_some_and(|posting| &*posting != "members");
                 let rules = Rules { archived: self.archived.unwrap_or(false), admins_only };
-                Some(Change::Rules { rev: self.rev?, rules })
+                Change::Rules { rev: self.rev?, rules }
             }
-            _ => None,
         })
     }
 }

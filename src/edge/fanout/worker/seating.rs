@@ -1,14 +1,16 @@
 //! How a worker seats the connections of accounts: by what the directory answers, and by what services tell in the log.
 
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use hubbub_log::ring::{Change, Entry, Rights};
 use hubbub_protocol::{CloseReason, ConnectionId, RoomId, Seq};
 
-use super::{
-    super::{roster::Slot, usher::Question},
-    Answer, Worker,
-};
+use super::{super::roster::Slot, Answer, Question, Worker};
 use crate::{
     connection::{Connection, Moved},
     ports::{Seats, Unavailable},
