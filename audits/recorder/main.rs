@@ -48,7 +48,7 @@ async fn main() -> Result<()> {
     let relay = Relay::start(redis, Arc::new(Ring::new(Retention::default())), options, &shutdown);
     let journal: Arc<dyn Journal> = if is_hasty { Arc::new(Hasty(database)) } else { Arc::new(database) };
     let source = Arc::new(Lawless(relay.tail()));
-    let _recorder = Recorder::start(journal, source, RecorderOptions::default(), &shutdown);
+    let _recorder = Recorder::start(journal, source, None, RecorderOptions::default(), &shutdown);
 
     let public = listener::bind(flags.listen)?;
     let address = public.local_addr()?;

@@ -7,3 +7,4 @@ pub mod recorded;
 pub mod rooms;
 mod said;
 pub mod seats;
+pub mod teller;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use hubbub_api::teller::LogTeller;
 use hubbub_lifecycle::{Shutdown, Throttle};
 use hubbub_log::{
     Durability, File, FileError, Memory, Redis, RedisConfig, RedisError, Relay, RelayOptions, Renewer, Unrecorded,
@@ -115,7 +116,8 @@ impl Storage {
         let options = RelayOptions { unrecorded, floor, ..options };
         let (relay, renewer) = log.start(ring, options, shutdown).await?;
         let recorder = plan.filter(|plan| plan.records).zip(database.clone()).map(|(plan, database)| {
-            Recorder::start(Arc::new(database), Arc::new(relay.tail()), None, plan.recorder, shutdown)
+            let outlet = Arc::new(LogTeller(relay.clone()));
+            Recorder::start(Arc::new(database), Arc::new(relay.tail()), Some(outlet), plan.recorder, shutdown)
         });
         Ok(Opened { relay, renewer, database, recorder, folder })
     }
