@@ -1,5 +1,10 @@
 //! Backup and restore, with the commands of `docs/operations.md`, while the server runs.
-#![expect(clippy::unwrap_used, reason = "a step that fails should fail the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a step that fails should fail the test"
+)]
 
 use std::{fs, path::Path};
 

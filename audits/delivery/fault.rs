@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Messages of a log that is shorter than a backup is old, and longer than what a receiver misses.
-const SHORT_LOG: usize = 5000;
+const SHORT_LOG: usize = 8000;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -80,7 +80,7 @@ pub(crate) enum Fault {
     DatabaseRestart,
     /// The disk of the database is full for some seconds. Alone only.
     DatabaseFull,
-    /// A backup of the database that is 16 s old is put back, and `hubbub restored` runs. The log has lost some of what is
+    /// A backup of the database that is 26 s old is put back, and `hubbub restored` runs. The log has lost some of what is
     /// missing. Alone only.
     DatabaseRestore,
     /// The process that records is killed, 20 times. Alone only.
@@ -198,7 +198,7 @@ impl Fault {
     pub(crate) async fn happen(self, scene: &Scene<'_>, mut rng: StdRng) -> Result<()> {
         let act = async {
             scene.world.note(format!("{self} begins"));
-            let outcome = self.act(scene, &mut rng).await;
+            let outcome = Box::pin(self.act(scene, &mut rng)).await;
             scene.world.note(format!("{self} is over"));
             outcome
         };

@@ -120,7 +120,7 @@ async fn read(database: &Database, room: &RoomId, number: usize, rows: &mut Rows
         before = page.messages.first().map(|message| message.place);
         for message in &page.messages {
             match message.id.as_str().parse::<Mark>() {
-                Ok(mark) => rows.rows.entry(mark).or_default().push(row(mark, message, number)),
+                Ok(mark) => rows.named.entry(mark).or_default().push(row(mark, message, number)),
                 Err(()) => rows.strange += 1,
             }
         }

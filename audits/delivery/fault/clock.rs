@@ -48,7 +48,9 @@ pub(super) async fn go_back(world: &World, rng: &mut StdRng) -> Result<()> {
     world.note("the database has the epoch that Redis loses".to_owned());
 
     let aware: Vec<_> = (0..world.instances.len()).filter(|number| *number != unaware).collect();
-    aware.iter().for_each(|number| back(*number).cut());
+    for number in &aware {
+        back(*number).cut();
+    }
     redis.kill().await;
     let behind = saved_at.elapsed().context("a clock that nobody has turned")?.saturating_sub(LATER);
     redis.turn_clock_back(Duration::from_secs(behind.as_secs()));
@@ -58,7 +60,9 @@ pub(super) async fn go_back(world: &World, rng: &mut StdRng) -> Result<()> {
     let server = world.instances[unaware].process.server.lock().await;
     eventually(PATIENCE, async || (server.metric("hubbub_relay_live", "").await > 0.0).then_some(())).await;
     drop(server);
-    aware.iter().for_each(|number| back(*number).restore());
+    for number in aware {
+        back(number).restore();
+    }
 
     let began = Instant::now();
     while world.metric(TURNED_BACK).await <= turned {

@@ -12,7 +12,7 @@ use tokio::{
 use crate::world::World;
 
 /// How old the backup is. The log keeps less than what is said in that time.
-const AGE: Duration = Duration::from_secs(16);
+const AGE: Duration = Duration::from_secs(26);
 /// An instance must say by then that the database went back.
 const NOTICE_LIMIT: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(100);
@@ -22,19 +22,16 @@ const HESITATION: Duration = Duration::from_secs(1);
 pub(super) async fn restore(world: &World) -> Result<()> {
     let history = world.history()?;
     let backup = world.directory.join("backup");
-    match &history.server {
-        Some(postgres) => {
-            let postgres = postgres.lock().await;
-            back_up_server(&postgres, &history.url, &backup).await;
-            sleep(AGE).await;
-            put_back_server(&postgres, &history.url, &backup).await;
-        }
-        None => {
-            let file = history.url.strip_prefix("sqlite:").context("the file of the database")?;
-            back_up_file(Path::new(file), &backup).await?;
-            sleep(AGE).await;
-            put_back_file(world, Path::new(file), &backup).await?;
-        }
+    if let Some(postgres) = &history.server {
+        let postgres = postgres.lock().await;
+        back_up_server(&postgres, &history.url, &backup).await;
+        sleep(AGE).await;
+        put_back_server(&postgres, &history.url, &backup).await;
+    } else {
+        let file = history.url.strip_prefix("sqlite:").context("the file of the database")?;
+        back_up_file(Path::new(file), &backup).await?;
+        sleep(AGE).await;
+        put_back_file(world, Path::new(file), &backup).await?;
     }
     world.note("the backup is back".to_owned());
     let began = Instant::now();

@@ -23,7 +23,7 @@ pub(crate) struct Row {
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     /// Usually one for each message.
-    pub(crate) rows: HashMap<Mark, Vec<Row>>,
+    pub(crate) named: HashMap<Mark, Vec<Row>>,
     /// Rows of messages that no sender has named.
     pub(crate) strange: usize,
     /// Parts of the log that the database says are lost.
@@ -49,7 +49,7 @@ impl Rows {
         let mut found = BTreeMap::<&str, Vec<String>>::new();
         let (mut missing, mut in_gaps) = (0, 0);
         for (mark, owed) in &kept.messages {
-            let rows = self.rows.get(mark).map_or(&[][..], Vec::as_slice);
+            let rows = self.named.get(mark).map_or(&[][..], Vec::as_slice);
             let is_lost = |place: &Seq| self.gaps.iter().any(|(first, last)| (first..=last).contains(&place));
             let what = match rows {
                 [] if owed.places.iter().any(is_lost) => {
@@ -69,7 +69,7 @@ impl Rows {
             let case = format!("{mark} at {:?} in room {}, rows {rows:?}", owed.places, owed.room);
             found.entry(what).or_default().push(case);
         }
-        for (mark, rows) in &self.rows {
+        for (mark, rows) in &self.named {
             if kept.sent.get(mark.sender).is_none_or(|sent| mark.n >= *sent) {
                 found.entry("in the database and were never sent").or_default().push(format!("{mark} {rows:?}"));
             }
@@ -89,7 +89,7 @@ impl Rows {
     /// Messages of a room that stand behind a later one of the same sender.
     fn out_of_order(&self) -> Vec<String> {
         let mut places = BTreeMap::<(usize, usize), Vec<(Seq, usize)>>::new();
-        for (mark, rows) in &self.rows {
+        for (mark, rows) in &self.named {
             for row in rows {
                 places.entry((row.room, mark.sender)).or_default().push((row.place, mark.n));
             }
@@ -116,6 +116,8 @@ mod tests {
 
     use super::*;
 
+    type Plant = fn(&mut Kept, &mut Rows);
+
     const fn mark(n: usize) -> Mark {
         Mark { sender: 0, n }
     }
@@ -133,8 +135,8 @@ mod tests {
             sent: vec![messages.len()],
             highest: 13,
         };
-        let rows = (0..).map(mark).zip(messages.map(|(room, place)| vec![row(room, place)])).collect();
-        (kept, Rows { rows, ..Rows::default() })
+        let named = (0..).map(mark).zip(messages.map(|(room, place)| vec![row(room, place)])).collect();
+        (kept, Rows { named, ..Rows::default() })
     }
 
     /// What is found after a fault was planted.
@@ -147,33 +149,32 @@ mod tests {
     #[test]
     fn every_planted_fault_is_found_and_nothing_else() {
         assert_eq!(planted(|_, _| ()), Comparison { messages: 4, ..Comparison::default() });
-        type Plant = fn(&mut Kept, &mut Rows);
         let plants: [(&str, Plant); 8] = [
-            ("1 of 4 messages are missing", |_, rows| drop(rows.rows.remove(&mark(3)))),
-            ("1 of 4 messages are more than once", |_, rows| rows.rows.get_mut(&mark(1)).unwrap().push(row(0, 15))),
-            ("1 of 4 messages are at another place", |_, rows| rows.rows.get_mut(&mark(2)).unwrap()[0].place = 9),
-            ("1 of 4 messages are in another room", |_, rows| rows.rows.get_mut(&mark(2)).unwrap()[0].room = 0),
-            ("1 of 4 messages are another text", |_, rows| rows.rows.get_mut(&mark(2)).unwrap()[0].is_intact = false),
+            ("1 of 4 messages are missing", |_, rows| drop(rows.named.remove(&mark(3)))),
+            ("1 of 4 messages are more than once", |_, rows| rows.named.get_mut(&mark(1)).unwrap().push(row(0, 15))),
+            ("1 of 4 messages are at another place", |_, rows| rows.named.get_mut(&mark(2)).unwrap()[0].place = 9),
+            ("1 of 4 messages are in another room", |_, rows| rows.named.get_mut(&mark(2)).unwrap()[0].room = 0),
+            ("1 of 4 messages are another text", |_, rows| rows.named.get_mut(&mark(2)).unwrap()[0].is_intact = false),
             ("1 of 4 messages are in the database and were never", |_, rows| {
-                drop(rows.rows.insert(mark(4), vec![row(1, 14)]));
+                drop(rows.named.insert(mark(4), vec![row(1, 14)]));
             }),
             ("1 rows name no message", |_, rows| rows.strange = 1),
             ("1 of 4 messages are out of order", |kept, rows| {
                 kept.messages.get_mut(&mark(0)).unwrap().places.insert(14);
-                rows.rows.get_mut(&mark(0)).unwrap()[0].place = 14;
+                rows.named.get_mut(&mark(0)).unwrap()[0].place = 14;
             }),
         ];
         for (trouble, plant) in plants {
             let found = planted(plant);
             assert!(matches!(&found.troubles[..], [only] if only.starts_with(trouble)), "{trouble}: {found:?}");
         }
-        assert_eq!(planted(|_, rows| drop(rows.rows.remove(&mark(3)))).missing, 1);
+        assert_eq!(planted(|_, rows| drop(rows.named.remove(&mark(3)))).missing, 1);
     }
 
     #[test]
     fn what_a_gap_names_is_not_missing_and_only_that() {
         let found = planted(|_, rows| {
-            rows.rows.clear();
+            rows.named.clear();
             rows.gaps = vec![(11, 12)];
         });
         assert_eq!((found.missing, found.in_gaps, found.troubles.len()), (2, 2, 1));
@@ -183,7 +184,7 @@ mod tests {
     fn what_was_neither_acked_nor_seen_may_be_there() {
         let found = planted(|kept, rows| {
             kept.sent = vec![5];
-            drop(rows.rows.insert(mark(4), vec![row(1, 14)]));
+            drop(rows.named.insert(mark(4), vec![row(1, 14)]));
         });
         assert_eq!(found.troubles, Vec::<String>::new());
     }

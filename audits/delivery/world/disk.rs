@@ -14,7 +14,7 @@ use hubbub_testbed::unique;
 /// How large it is: a new database of Postgres takes a third of it.
 const SIZE: &str = "96m";
 /// What is written at once to fill it.
-const PIECE: [u8; 64 * 1024] = [0; 64 * 1024];
+static PIECE: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A file system of its own. Dropping it unmounts it, whoever uses it still.
 #[derive(Debug)]

@@ -57,6 +57,20 @@ struct Message {
     lowest: Option<Seq>,
 }
 
+impl Message {
+    fn acked(&self) -> Option<Seq> {
+        if let Fate::Acked(seq, _) = self.fate { Some(seq) } else { None }
+    }
+
+    /// What a history must have of it. None: it was neither acked nor seen.
+    fn owed(&self) -> Option<Owed> {
+        let lowest = self.acked().into_iter().chain(self.lowest).min()?;
+        let unnamed = self.place.filter(|_| !self.elsewhere.is_empty());
+        let places = self.elsewhere.iter().copied().chain(unnamed).chain([lowest]).collect();
+        Some(Owed { room: self.room, places })
+    }
+}
+
 /// What a history must have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
@@ -141,16 +155,8 @@ impl Sent {
         let mut kept = Kept { sent: self.next(), ..Kept::default() };
         for (sender, messages) in self.messages.iter().enumerate() {
             for (n, message) in messages.iter().enumerate() {
-                let acked = if let Fate::Acked(seq, _) = message.fate { Some(seq) } else { None };
-                kept.highest = kept.highest.max(acked.unwrap_or_default());
-                if let Some(lowest) = acked.into_iter().chain(message.lowest).min() {
-                    let mut places = message.elsewhere.clone();
-                    if !places.is_empty() {
-                        places.extend(message.place);
-                    }
-                    places.insert(lowest);
-                    kept.messages.insert(Mark { sender, n }, Owed { room: message.room, places });
-                }
+                kept.highest = kept.highest.max(message.acked().unwrap_or_default());
+                kept.messages.extend(message.owed().map(|owed| (Mark { sender, n }, owed)));
             }
         }
         kept

@@ -14,7 +14,7 @@ impl Redis {
     pub fn turn_clock_back(&mut self, by: Duration) {
         self.environment.clear();
         if !by.is_zero() {
-            let library = library().expect("libfaketime is not installed");
+            let library = library().unwrap_or_else(|| panic!("libfaketime is not installed"));
             // the allocator of Debian's Redis asks for the time before the library is ready: take that of libc
             let libraries = format!("{}:libc.so.6", library.display());
             let offset = format!("-{}", by.as_secs());
