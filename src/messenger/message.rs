@@ -62,7 +62,8 @@ pub struct Page {
 
 /// The messages that are recorded.
 pub trait Archive: fmt::Debug + Send + Sync + 'static {
-    /// Reads one page of a room. One indexed read.
+    /// Reads one page of a room, by an index. Messages that share a place are not parted, so there may be some more than
+    /// the limit.
     ///
     /// # Errors
     ///
