@@ -23,7 +23,7 @@ pub struct Channels {
 /// What a new channel is.
 #[derive(Clone, Debug)]
 pub struct NewChannel {
-    /// How it is called. No other channel of the group is.
+    /// How it is called. No two open channels of a group are called alike.
     pub name: String,
     /// What it is about.
     pub topic: String,

@@ -11,13 +11,14 @@ use crate::{
     draft::{Draft, allowed, not_archived},
     outbox::EventKind,
     rank::{Action, Role, effective},
-    room::{Room, RoomSort},
+    room::{Room, RoomSort, Visibility},
 };
 
 /// More channels than this a group has not.
 const MAX_CHANNELS: usize = 500;
 
-const TAKEN: Refused = Refused::Conflict { code: "name_taken", detail: "another channel of the group is called so" };
+const TAKEN: Refused =
+    Refused::Conflict { code: "name_taken", detail: "another open channel of the group is called so" };
 const DEFAULT_CHANNEL: Refused =
     Refused::Conflict { code: "default_channel", detail: "every member of the group is in its default channel" };
 
@@ -29,16 +30,21 @@ pub(super) fn make(facts: &Facts, actor: &UserId, new: NewChannel, id: RoomId) -
         return Err(Refused::Conflict { code: "too_many_channels", detail: "the group has too many channels" });
     }
     let NewChannel { name, topic, visibility, posting } = new;
-    is_free(facts, &name)?;
     let (group, room_rev) = (Some(found.group.id.clone()), draft.rev());
     let room = Room { name, topic, group, visibility, posting, room_rev, ..Room::private(id, RoomSort::Channel) };
+    is_free(facts, &room)?;
     draft.write(Change::AddRoom(room.clone(), None));
     draft.seat(&room, actor, Role::Admin, found.ranks.get(actor).copied())?;
     Ok(draft.finish())
 }
 
-fn is_free(facts: &Facts, name: &str) -> Result<(), Refused> {
-    if facts.rooms.values().any(|found| found.room.name == name) { Err(TAKEN) } else { Ok(()) }
+/// Whether no other open channel is called so. Private ones do not count: a name that is taken would tell of them.
+fn is_free(facts: &Facts, room: &Room) -> Result<(), Refused> {
+    let is_open = |room: &Room| room.visibility == Visibility::Open;
+    let mut others =
+        facts.rooms.values().map(|found| &found.room).filter(|other| other.id != room.id && is_open(other));
+    let is_taken = is_open(room) && others.any(|other| other.name == room.name);
+    if is_taken { Err(TAKEN) } else { Ok(()) }
 }
 
 /// Whether this channel takes in every member of the group.
@@ -52,7 +58,6 @@ pub(super) fn edit(facts: &Facts, actor: &UserId, id: &RoomId, edit: ChannelEdit
     let found = facts.channel_leader(actor, id, Action::Edit, None)?;
     let (mut room, mut fields) = (found.room.clone(), Map::new());
     if let Some(name) = edit.name.filter(|name| *name != room.name) {
-        is_free(facts, &name)?;
         let _new = fields.insert("name".to_owned(), json!(name));
         room.name = name;
     }
@@ -73,6 +78,7 @@ pub(super) fn edit(facts: &Facts, actor: &UserId, id: &RoomId, edit: ChannelEdit
         room.posting = posting;
     }
     if !fields.is_empty() {
+        is_free(facts, &room)?;
         room.room_rev = draft.rev();
         let _new = fields.insert("rev".to_owned(), json!(draft.rev()));
         draft.tell_room(EventKind::Room, &room, Value::Object(fields));

@@ -280,6 +280,18 @@ on_both_engines! {
         assert!(matches!(refusal(world.groups.edit(&user(1), &group, long).await), Refused::Invalid(_)));
     }
 
+    async fn the_name_of_a_private_channel_is_not_found_out_by_taking_it(home: &Home) {
+        let world = World::with(home, 2).await;
+        let (group, _) = group(&world, Visibility::Private, [2]).await;
+        let private = NewChannel { visibility: Visibility::Private, ..channel("raise") };
+        let secret = world.channels.make(&user(2), &group, private).await.unwrap();
+        let _open = world.channels.make(&user(1), &group, channel("raise")).await.unwrap();
+        let open = ChannelEdit { visibility: Some(Visibility::Open), ..ChannelEdit::default() };
+        assert_eq!(conflict(world.channels.edit(&user(2), &secret, open.clone()).await), "name_taken");
+        let renamed = ChannelEdit { name: Some("rise".into()), ..open };
+        world.channels.edit(&user(2), &secret, renamed).await.unwrap();
+    }
+
     async fn each_sets_how_it_is_told_of_its_rooms(home: &Home) {
         let world = World::with(home, 3).await;
         let (room, _) = world.directs.open(&user(1), &user(2)).await.unwrap();

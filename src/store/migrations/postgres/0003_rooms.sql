@@ -26,7 +26,9 @@ ALTER TABLE rooms ADD COLUMN direct_key TEXT COLLATE "C";
 ALTER TABLE rooms ADD COLUMN blocked BIGINT NOT NULL DEFAULT 0;
 
 CREATE UNIQUE INDEX rooms_direct ON rooms (direct_key) WHERE direct_key IS NOT NULL;
-CREATE UNIQUE INDEX rooms_group ON rooms (group_id, name) WHERE group_id IS NOT NULL;
+CREATE INDEX rooms_group ON rooms (group_id) WHERE group_id IS NOT NULL;
+-- A private channel may be called as another one: a name that is taken would tell of it.
+CREATE UNIQUE INDEX rooms_name ON rooms (group_id, name) WHERE group_id IS NOT NULL AND visibility = 'open';
 CREATE INDEX rooms_listed ON rooms (id) WHERE listed = 1;
 
 CREATE TABLE groups (
