@@ -2,6 +2,7 @@
 
 pub mod journal;
 pub mod message;
+pub mod outbox;
 pub mod recording;
 
 /// The database did not do what it was asked.

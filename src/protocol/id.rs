@@ -130,6 +130,13 @@ fn is_plain(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-'))
 }
 
+impl MessageId {
+    /// The id with these 128 bits.
+    pub fn of(bits: u128) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(bits.to_be_bytes()).into())
+    }
+}
+
 text_id! {
     /// The name of a person: 1 to 64 characters after trimming, at least one of them visible, without control and text
     /// direction override characters.

@@ -21,7 +21,7 @@ macro_rules! texts {
 }
 
 /// All migrations, from version 1 on.
-pub(crate) const MIGRATIONS: [Texts; 2] = [texts!("0001_history"), texts!("0002_accounts")];
+pub(crate) const MIGRATIONS: [Texts; 3] = [texts!("0001_history"), texts!("0002_accounts"), texts!("0003_rooms")];
 
 /// Where the migrator notes what it has applied.
 const TABLE: &str = "_sqlx_migrations";
