@@ -3,6 +3,7 @@
 
 mod ending;
 mod frames;
+mod introduction;
 mod pace;
 mod patience;
 #[cfg(test)]
@@ -22,19 +23,23 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture};
 use hubbub_lifecycle::{TokenBucket, clock::millis, metric};
 use hubbub_protocol::{
-    ClientFrame, CloseReason, ConnectionId, ErrorCode, Frame, Hello, MAX_ROOMS, Publish, Refusal, RoomId, RoomKind,
-    UserId, no_such_room, too_many_rooms,
+    ClientFrame, CloseReason, ConnectionId, ErrorCode, Frame, MAX_ROOMS, Publish, Refusal, RoomId, RoomKind, UserId,
+    no_such_room, too_many_rooms,
 };
 use metrics::Counter;
 use tokio::time::timeout;
 
 pub(crate) use self::frames::notice as notice_frame;
-use self::pace::{CONTROL_RATE, Pace};
+use self::{
+    introduction::{Introduction, Unknown},
+    pace::{CONTROL_RATE, Pace},
+};
 use crate::{
     connection::Connection,
     door::{Door, Stay},
     node::{Admission, Node, Sender},
     person::Person,
+    sessions::Belonging,
     socket::{Ending, Inbound, Socket},
 };
 
@@ -75,7 +80,7 @@ async fn converse(
 }
 
 /// The first accepted hello, and its sender.
-async fn receive_hello(socket: &mut Socket, node: &Node) -> Result<(Person, Hello), Ending> {
+async fn receive_hello(socket: &mut Socket, node: &Node) -> Result<Introduction, Ending> {
     let mut malformed = Malformed::default();
     let mut limit = TokenBucket::new(CONTROL_RATE, Instant::now());
     loop {
@@ -84,14 +89,11 @@ async fn receive_hello(socket: &mut Socket, node: &Node) -> Result<(Person, Hell
             return Err(close(socket, CloseReason::RateLimited));
         }
         let refusal = match decode(inbound) {
-            Decoded::Frame(ClientFrame::Hello(hello)) => {
-                let person = Person::guest(hello.name.clone(), hello.session);
-                match hello.rooms.iter().try_for_each(|room| node.ports().gate.may_enter(&person, room)) {
-                    Ok(()) => return Ok((person, hello)),
-                    Err(refusal) => refusal,
-                }
-            }
-            Decoded::Frame(_) => Refusal::new(ErrorCode::HelloRequired, "send hello first"),
+            Decoded::Frame(frame) => match Introduction::read(frame, node).await {
+                Ok(introduction) => return Ok(introduction),
+                Err(Unknown::Refused(refusal)) => refusal,
+                Err(Unknown::Closed(reason)) => return Err(close(socket, reason)),
+            },
             Decoded::Control => continue,
             Decoded::Malformed(refusal) => refusal,
             Decoded::Binary => return Err(close(socket, CloseReason::BinaryFrame)),
@@ -113,6 +115,7 @@ struct Conversation<'a> {
     pace: Pace<'a>,
     malformed: Malformed,
     _stay: Stay,
+    _belonging: Option<Belonging>,
 }
 
 impl Drop for Conversation<'_> {
@@ -137,20 +140,23 @@ impl<'a> Conversation<'a> {
             () = node.closed() => return Err(close(socket, CloseReason::Drain)),
             received = timeout(entry.hello_timeout(), receive_hello(socket, node)) => received,
         };
-        let (person, hello) = received.unwrap_or_else(|_| Err(close(socket, door.too_late(&entry, address))))?;
+        let introduction = received.unwrap_or_else(|_| Err(close(socket, door.too_late(&entry, address))))?;
+        let belonging = introduction.belong(socket.link(), node).map_err(|reason| close(socket, reason))?;
+        let Introduction { person, rooms, resume } = introduction;
         let place = door.admit(entry, address, &person.user.id).await.map_err(|reason| close(socket, reason))?;
-        let admission = node.admit(&person, hello.resume.map(|resume| resume.seq)).await;
-        let Admission { seq, reset, rooms } = admission.map_err(|reason| close(socket, reason))?;
+        let admission = node.admit(&person, resume.map(|resume| resume.seq)).await;
+        let Admission { seq, reset, rooms: listed } = admission.map_err(|reason| close(socket, reason))?;
         let id = node.fanout().next_id();
-        let resumed = hello.resume.is_some() && reset.is_none();
+        let resumed = resume.is_some() && reset.is_none();
         socket.reply(&frames::welcome(node, id, &person, seq, resumed));
         if let Some(reason) = reset {
             socket.reply(&frames::reset(seq, reason));
         }
-        let rooms: BTreeSet<RoomId> = hello.rooms.into_iter().chain(rooms).collect();
+        let rooms: BTreeSet<RoomId> = rooms.into_iter().chain(listed).collect();
         let connection = Arc::new(Connection::new(id, Arc::clone(socket.link()), rooms, seq));
         let conversation = Self {
             _stay: door.settle(place, address, &person.user.id, &connection),
+            _belonging: belonging,
             socket,
             node,
             person,
@@ -226,7 +232,9 @@ impl<'a> Conversation<'a> {
             }
         }
         match frame {
-            ClientFrame::Hello(_) => return Err(Refusal::new(ErrorCode::HelloRepeated, "hello was sent already")),
+            ClientFrame::Hello(_) | ClientFrame::AccountHello(_) => {
+                return Err(Refusal::new(ErrorCode::HelloRepeated, "hello was sent already"));
+            }
             ClientFrame::Publish(publish) => return self.on_publish(publish),
             ClientFrame::Join { room } => self.on_join(room).await?,
             ClientFrame::Leave { room } => {

@@ -33,6 +33,7 @@ use crate::{
     notice::Encode,
     person::Person,
     ports::Ports,
+    sessions::Sessions,
     socket::Ending,
 };
 
@@ -55,6 +56,7 @@ struct Instance {
     census: Census,
     fanout: Fanout,
     ports: Ports,
+    sessions: Sessions,
     phase: watch::Sender<Phase>,
     typing: Mutex<Typing>,
     publish_latency: Histogram,
@@ -129,6 +131,7 @@ impl Node {
             ring,
             relay,
             ports,
+            sessions: Sessions::default(),
             phase: watch::Sender::new(Phase::Serving),
             typing: Mutex::default(),
             publish_latency: metrics::histogram!(metric::PUBLISH_LATENCY),
@@ -154,6 +157,11 @@ impl Node {
     /// The interfaces that check permissions and list a person's rooms.
     pub fn ports(&self) -> &Ports {
         &self.instance.ports
+    }
+
+    /// Which sockets belong to which session of an account.
+    pub fn sessions(&self) -> &Sessions {
+        &self.instance.sessions
     }
 
     /// Admits a person. Its service starts at `cursor`, or, without one that can be used, at the newest seq. Cancel

@@ -10,13 +10,14 @@ mod inbound;
 mod limits;
 mod outbound;
 mod text;
+mod token;
 #[cfg(test)]
 mod typescript;
 
 pub use close::{CloseReason, is_reconnectable};
 pub use frame::Frame;
 pub use id::{ConnectionId, GuestSecret, InvalidId, MessageId, RoomId, RoomKind, SessionId, UserId, UserName};
-pub use inbound::{ClientFrame, Hello, Publish, Resume, no_such_room, too_many_rooms};
+pub use inbound::{AccountHello, ClientFrame, Hello, Publish, Resume, no_such_room, too_many_rooms};
 pub use limits::{
     DEDUPE_WINDOW, HEARTBEAT_INTERVAL, HELLO_TIMEOUT, Limits, MAX_BODY_BYTES, MAX_CONNECTIONS_PER_SESSION,
     MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_ROOMS, MAX_TYPING_AUDIENCE, MAX_UNACKED_PUBLISHES,
@@ -24,6 +25,7 @@ pub use limits::{
 pub use outbound::{
     Ack, Count, ErrorCode, HistoryPage, Message, Record, Refusal, RelayState, ResetReason, ServerFrame, User, Welcome,
 };
+pub use token::{AccessToken, InvalidAccessToken};
 
 /// Version of the protocol, sent in `welcome`.
 pub const VERSION: u32 = 1;

@@ -3,6 +3,8 @@
 //! Statements have one text for both engines where they can. Those that write a batch do not: see `sqlite` and
 //! `postgres`.
 
+mod account_rows;
+mod accounts;
 mod archive;
 mod database;
 mod engine;
@@ -13,9 +15,11 @@ mod options;
 mod postgres;
 mod rows;
 mod schema;
+mod secrets;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod url;
 
 pub use database::Database;

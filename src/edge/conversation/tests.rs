@@ -85,7 +85,7 @@ impl Instance {
         let (ring, shutdown) = (Arc::new(Ring::new(Retention::default())), Shutdown::default());
         let relay = Relay::start(Memory::new(), Arc::clone(&ring), RelayOptions::default(), &shutdown);
         within(relay.state().wait_for(|state| *state == RelayState::Live)).await.unwrap();
-        let ports = Ports { gate: Arc::new(StrictGate), directory: Arc::new(Assigned) };
+        let ports = Ports { gate: Arc::new(StrictGate), directory: Arc::new(Assigned), ..Ports::default() };
         let node = crate::start("test", ring, relay, ports, &shutdown);
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
         Self { node, shutdown, listener, door: roomy() }
