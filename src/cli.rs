@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 success, 1 failure, 2 a setting that is wrong.
 
+mod accounts;
 mod address_file;
 mod config;
 mod data_folder;
@@ -13,6 +14,7 @@ mod serve;
 mod signals;
 mod storage;
 mod telemetry;
+mod user;
 
 use std::{ffi::OsStr, process::ExitCode};
 
@@ -23,7 +25,13 @@ use clap::{
 };
 use tokio::runtime::Runtime;
 
-use self::{config::Config, database::DatabaseCommand, health::Health, serve::Settings};
+use self::{
+    config::Config,
+    database::DatabaseCommand,
+    health::Health,
+    serve::Settings,
+    user::{InviteCommand, RotateKeyCommand, UserCommand},
+};
 
 /// Exit code for a setting that is wrong: the one that clap uses.
 const USAGE: u8 = 2;
@@ -53,6 +61,13 @@ enum Command {
     Migrate(Box<DatabaseCommand>),
     /// Say that the database was restored from a backup: the recording goes on from there.
     Restored(Box<DatabaseCommand>),
+    /// Make, list and close accounts. The instances may run.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Make an invitation to the server, for --registration invite.
+    Invite(Box<InviteCommand>),
+    /// Make another key that signs access tokens. The instances may run.
+    RotateKey(Box<RotateKeyCommand>),
     /// Ask an instance whether it is ready: exit code 0 if it is, else 1.
     Health(Health),
 }
@@ -65,6 +80,9 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Health(health)) => check_health(&health),
         Some(Command::Migrate(command)) => change_database(async move || command.migrate().await),
         Some(Command::Restored(command)) => change_database(async move || command.restored().await),
+        Some(Command::User(command)) => change_database(async move || command.run().await),
+        Some(Command::Invite(command)) => change_database(async move || command.run().await),
+        Some(Command::RotateKey(command)) => change_database(async move || command.run().await),
         Some(Command::Serve(config)) => serve(&config),
         None => serve(&cli.serve),
     }

@@ -57,7 +57,7 @@ fn relay_state() -> impl Strategy<Value = RelayState> {
 }
 
 fn welcome() -> impl Strategy<Value = ServerFrame> {
-    let numbers = any::<(u32, u64, u64, bool, u64, u64)>();
+    let numbers = any::<(u32, u64, u64, [bool; 2], u64, u64)>();
     let limits = any::<[u32; 5]>().prop_map(|limits| limits.map(|limit| usize::try_from(limit).unwrap()));
     let limits = limits.prop_map(|[frame_bytes, body_bytes, name_chars, rooms, unacked_publishes]| Limits {
         frame_bytes,
@@ -68,13 +68,14 @@ fn welcome() -> impl Strategy<Value = ServerFrame> {
     });
     (numbers, any::<String>(), user(), prop::option::of(session()), limits, count(), relay_state()).prop_map(
         |(numbers, instance, user, session, limits, count, relay)| {
-            let (version, connection, seq, resumed, heartbeat_ms, dedupe_ms) = numbers;
+            let (version, connection, seq, [resumed, account], heartbeat_ms, dedupe_ms) = numbers;
             let connection = ConnectionId::new(connection);
             let welcome = Welcome {
                 version,
                 connection,
                 instance,
                 user,
+                account,
                 session,
                 seq,
                 resumed,

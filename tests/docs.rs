@@ -77,6 +77,7 @@ fn client_frames() -> Vec<(ClientFrame, Value)> {
         // A new variant fails to compile here: add it above, and to the page.
         match frame {
             ClientFrame::Hello(_)
+            | ClientFrame::AccountHello(_)
             | ClientFrame::Publish(_)
             | ClientFrame::Join { .. }
             | ClientFrame::Leave { .. }
@@ -103,6 +104,7 @@ fn full_server_frames() -> Vec<ServerFrame> {
         connection: ConnectionId::new(1),
         instance: "a".into(),
         user: user(),
+        account: true,
         session: Some(GuestSecret::random()),
         seq,
         resumed: true,

@@ -82,7 +82,7 @@ impl Server {
         let rooms = Rooms::new(&registry, Arc::new(database.clone()), Arc::new(Log), options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let routes: Router = rooms.routes().layer(axum::middleware::from_fn(identify));
+        let routes: Router = rooms.open_routes().layer(axum::middleware::from_fn(identify));
         Shutdown::default().spawn(async move { axum::serve(listener, routes).await.unwrap() });
         Self { address, folder, groups: Groups::new(registry.clone()), channels: Channels::new(registry), database }
     }

@@ -115,6 +115,7 @@ async fn converse(socket: &mut Socket, app: &App) -> Result<Infallible, Ending> 
             connection: ConnectionId::new(number),
             instance: app.instance.to_string(),
             user: user.clone(),
+            account: false,
             session: given.then_some(session),
             seq,
             resumed: false,
@@ -201,7 +202,7 @@ impl Conversation<'_> {
     async fn on_frame(&mut self, frame: ClientFrame) -> Option<ServerFrame> {
         let seq = self.cursor;
         match frame {
-            ClientFrame::Hello(_) => {
+            ClientFrame::Hello(_) | ClientFrame::AccountHello(_) => {
                 Some(ServerFrame::Error(Refusal::new(ErrorCode::HelloRepeated, "hello was sent before")))
             }
             ClientFrame::Publish(publish) => {

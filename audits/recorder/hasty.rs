@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures_util::{FutureExt, future::BoxFuture};
 use hubbub_messenger::{
     StoreError,
-    journal::{Batch, Cursor, Journal, Recorded, Recording},
+    journal::{Batch, Cursor, Journal, Recorded, Recording, Unmet},
 };
-use hubbub_protocol::{Seq, UnixMillis};
+use hubbub_protocol::Seq;
 use hubbub_store::Database;
 use tokio::time::sleep;
 
@@ -66,7 +66,20 @@ impl Journal for Hasty {
         self.0.restored(gaps)
     }
 
-    fn prune(&self, before: UnixMillis, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.0.prune(before, limit)
+    fn unmet<'a>(
+        &'a self,
+        kinds: &'a [&'a str],
+        older_than: Duration,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Unmet>, StoreError>> {
+        self.0.unmet(kinds, older_than, limit)
+    }
+
+    fn give_up<'a>(&'a self, unmet: &'a [Unmet]) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.0.give_up(unmet)
+    }
+
+    fn prune(&self, older_than: Duration, limit: usize) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.0.prune(older_than, limit)
     }
 }

@@ -1,9 +1,18 @@
 //! Who calls.
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    http::request::Parts,
+    middleware::Next,
+    response::Response,
+};
+use hubbub_http::{problem::Problem, visitor::Visitor};
 use hubbub_protocol::UserId;
 
-use crate::answer::Failure;
+use crate::{
+    accounts::{AccountApi, SignedIn},
+    answer::Failure,
+};
 
 /// The person that a call comes from. Whoever checks the token puts it into the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,4 +32,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Me {
         let caller = parts.extensions.get::<Caller>().ok_or(Failure::Unauthorized)?;
         Ok(Self(caller.user.clone()))
     }
+}
+
+/// Checks the token of a call, if it has one. A call without a token goes on: some are answered to everybody.
+pub(crate) async fn admit(State(api): State<AccountApi>, request: Request, next: Next) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    if Visitor::from_request_parts(&mut parts, &api).await?.bearer().is_some() {
+        let SignedIn(caller) = SignedIn::from_request_parts(&mut parts, &api).await?;
+        let _none_before = parts.extensions.insert(Caller { user: caller.account });
+    }
+    Ok(next.run(Request::from_parts(parts, body)).await)
 }

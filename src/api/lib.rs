@@ -1,8 +1,10 @@
 //! The HTTP API of the messenger: what `http` serves, answered from the domain and the log.
 
+pub mod accounts;
 mod answer;
 pub mod caller;
 mod input;
+pub mod mail;
 pub mod recorded;
 pub mod rooms;
 mod said;

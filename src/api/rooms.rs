@@ -12,6 +12,7 @@ use std::{fmt, sync::Arc};
 use axum::{
     Router,
     extract::State,
+    middleware::from_fn_with_state,
     routing::{delete, get, patch, post, put},
 };
 use hubbub_edge::node::Node;
@@ -23,8 +24,9 @@ use hubbub_protocol::Seq;
 use serde_json::json;
 
 use crate::{
+    accounts::AccountApi,
     answer::{Answer, found},
-    caller::Me,
+    caller::{Me, admit},
 };
 
 /// The end of the log, as this instance knows it.
@@ -74,8 +76,13 @@ impl Rooms {
         }
     }
 
-    /// The routes. Whoever checks the token of a call puts its [`Caller`](crate::caller::Caller) into the request.
-    pub fn routes(self) -> Router {
+    /// The routes, for callers that the accounts know.
+    pub fn routes(self, accounts: AccountApi) -> Router {
+        self.open_routes().layer(from_fn_with_state(accounts, admit))
+    }
+
+    /// The routes. The [`Caller`](crate::caller::Caller) of a call has to be in its extensions.
+    pub fn open_routes(self) -> Router {
         Router::new()
             .route("/v1/me/rooms", get(sidebar))
             .route("/v1/users", get(people::find))

@@ -3,6 +3,7 @@
 //! An option, its environment variable, its default and its help text are one definition, so `--help` is the reference.
 //! Limits that need no setting are constants beside the code that they limit.
 
+mod accounts;
 mod redis;
 mod storage;
 mod value;
@@ -24,6 +25,7 @@ use ipnet::IpNet;
 
 use self::value::{positive, source};
 pub(crate) use self::{
+    accounts::{AccountArgs, PublicUrl},
     redis::RedisArgs,
     storage::{Durable, Migrate, PlaceArgs, Role, StorageArgs},
 };
@@ -98,6 +100,9 @@ pub(crate) struct Config {
 
     #[command(flatten)]
     pub(crate) storage: StorageArgs,
+
+    #[command(flatten)]
+    pub(crate) accounts: AccountArgs,
 
     /// Upper bound in messages for the log and for its copy in memory: how far back a client can resume.
     #[arg(long, env = "HUBBUB_LOG_RETENTION", help_heading = "Limits", default_value_t = 100_000, value_name = "N", value_parser = positive)]

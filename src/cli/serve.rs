@@ -9,12 +9,11 @@ use std::{
 };
 
 use anyhow::Context;
-use hubbub_api::recorded::RecordedPast;
+use hubbub_api::{recorded::RecordedPast, teller::LogTeller};
 use hubbub_edge::{
     door::Limits,
     drain::{DrainTimes, drain},
     node::Node,
-    ports::Ports,
 };
 use hubbub_http::{
     history::{Past, RingPast},
@@ -32,7 +31,9 @@ use tokio::{net::TcpListener, time::timeout};
 use tracing::{error, info, warn};
 
 use super::{
-    USAGE, address_file,
+    USAGE,
+    accounts::{AccountPlan, OpenAccounts},
+    address_file,
     config::{AdminListen, Config, LogFormat},
     data_folder::DataFolder,
     descriptors::Descriptors,
@@ -57,6 +58,7 @@ pub(crate) struct Settings {
     storage: Storage,
     retention: Retention,
     api_key: Option<RotatingSecret>,
+    accounts: AccountPlan,
     instance: String,
 }
 
@@ -75,7 +77,8 @@ impl Settings {
         let bytes = usize::try_from(config.log_bytes.as_u64()).context("--log-bytes")?;
         let retention = Retention { messages: config.log_retention, bytes };
         let api_key = config.api_key().map(RotatingSecret::read).transpose().context("--api-key-file: cannot read")?;
-        Ok(Self { storage: Storage::plan(config)?, retention, api_key, instance: config.instance_name() })
+        let accounts = AccountPlan::new(config)?;
+        Ok(Self { storage: Storage::plan(config)?, retention, api_key, accounts, instance: config.instance_name() })
     }
 }
 
@@ -145,6 +148,7 @@ struct Instance {
     node: Node,
     past: Arc<dyn Past>,
     api_key: Option<RotatingSecret>,
+    accounts: Option<OpenAccounts>,
     recorder: Option<Recorder>,
     database: Option<Database>,
     _folder: Option<DataFolder>,
@@ -153,13 +157,21 @@ struct Instance {
 impl Instance {
     /// Opens what is kept, and starts the node that serves it. Waits for a database that cannot be reached.
     async fn start(settings: Settings, hangups: Hangups, shutdown: &Shutdown) -> anyhow::Result<Self> {
-        let Settings { storage, retention, api_key, instance } = settings;
+        let Settings { storage, retention, api_key, accounts, instance } = settings;
         let ring = Arc::new(Ring::new(retention));
         let unique = format!("{instance}#{:08x}", rand::random::<u32>());
         let options = RelayOptions { instance: unique, ..RelayOptions::default() };
         let Opened { relay, renewer, database, recorder, folder } =
             storage.open(Arc::clone(&ring), options, shutdown).await?;
-        let node = hubbub_edge::start(&instance, ring, relay, Ports::default(), shutdown);
+        let accounts = match &database {
+            Some(database) => Some(accounts.open(database, LogTeller(relay.clone()), shutdown).await?),
+            None => None,
+        };
+        let ports = accounts.as_ref().map(OpenAccounts::ports).unwrap_or_default();
+        let node = hubbub_edge::start(&instance, ring, relay, ports, shutdown);
+        if let Some(accounts) = &accounts {
+            accounts.follow(&node, shutdown);
+        }
         let secrets = Secrets { api_key: api_key.clone().filter(RotatingSecret::is_file), redis: renewer };
         shutdown.spawn_until_shutdown(secrets.follow(hangups));
         let past: Arc<dyn Past> = match &database {
@@ -170,7 +182,7 @@ impl Instance {
             )),
             None => Arc::new(RingPast(node.clone())),
         };
-        Ok(Self { node, past, api_key, recorder, database, _folder: folder })
+        Ok(Self { node, past, api_key, accounts, recorder, database, _folder: folder })
     }
 
     fn options(&self, config: &Config, max_connections: usize) -> hubbub_http::Options {
@@ -182,6 +194,7 @@ impl Instance {
             max_connections,
             limits: limits(config),
             past: Arc::clone(&self.past),
+            api: self.accounts.as_ref().map(|accounts| accounts.routes(&self.node)),
         }
     }
 

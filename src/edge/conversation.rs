@@ -4,6 +4,7 @@
 mod decoding;
 mod ending;
 mod frames;
+mod introduction;
 mod pace;
 mod patience;
 #[cfg(test)]
@@ -23,22 +24,24 @@ use futures_util::{FutureExt, future::BoxFuture};
 use hubbub_lifecycle::{TokenBucket, clock::millis, metric};
 use hubbub_log::ring::Rights;
 use hubbub_protocol::{
-    ClientFrame, CloseReason, ConnectionId, ErrorCode, Frame, Hello, MAX_ROOMS, Publish, Refusal, RoomId, RoomKind,
-    UserId, no_such_room, too_many_rooms,
+    ClientFrame, CloseReason, ConnectionId, ErrorCode, Frame, MAX_ROOMS, Publish, Refusal, RoomId, RoomKind, UserId,
+    no_such_room, too_many_rooms,
 };
 use tokio::time::timeout;
 
 pub(crate) use self::frames::notice as notice_frame;
 use self::{
     decoding::{Decoded, Malformed, decode},
+    introduction::{Introduction, Unknown},
     pace::{CONTROL_RATE, Pace},
 };
 use crate::{
     connection::Connection,
-    door::{Door, Place, Stay},
+    door::{Door, Stay},
     node::{Admission, Node, Sender},
     person::{Person, PersonKind},
     ports::Sitter,
+    sessions::Belonging,
     socket::{Ending, Inbound, Socket},
 };
 
@@ -77,7 +80,7 @@ async fn converse(
 }
 
 /// The first accepted hello, and its sender.
-async fn receive_hello(socket: &mut Socket, node: &Node) -> Result<(Person, Hello), Ending> {
+async fn receive_hello(socket: &mut Socket, node: &Node) -> Result<Introduction, Ending> {
     let mut malformed = Malformed::default();
     let mut limit = TokenBucket::new(CONTROL_RATE, Instant::now());
     loop {
@@ -86,14 +89,11 @@ async fn receive_hello(socket: &mut Socket, node: &Node) -> Result<(Person, Hell
             return Err(close(socket, CloseReason::RateLimited));
         }
         let refusal = match decode(inbound) {
-            Decoded::Frame(ClientFrame::Hello(hello)) => {
-                let person = Person::guest(hello.name.clone(), hello.session);
-                match hello.rooms.iter().try_for_each(|room| node.ports().gate.may_enter(&person, room)) {
-                    Ok(()) => return Ok((person, hello)),
-                    Err(refusal) => refusal,
-                }
-            }
-            Decoded::Frame(_) => Refusal::new(ErrorCode::HelloRequired, "send hello first"),
+            Decoded::Frame(frame) => match Introduction::read(frame, node).await {
+                Ok(introduction) => return Ok(introduction),
+                Err(Unknown::Refused(refusal)) => refusal,
+                Err(Unknown::Closed(reason)) => return Err(close(socket, reason)),
+            },
             Decoded::Control => continue,
             Decoded::Malformed(refusal) => refusal,
             Decoded::Binary => return Err(close(socket, CloseReason::BinaryFrame)),
@@ -115,6 +115,7 @@ struct Conversation<'a> {
     pace: Pace<'a>,
     malformed: Malformed,
     _stay: Stay,
+    _belonging: Option<Belonging>,
 }
 
 impl Drop for Conversation<'_> {
@@ -139,35 +140,26 @@ impl<'a> Conversation<'a> {
             () = node.closed() => return Err(close(socket, CloseReason::Drain)),
             received = timeout(entry.hello_timeout(), receive_hello(socket, node)) => received,
         };
-        let (person, hello) = received.unwrap_or_else(|_| Err(close(socket, door.too_late(&entry, address))))?;
+        let introduction = received.unwrap_or_else(|_| Err(close(socket, door.too_late(&entry, address))))?;
+        let belonging = introduction.belong(socket.link(), node).map_err(|reason| close(socket, reason))?;
+        let Introduction { person, rooms, resume } = introduction;
         let place = door.admit(entry, address, &person.user.id).await.map_err(|reason| close(socket, reason))?;
-        Self::enter(socket, node, door, address, place, person, hello).await
-    }
-
-    /// Admits a person: a guest is attached behind its welcome, an account is welcomed when it is seated.
-    async fn enter(
-        socket: &'a mut Socket,
-        node: &'a Node,
-        door: &'a Door,
-        address: IpAddr,
-        place: Place,
-        person: Person,
-        hello: Hello,
-    ) -> Result<Self, Ending> {
-        let admission = node.admit(hello.resume.map(|resume| resume.seq)).await;
+        let admission = node.admit(resume.map(|resume| resume.seq)).await;
         let Admission { seq, reset } = admission.map_err(|reason| close(socket, reason))?;
         let (id, link) = (node.fanout().next_id(), Arc::clone(socket.link()));
+        // a guest is attached behind its welcome, an account is welcomed when it is seated
         let (connection, admitted) = match &person.kind {
-            PersonKind::Guest => (Connection::new(id, link, hello.rooms, seq), None),
+            PersonKind::Guest => (Connection::new(id, link, rooms, seq), None),
             PersonKind::Account { session } => {
                 let sitter = Sitter { user: person.user.id.clone(), session: session.clone() };
-                let (connection, admitted) = Connection::of_account(id, link, sitter, hello.rooms, seq);
+                let (connection, admitted) = Connection::of_account(id, link, sitter, rooms, seq);
                 (connection, Some(admitted))
             }
         };
         let connection = Arc::new(connection);
         let conversation = Self {
             _stay: door.settle(place, address, &person.user.id, &connection),
+            _belonging: belonging,
             socket,
             node,
             person,
@@ -180,7 +172,7 @@ impl<'a> Conversation<'a> {
             let admitted = timeout(SEATS_DEADLINE, admitted).await.ok().and_then(Result::ok);
             admitted.unwrap_or(Err(CloseReason::TryAgainLater)).map_err(|reason| close(conversation.socket, reason))?;
         }
-        let resumed = hello.resume.is_some() && reset.is_none();
+        let resumed = resume.is_some() && reset.is_none();
         conversation.socket.reply(&frames::welcome(node, id, &conversation.person, seq, resumed));
         if let Some(reason) = reset {
             conversation.socket.reply(&frames::reset(seq, reason));
@@ -257,7 +249,9 @@ impl<'a> Conversation<'a> {
             }
         }
         match frame {
-            ClientFrame::Hello(_) => return Err(Refusal::new(ErrorCode::HelloRepeated, "hello was sent already")),
+            ClientFrame::Hello(_) | ClientFrame::AccountHello(_) => {
+                return Err(Refusal::new(ErrorCode::HelloRepeated, "hello was sent already"));
+            }
             ClientFrame::Publish(publish) => return self.on_publish(publish),
             ClientFrame::Join { room } => self.on_join(room).await?,
             ClientFrame::Leave { room } => {

@@ -21,6 +21,7 @@ pub mod node;
 pub mod notice;
 pub mod person;
 pub mod ports;
+pub mod sessions;
 pub mod socket;
 #[cfg(test)]
 mod test_rng;

@@ -32,6 +32,7 @@ use crate::{
     fanout::{Coalescing, Fanout},
     notice::Encode,
     ports::Ports,
+    sessions::Sessions,
     socket::Ending,
 };
 
@@ -52,6 +53,7 @@ struct Instance {
     census: Census,
     fanout: Fanout,
     ports: Ports,
+    sessions: Sessions,
     phase: watch::Sender<Phase>,
     typing: Mutex<Typing>,
     publish_latency: Histogram,
@@ -124,6 +126,7 @@ impl Node {
             ring,
             relay,
             ports,
+            sessions: Sessions::default(),
             phase: watch::Sender::new(Phase::Serving),
             typing: Mutex::default(),
             publish_latency: metrics::histogram!(metric::PUBLISH_LATENCY),
@@ -149,6 +152,11 @@ impl Node {
     /// The interfaces that check permissions and read people's seats.
     pub fn ports(&self) -> &Ports {
         &self.instance.ports
+    }
+
+    /// Which sockets belong to which session of an account.
+    pub fn sessions(&self) -> &Sessions {
+        &self.instance.sessions
     }
 
     /// Admits a client. Its service starts at `cursor`, or, without one that can be used, at the newest seq. Cancel safe.

@@ -38,6 +38,14 @@ impl Person {
         Self { user, kind: PersonKind::Account { session }, new_secret: None }
     }
 
+    /// The session that the connection belongs to. None: the person is a guest.
+    pub const fn session(&self) -> Option<&SessionId> {
+        match &self.kind {
+            PersonKind::Guest => None,
+            PersonKind::Account { session } => Some(session),
+        }
+    }
+
     /// Whether the person has an account.
     pub const fn has_account(&self) -> bool {
         matches!(self.kind, PersonKind::Account { .. })

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use hubbub_log::ring::Rights;
-use hubbub_protocol::{Refusal, RoomId, RoomKind, SessionId, UserId, no_such_room};
+use hubbub_protocol::{AccessToken, Refusal, RoomId, RoomKind, SessionId, UserId, no_such_room};
 
 use crate::person::Person;
 
@@ -66,6 +66,32 @@ pub struct Seats {
     pub rooms: Vec<(RoomId, Rights)>,
 }
 
+/// Finds out who sent a token. Called at hello, with a deadline of 5 s.
+pub trait Identity: fmt::Debug + Send + Sync + 'static {
+    /// The person whose token it is, as the account is now. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Why the token does not count.
+    fn authenticate<'a>(&'a self, token: &'a AccessToken) -> BoxFuture<'a, Result<Person, Denial>>;
+
+    /// Whether a session is known to have ended. Asked once the socket is known to belong to it.
+    fn has_ended(&self, session: &SessionId) -> bool;
+}
+
+/// Why a token does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// It is no token of this server. The client may send another `hello`.
+    Invalid,
+    /// Its time is over: the connection is closed with 4504.
+    Expired,
+    /// Its session has ended: the connection is closed with 4503.
+    SessionEnded,
+    /// It cannot be found out now: the connection is closed with 1013.
+    Unavailable,
+}
+
 /// The directory cannot be read now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the directory of rooms cannot be read now")]
@@ -78,12 +104,28 @@ pub struct Ports {
     pub gate: Arc<dyn Gate>,
     /// Reads people's seats.
     pub directory: Arc<dyn Directory>,
+    /// Finds out who sent a token.
+    pub identity: Arc<dyn Identity>,
 }
 
 impl Default for Ports {
     /// Only public rooms can be joined.
     fn default() -> Self {
-        Self { gate: Arc::new(PublicRooms), directory: Arc::new(PublicRooms) }
+        Self { gate: Arc::new(PublicRooms), directory: Arc::new(PublicRooms), identity: Arc::new(NoAccounts) }
+    }
+}
+
+/// Nobody has an account.
+#[derive(Clone, Copy, Debug)]
+struct NoAccounts;
+
+impl Identity for NoAccounts {
+    fn authenticate<'a>(&'a self, _: &'a AccessToken) -> BoxFuture<'a, Result<Person, Denial>> {
+        async { Err(Denial::Invalid) }.boxed()
+    }
+
+    fn has_ended(&self, _: &SessionId) -> bool {
+        false
     }
 }
 

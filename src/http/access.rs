@@ -51,7 +51,7 @@ impl Access for ApiKey {
 }
 
 /// The token after the scheme `Bearer`, which may be written in any case and be followed by several blanks (RFC 9110).
-fn bearer_token(credentials: &[u8]) -> Option<&[u8]> {
+pub(crate) fn bearer_token(credentials: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = credentials.split_at_checked("bearer".len())?;
     let is_bearer = scheme.eq_ignore_ascii_case(b"bearer") && token.first().is_some_and(u8::is_ascii_whitespace);
     is_bearer.then(|| token.trim_ascii())

@@ -17,6 +17,20 @@ pub(crate) fn is_in(address: IpAddr, networks: &[IpNet]) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
+/// Whether a proxy has passed a request on.
+pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
+    [FORWARDED_FOR, FORWARDED_HOST, header::FORWARDED.as_str(), "via", "x-real-ip"]
+        .iter()
+        .any(|name| headers.contains_key(*name))
+}
+
+/// Whether a proxy says that it was asked over TLS.
+pub(super) fn is_over_tls(headers: &HeaderMap) -> bool {
+    let by_x = elements(headers, FORWARDED_PROTO);
+    let by_rfc = forwarded(headers).iter().filter_map(|element| parameter(element, "proto")).collect();
+    [by_x, by_rfc].iter().filter_map(|protocols: &Vec<String>| protocols.first()).any(|first| first == "https")
+}
+
 /// Whether the peer of a request is a trusted proxy. Warns of a proxy that is not.
 pub(super) fn is_trusted(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> bool {
     static NOT_TRUSTED: Throttle = Throttle::new();

@@ -6,6 +6,7 @@ mod assets;
 mod forwarded;
 pub mod history;
 pub mod host;
+pub mod json;
 pub mod listener;
 pub mod origin;
 mod page;
@@ -14,6 +15,7 @@ mod rooms;
 pub mod startup;
 mod status;
 pub mod upgrade;
+pub mod visitor;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -54,6 +56,7 @@ use self::{
     page::Desk,
     problem::Problem,
     upgrade::Upgrade,
+    visitor::Frontier,
 };
 
 /// Timeout of a request.
@@ -88,7 +91,12 @@ pub struct Options {
     pub limits: Limits,
     /// Where the history of rooms is read.
     pub past: Arc<dyn Past>,
+    /// The routes of the messenger. None without a database.
+    pub api: Option<Routes>,
 }
+
+/// Routes that another crate adds to the public ones.
+pub type Routes = Router;
 
 /// The shared state of the public routes.
 #[derive(Clone, Debug)]
@@ -117,6 +125,10 @@ pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
         past: Arc::clone(&options.past),
         shutdown: shutdown.clone(),
     };
+    let frontier = Frontier { trusted_proxies: Arc::clone(&app.trusted_proxies), origins: app.origins.clone() };
+    let api = options.api.clone().unwrap_or_default();
+    let api = api.method_not_allowed_fallback(async || Problem::method_not_allowed()).layer(Extension(frontier));
+    let cors = cors(app.origins.clone());
     Router::new()
         .route("/ws", any(accept))
         .route("/v1/rooms/{room}/messages", get(rooms::history).post(rooms::publish))
@@ -125,8 +137,9 @@ pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
         .route("/health/ready", get(status::ready))
         .fallback(assets::app)
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .layer(cors(app.origins.clone()))
         .with_state(app)
+        .merge(api)
+        .layer(cors)
         .layer(from_fn_with_state(public_hosts(options), host::refuse_other_hosts))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_DEADLINE))

@@ -13,9 +13,21 @@ const PROBLEM_JSON: &str = "application/problem+json";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
-    code: Option<ErrorCode>,
+    code: Option<&'static str>,
     detail: String,
     retry_after_ms: Option<u64>,
+    errors: Vec<FieldProblem>,
+}
+
+/// What is wrong with one field of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldProblem {
+    /// The field.
+    pub field: &'static str,
+    /// The rule that it breaks, for programs.
+    pub code: &'static str,
+    /// The rule, in English.
+    pub detail: &'static str,
 }
 
 #[derive(Serialize)]
@@ -24,15 +36,31 @@ struct Body<'a> {
     status: u16,
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<ErrorCode>,
+    code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldProblem],
 }
 
 impl Problem {
-    /// A problem without a code of the protocol.
-    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, code: None, detail: detail.into(), retry_after_ms: None }
+    /// A problem without a code.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, code: None, detail: detail.into(), retry_after_ms: None, errors: Vec::new() }
+    }
+
+    /// The same, with a code for programs.
+    #[must_use]
+    pub fn with_code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// 422: fields of the request break rules.
+    pub fn invalid(errors: Vec<FieldProblem>) -> Self {
+        let detail = errors.first().map_or("the request is invalid", |error| error.detail);
+        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_code("invalid");
+        Self { errors, ..problem }
     }
 
     /// 405.
@@ -43,8 +71,7 @@ impl Problem {
     /// 503: this instance is stopping.
     pub(crate) fn draining() -> Self {
         let detail = "this instance is stopping; connect again to reach another one";
-        Self { code: Some(ErrorCode::Draining), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
-            .retry_after_ms(1000)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_code(ErrorCode::Draining.name()).retry_after_ms(1000)
     }
 
     /// Adds a body to the empty 503 of the timeout layer. Returns other responses unchanged.
@@ -59,7 +86,7 @@ impl Problem {
 
     /// Adds the pause before the client should try again, also as the header `Retry-After`.
     #[must_use]
-    pub(crate) fn retry_after_ms(mut self, milliseconds: u64) -> Self {
+    pub fn retry_after_ms(mut self, milliseconds: u64) -> Self {
         self.retry_after_ms = Some(milliseconds);
         self
     }
@@ -84,6 +111,7 @@ impl Problem {
             detail: &self.detail,
             code: self.code,
             retry_after_ms: self.retry_after_ms,
+            errors: &self.errors,
         };
         serde_json::to_string(&body).unwrap_or_default()
     }
@@ -105,7 +133,13 @@ impl From<Refusal> for Problem {
             ErrorCode::Overloaded | ErrorCode::Draining => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
-        Self { status, code: Some(refusal.code), detail: refusal.detail, retry_after_ms: refusal.retry_after_ms }
+        Self {
+            status,
+            code: Some(refusal.code.name()),
+            detail: refusal.detail,
+            retry_after_ms: refusal.retry_after_ms,
+            errors: Vec::new(),
+        }
     }
 }
 

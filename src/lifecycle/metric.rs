@@ -54,6 +54,10 @@ metrics! {
     counter REDIS_LOG_GONE = "hubbub_redis_log_gone_total", Count;
     /// Connections and HTTP requests refused, by reason (label `reason`).
     counter HTTP_REFUSALS = "hubbub_http_refusals_total", Count;
+    /// Mails, by what became of them (label `outcome`: `sent`, `lost`).
+    counter MAILS = "hubbub_mails_total", Count;
+    /// Passwords hashed by argon2id, to keep or to compare.
+    counter PASSWORD_HASHES = "hubbub_password_hashes_total", Count;
     /// Time from accepting a publish to its ack.
     histogram PUBLISH_LATENCY = "hubbub_publish_latency_seconds", Seconds;
     /// Time from accepting a message, on any instance, to the end of its fan-out on this one.

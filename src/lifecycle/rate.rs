@@ -57,6 +57,12 @@ impl TokenBucket {
         Duration::try_from_secs_f64(-self.tokens / self.rate.per_second).unwrap_or_default()
     }
 
+    /// Puts one token back that was taken.
+    pub fn give_back(&mut self, now: Instant) {
+        self.refill(now);
+        self.tokens = (self.tokens + 1.0).min(self.rate.burst);
+    }
+
     fn refill(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.refilled_at).as_secs_f64();
         self.tokens = (self.tokens + elapsed * self.rate.per_second).min(self.rate.burst);
@@ -91,6 +97,11 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
     /// There is no token: the time until the next one.
     pub fn take(&self, key: &K, now: Instant) -> Result<(), Duration> {
         self.with(key, now, |bucket| bucket.take(now))
+    }
+
+    /// [`TokenBucket::give_back`] of this key.
+    pub fn give_back(&self, key: &K, now: Instant) {
+        self.with(key, now, |bucket| bucket.give_back(now));
     }
 
     /// [`TokenBucket::borrow`] of this key.

@@ -28,27 +28,37 @@ macro_rules! words {
     };
 }
 
+pub mod access_token;
+pub mod account;
+pub mod account_store;
+pub mod accounts;
 pub mod change;
 pub mod channels;
 pub mod contact;
 pub mod contacts;
 pub mod directs;
 mod draft;
+mod ended_sessions;
 mod fresh;
 pub mod group;
 pub mod group_id;
 pub mod groups;
 pub mod invite;
 pub mod journal;
+pub mod mail;
 pub mod memberships;
 pub mod message;
 pub mod outbox;
+mod password_hasher;
 pub mod person;
 pub mod rank;
 pub mod recording;
 pub mod registry;
 pub mod room;
+pub mod secret_token;
+pub mod session;
 pub mod sight;
+mod sign_in_limits;
 mod wording;
 
 /// The database did not do what it was asked.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ErrorCode, GuestSecret, MAX_BODY_BYTES, MAX_ROOMS, MessageId, Refusal, RoomId, Seq, UserName,
     text::{Text, is_visible},
+    token::{AccessToken, InvalidAccessToken},
 };
 
 /// A frame from client to server. Its `type` is the `snake_case` name of the variant.
@@ -20,6 +21,9 @@ pub enum ClientFrame {
     /// Introduces the client: its name, secret, rooms and cursor. It has to be the first frame, and comes once. The answer
     /// is `welcome`, then the missed messages, then `live`.
     Hello(Hello),
+    /// Introduces a person with an account. It stands in place of the other `hello`.
+    #[serde(rename = "hello")]
+    AccountHello(AccountHello),
     /// Publishes a message to a room that the connection is in. The answer is `ack`, or `error` with its `id`.
     Publish(Publish),
     /// Joins a room. The answer is `joined`.
@@ -63,6 +67,19 @@ pub struct Hello {
     pub resume: Option<Resume>,
 }
 
+/// The first frame of a client whose person has an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
+pub struct AccountHello {
+    /// The access token of the person's session.
+    pub token: AccessToken,
+    /// The public rooms to join. If it is left out: none.
+    pub rooms: Vec<RoomId>,
+    /// The cursor of an earlier connection. If it is left out, no old messages are sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume>,
+}
+
 /// The cursor from which a client wants the messages that it missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
@@ -94,6 +111,7 @@ struct Fields<'a> {
     kind: Cow<'a, str>,
     name: Option<Text>,
     session: Option<Text>,
+    token: Option<Text>,
     rooms: Option<Vec<Text>>,
     resume: Option<Resume>,
     id: Option<Text>,
@@ -124,6 +142,7 @@ impl ClientFrame {
         }
         let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| bad_frame(&error))?;
         match fields.kind.as_ref() {
+            "hello" if fields.token.is_some() => AccountHello::from_fields(&fields).map(Self::AccountHello),
             "hello" => Hello::from_fields(&fields).map(Self::Hello),
             "publish" => Publish::from_fields(fields).map(Self::Publish),
             "join" => Ok(Self::Join { room: fields.room()? }),
@@ -147,24 +166,33 @@ impl Fields<'_> {
     fn room(&self) -> Result<RoomId, Refusal> {
         Ok(or_empty(self.room.as_ref()).parse()?)
     }
+
+    /// The rooms of a `hello`, each once.
+    fn rooms(&self) -> Result<Option<Vec<RoomId>>, Refusal> {
+        let Some(names) = &self.rooms else { return Ok(None) };
+        let rooms = names.iter().map(|name| Ok(or_empty(Some(name)).parse()?));
+        let mut rooms = rooms.collect::<Result<Vec<_>, Refusal>>()?;
+        rooms.sort_unstable();
+        rooms.dedup();
+        if rooms.len() > MAX_ROOMS { Err(too_many_rooms()) } else { Ok(Some(rooms)) }
+    }
 }
 
 impl Hello {
     fn from_fields(fields: &Fields<'_>) -> Result<Self, Refusal> {
         let name = or_empty(fields.name.as_ref()).parse::<UserName>()?;
         let session = fields.session.as_ref().map(|text| or_empty(Some(text)).parse::<GuestSecret>()).transpose()?;
-        let mut rooms = match &fields.rooms {
-            None => vec![RoomId::lobby()],
-            Some(names) => {
-                names.iter().map(|name| Ok(or_empty(Some(name)).parse()?)).collect::<Result<Vec<_>, Refusal>>()?
-            }
-        };
-        rooms.sort_unstable();
-        rooms.dedup();
-        if rooms.len() > MAX_ROOMS {
-            return Err(too_many_rooms());
-        }
+        let rooms = fields.rooms()?.unwrap_or_else(|| vec![RoomId::lobby()]);
         Ok(Self { name, session, rooms, resume: fields.resume })
+    }
+}
+
+impl AccountHello {
+    fn from_fields(fields: &Fields<'_>) -> Result<Self, Refusal> {
+        let token = or_empty(fields.token.as_ref()).parse();
+        let token =
+            token.map_err(|error: InvalidAccessToken| Refusal::new(ErrorCode::InvalidToken, error.to_string()))?;
+        Ok(Self { token, rooms: fields.rooms()?.unwrap_or_default(), resume: fields.resume })
     }
 }
 
@@ -255,6 +283,7 @@ mod tests {
         assert_round_trip(
             r#"{"type":"hello","name":"Ann","session":"AAAAAAAAAAAAAAAAAAAAAA","rooms":["a","b"],"resume":{"seq":7}}"#,
         );
+        assert_round_trip(r#"{"type":"hello","token":"a.b.c","rooms":["a","b"],"resume":{"seq":7}}"#);
         assert_round_trip(r#"{"type":"publish","id":"m1","room":"lobby","body":"hi"}"#);
         assert_round_trip(r#"{"type":"join","room":"lobby"}"#);
         assert_round_trip(r#"{"type":"leave","room":"lobby"}"#);
@@ -269,6 +298,20 @@ mod tests {
             panic!("not a hello")
         };
         assert_eq!((hello.name.as_str(), hello.rooms), ("Ann", vec![RoomId::lobby()]));
+    }
+
+    #[test]
+    fn a_hello_with_a_token_joins_no_room_by_itself_and_needs_no_name() {
+        let ClientFrame::AccountHello(hello) = ClientFrame::decode(r#"{"type":"hello","token":"a.b.c"}"#).unwrap()
+        else {
+            panic!("not a hello with a token")
+        };
+        assert_eq!((hello.token.reveal(), hello.rooms.len()), ("a.b.c", 0));
+        assert!(!format!("{hello:?}").contains("a.b.c"));
+        let long = format!(r#"{{"type":"hello","token":"{}"}}"#, "x".repeat(8193));
+        for text in [r#"{"type":"hello","token":""}"#, r#"{"type":"hello","token":"a b"}"#, &long] {
+            assert_eq!(code(text), ErrorCode::InvalidToken, "{text:.60}");
+        }
     }
 
     #[test]

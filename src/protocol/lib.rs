@@ -11,19 +11,21 @@ mod limits;
 mod outbound;
 mod refusal;
 mod text;
+mod token;
 #[cfg(test)]
 mod typescript;
 
 pub use close::{CloseReason, is_reconnectable};
 pub use frame::Frame;
 pub use id::{ConnectionId, GuestSecret, InvalidId, MessageId, RoomId, RoomKind, SessionId, UserId, UserName};
-pub use inbound::{ClientFrame, Hello, Publish, Resume, no_such_room, too_many_rooms};
+pub use inbound::{AccountHello, ClientFrame, Hello, Publish, Resume, no_such_room, too_many_rooms};
 pub use limits::{
     DEDUPE_WINDOW, HEARTBEAT_INTERVAL, HELLO_TIMEOUT, Limits, MAX_BODY_BYTES, MAX_CONNECTIONS_PER_SESSION,
     MAX_FRAME_BYTES, MAX_NAME_CHARS, MAX_ROOMS, MAX_TYPING_AUDIENCE, MAX_UNACKED_PUBLISHES,
 };
 pub use outbound::{Ack, Count, HistoryPage, Message, Record, RelayState, ResetReason, ServerFrame, User, Welcome};
 pub use refusal::{ErrorCode, Refusal};
+pub use token::{AccessToken, InvalidAccessToken};
 
 /// Version of the protocol, sent in `welcome`.
 pub const VERSION: u32 = 1;

@@ -90,6 +90,10 @@ pub struct Welcome {
     pub instance: String,
     /// The client's id and name, as others see them.
     pub user: User,
+    /// Whether the client is known by an account.
+    #[serde(default, skip_serializing_if = "is_false")]
+    #[cfg_attr(test, ts(optional, as = "Option<bool>"))]
+    pub account: bool,
     /// The secret that the server made, if the client sent none. Keep it for the next `hello`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<GuestSecret>,
@@ -263,6 +267,7 @@ mod tests {
             connection: ConnectionId::new(9),
             instance: "a".into(),
             user: user(),
+            account: false,
             session: None,
             seq: 4,
             resumed: true,

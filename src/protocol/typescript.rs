@@ -7,9 +7,9 @@ use std::{env, fmt::Write, fs, path::Path};
 use ts_rs::{Config, TS};
 
 use super::{
-    Ack, ClientFrame, CloseReason, ConnectionId, Count, ErrorCode, GuestSecret, Hello, HistoryPage, Limits, Message,
-    MessageId, Publish, Refusal, RelayState, ResetReason, Resume, RoomId, SUBPROTOCOL, ServerFrame, User, UserId,
-    UserName, VERSION, Welcome, is_reconnectable,
+    AccessToken, AccountHello, Ack, ClientFrame, CloseReason, ConnectionId, Count, ErrorCode, GuestSecret, Hello,
+    HistoryPage, Limits, Message, MessageId, Publish, Refusal, RelayState, ResetReason, Resume, RoomId, SUBPROTOCOL,
+    ServerFrame, User, UserId, UserName, VERSION, Welcome, is_reconnectable,
 };
 
 const HEAD: &str = "// Made by `make types` from the Rust types in `src/protocol`. Do not edit.\n\n";
@@ -47,6 +47,8 @@ fn declarations() -> String {
         Welcome,
         ServerFrame,
         Resume,
+        AccountHello,
+        AccessToken,
         Hello,
         Publish,
         ClientFrame

@@ -3,6 +3,8 @@
 //! Statements have one text for both engines where they can. Those that write a batch do not: see `sqlite` and
 //! `postgres`.
 
+mod account_rows;
+mod accounts;
 mod archive;
 mod change;
 mod database;
@@ -16,12 +18,14 @@ mod options;
 mod postgres;
 mod rows;
 mod schema;
+mod secrets;
 mod shapes;
 mod sight;
 mod sqlite;
 mod statements;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod url;
 
 pub use database::Database;

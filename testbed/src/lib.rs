@@ -12,12 +12,14 @@
 )]
 #![expect(clippy::missing_panics_doc, reason = "everything here panics when it fails")]
 
+pub mod account;
 mod certificate;
 mod client;
 pub mod frames;
 pub mod growth;
 pub mod http;
 pub mod ledger;
+mod mail_server;
 pub mod memory;
 mod postgres;
 mod process;
@@ -31,6 +33,7 @@ mod wait;
 pub use certificate::Certificate;
 pub use client::{Observer, TestClient};
 pub use http::dial;
+pub use mail_server::{Delivered, MailServer};
 pub use postgres::Postgres;
 pub use process::{program, room, scratch, signal, unique};
 pub use proxy::{Flow, Proxy};

@@ -85,13 +85,14 @@ impl Server {
 
     async fn launch(mut command: Command, flags: &[&str]) -> Self {
         // every client of a test has the same address
-        const DEFAULTS: [(&str, &str); 6] = [
+        const DEFAULTS: [(&str, &str); 7] = [
             ("--data", "none"),
             ("--listen", "127.0.0.1:0"),
             ("--log-format", "json"),
             ("--log", "info"),
             ("--max-per-address", "100000"),
             ("--publish-rate-address", "1000000"),
+            ("--sign-in-rate-address", "1000000"),
         ];
         let defaults = DEFAULTS.into_iter().filter(|(flag, _)| !flags.contains(flag));
         let mut all: Vec<&str> = defaults.flat_map(<[&str; 2]>::from).collect();

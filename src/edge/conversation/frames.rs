@@ -29,6 +29,7 @@ pub(super) fn welcome(node: &Node, connection: ConnectionId, person: &Person, se
         connection,
         instance: node.name().to_owned(),
         user: person.user.clone(),
+        account: person.has_account(),
         session: person.new_secret,
         seq,
         resumed,

@@ -136,6 +136,8 @@ export type Welcome = {
   instance: string,
   /** The client's id and name, as others see them. */
   user: User,
+  /** Whether the client is known by an account. */
+  account?: boolean,
   /** The secret that the server made, if the client sent none. Keep it for the next `hello`. */
   session?: GuestSecret,
   /** The `seq` from which this connection is served. The cursor of a client that had none. */
@@ -190,6 +192,19 @@ export type Resume = {
   seq: number,
 };
 
+/** The first frame of a client whose person has an account. */
+export type AccountHello = {
+  /** The access token of the person's session. */
+  token: AccessToken,
+  /** The public rooms to join. If it is left out: none. */
+  rooms: Array<RoomId>,
+  /** The cursor of an earlier connection. If it is left out, no old messages are sent. */
+  resume?: Resume,
+};
+
+/** An access token. Only the server that issued it can read it. It must never be logged, so `Debug` does not show it. */
+export type AccessToken = string;
+
 /** The first frame of a client. */
 export type Hello = {
   /** The person's name, as other people see it. */
@@ -215,7 +230,7 @@ export type Publish = {
 };
 
 /** A frame from client to server. Its `type` is the `snake_case` name of the variant. */
-export type ClientFrame = { "type": "hello" } & Hello | { "type": "publish" } & Publish | { "type": "join",
+export type ClientFrame = { "type": "hello" } & Hello | { "type": "hello" } & AccountHello | { "type": "publish" } & Publish | { "type": "join",
   /** The room. */
   room: RoomId, } | { "type": "leave",
   /** The room. */
