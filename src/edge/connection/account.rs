@@ -135,4 +135,10 @@ impl<T: Transport> Connection<T> {
             delivery.seats.set_rights(room, rules.applied_to(rights));
         }
     }
+
+    /// The count of the changes of the person's seats, as it was read last.
+    #[cfg(test)]
+    pub(crate) fn baseline(&self) -> u64 {
+        self.delivery.lock().seating.as_ref().map_or(0, |seating| seating.baseline())
+    }
 }

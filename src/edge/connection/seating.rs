@@ -183,6 +183,10 @@ impl Seating {
         for room in &moved.left {
             seats.close(room, since);
         }
+        if !self.begun {
+            // whoever says hello gets everything of the rooms that it is in now, and nothing of those that it has left
+            seats.begin_at(cursor);
+        }
         seats.reserve(wanted.iter().filter(|(room, _)| seats.rights(room).is_none()).count());
         for (room, rights) in wanted {
             if seats.open_with(&room, since, rights) {
@@ -214,6 +218,11 @@ impl Seating {
             }
         }
         list
+    }
+
+    #[cfg(test)]
+    pub(super) const fn baseline(&self) -> u64 {
+        self.baseline
     }
 
     /// Whether the connection has been served.

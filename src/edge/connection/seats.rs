@@ -82,6 +82,14 @@ impl Seats {
         self.0.retain(|place| place.seat.until > cursor.max(place.seat.since));
     }
 
+    /// Lets every open seat begin above `cursor`, and forgets the others.
+    pub(super) fn begin_at(&mut self, cursor: Seq) {
+        self.0.retain(|place| place.seat.is_open());
+        for place in &mut self.0 {
+            place.seat.since = cursor;
+        }
+    }
+
     /// The number of open seats in public rooms.
     pub(super) fn public(&self) -> usize {
         self.rooms().filter(|room| room.kind() == RoomKind::Public).count()

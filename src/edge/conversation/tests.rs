@@ -165,12 +165,19 @@ impl Client {
     }
 }
 
-/// A directory that answers the same of everybody. None: it cannot be asked.
-#[derive(Debug, Default)]
+/// A directory that answers the same of everybody.
+#[derive(Debug)]
 struct Listed {
-    answer: Mutex<Option<Option<Seats>>>,
+    answer: Mutex<Result<Option<Seats>, Unavailable>>,
     calls: AtomicUsize,
     asked: AtomicUsize,
+}
+
+impl Listed {
+    /// It cannot be asked.
+    fn away() -> Arc<Self> {
+        Arc::new(Self { answer: Mutex::new(Err(Unavailable)), calls: AtomicUsize::new(0), asked: AtomicUsize::new(0) })
+    }
 }
 
 impl Directory for Listed {
@@ -179,7 +186,7 @@ impl Directory for Listed {
         self.asked.fetch_add(sitters.len(), Ordering::Relaxed);
         async {
             sleep(Duration::from_millis(20)).await;
-            self.answer.lock().clone().map(|answer| vec![answer; sitters.len()]).ok_or(Unavailable)
+            self.answer.lock().clone().map(|answer| vec![answer; sitters.len()])
         }
         .boxed()
     }
@@ -190,8 +197,8 @@ fn private() -> RoomId {
 }
 
 /// In one private room, with these rights.
-fn listed(may_post: bool) -> Option<Option<Seats>> {
-    Some(Some(Seats { rev: 5, rooms: vec![(private(), Rights { may_post, leads: false })] }))
+fn seats(may_post: bool) -> Seats {
+    Seats { rev: 5, rooms: vec![(private(), Rights { may_post, leads: false })] }
 }
 
 fn account(number: u128) -> Person {
@@ -224,13 +231,13 @@ impl Instance {
 
 #[tokio::test]
 async fn an_account_is_in_its_private_rooms_without_a_join_and_may_do_there_what_its_seat_says() {
-    let directory = Arc::new(Listed::default());
-    *directory.answer.lock() = listed(true);
+    let directory = Listed::away();
+    *directory.answer.lock() = Ok(Some(seats(true)));
     let instance = Instance::with(directory.clone()).await;
     let mut ann = instance.sign_in(account(1), &["fine"]).await;
     let kind = |frame: ServerFrame| serde_json::to_value(frame).unwrap()["type"].as_str().map(str::to_owned);
     assert_eq!((ann.find(kind).await, ann.find(kind).await), ("welcome".to_owned(), "live".to_owned()));
-    *directory.answer.lock() = listed(false);
+    *directory.answer.lock() = Ok(Some(seats(false)));
     let mut bob = instance.sign_in(account(2), &["fine"]).await;
     bob.find(|frame| matches!(frame, ServerFrame::Live { .. }).then_some(())).await;
 
@@ -261,18 +268,18 @@ async fn an_account_is_in_its_private_rooms_without_a_join_and_may_do_there_what
 
 #[tokio::test]
 async fn an_account_is_closed_with_1013_while_its_rooms_cannot_be_read_and_with_4503_when_its_session_has_ended() {
-    let directory = Arc::new(Listed::default());
+    let directory = Listed::away();
     let instance = Instance::with(directory.clone()).await;
     assert_eq!(instance.sign_in(account(1), &[]).await.close_code().await, CloseReason::TryAgainLater.code());
-    *directory.answer.lock() = Some(None);
+    *directory.answer.lock() = Ok(None);
     assert_eq!(instance.sign_in(account(1), &[]).await.close_code().await, CloseReason::SessionEnded.code());
     instance.connections(0).await;
 }
 
 #[tokio::test]
 async fn a_storm_of_hellos_asks_for_the_rooms_of_many_at_a_time() {
-    let directory = Arc::new(Listed::default());
-    *directory.answer.lock() = listed(true);
+    let directory = Listed::away();
+    *directory.answer.lock() = Ok(Some(seats(true)));
     let instance = Instance::with(directory.clone()).await;
     let mut clients = Vec::new();
     for number in 0..200 {
