@@ -123,7 +123,7 @@ impl OpenAccounts {
             is_secure: url.is_some_and(PublicUrl::is_secure),
         };
         let options =
-            RoomOptions { public_url: url.map_or_else(String::new, ToString::to_string), ..RoomOptions::default() };
+            RoomOptions { public_url: url.map_or_else(String::new, PublicUrl::base), ..RoomOptions::default() };
         let rooms = Rooms::new(&self.registry, Arc::new(self.database.clone()), Arc::new(node.clone()), options);
         routes(accounts.clone()).merge(rooms.routes(accounts))
     }

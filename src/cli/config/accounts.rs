@@ -88,9 +88,14 @@ impl PublicUrl {
         self.0.host_str().unwrap_or_default()
     }
 
+    /// The URL without a `/` at its end.
+    pub(crate) fn base(&self) -> String {
+        self.0.as_str().trim_end_matches('/').to_owned()
+    }
+
     /// The URL of the page of the app.
     pub(crate) fn app(&self) -> String {
-        format!("{}/", self.0.as_str().trim_end_matches('/'))
+        format!("{}/", self.base())
     }
 
     /// The URL of a page of the app, which has its state in the fragment.
