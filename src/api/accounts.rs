@@ -17,8 +17,9 @@ use axum::{
 use hubbub_http::{problem::Problem, visitor::Visitor};
 use hubbub_messenger::accounts::{AccountError, Accounts, Caller, CallerKind, Client};
 
+pub(crate) use self::answer::problem;
+use self::auth::MARK_COOKIE;
 pub use self::identity::{AccountIdentity, NodeSockets};
-use self::{answer::problem, auth::MARK_COOKIE};
 
 /// What the calls of accounts need.
 #[derive(Clone, Debug)]

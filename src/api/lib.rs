@@ -5,6 +5,7 @@ mod answer;
 pub mod caller;
 mod input;
 pub mod mail;
+pub mod readers;
 pub mod recorded;
 pub mod rooms;
 mod said;

@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use hubbub_api::{
     accounts::{AccountApi, AccountIdentity, NodeSockets, routes},
     mail::MailServer,
+    readers::MemberReaders,
     rooms::{RoomOptions, Rooms},
     seats::MemberDirectory,
     teller::LogTeller,
 };
 use hubbub_edge::{node::Node, ports::Ports};
-use hubbub_http::Routes;
+use hubbub_http::{Routes, access::Readers};
 use hubbub_lifecycle::{Shutdown, Throttle};
 use hubbub_messenger::{
     accounts::{AccountOptions, Accounts},
@@ -111,6 +112,11 @@ impl OpenAccounts {
     pub(crate) fn follow(&self, node: &Node, shutdown: &Shutdown) {
         let sockets = Arc::new(NodeSockets(node.clone()));
         shutdown.spawn_until_shutdown(self.accounts.clone().follow(sockets));
+    }
+
+    /// Who may read the history of private rooms.
+    pub(crate) fn readers(&self) -> Arc<dyn Readers> {
+        Arc::new(MemberReaders { accounts: self.accounts.clone(), memberships: Arc::new(self.database.clone()) })
     }
 
     /// The calls.

@@ -194,6 +194,7 @@ impl Instance {
             max_connections,
             limits: limits(config),
             past: Arc::clone(&self.past),
+            readers: self.accounts.as_ref().map(OpenAccounts::readers),
             api: self.accounts.as_ref().map(|accounts| accounts.routes(&self.node)),
         }
     }

@@ -1,8 +1,9 @@
 //! Access control for the room routes: the only place where [`rooms`](super::rooms) checks permissions.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use axum::http::{HeaderMap, StatusCode, header};
+use futures_util::future::BoxFuture;
 use hubbub_lifecycle::{RotatingSecret, Throttle, metric::UNAUTHORIZED};
 use hubbub_protocol::{RoomId, RoomKind, UserId, no_such_room};
 use metrics::counter;
@@ -14,26 +15,43 @@ use super::problem::Problem;
 /// The warning that a publish is refused.
 static REFUSED: Throttle = Throttle::new();
 
-/// Checks the permissions of one request. The headers carry the credentials.
-pub(crate) trait Access: fmt::Debug + Send + Sync {
-    /// Ok if the request may read the history of this room; else the problem to answer with.
-    fn reader(&self, headers: &HeaderMap, room: &RoomId) -> Result<(), Problem>;
-
-    /// The user as whom the request may publish; or the problem to answer with.
-    fn publisher(&self, headers: &HeaderMap) -> Result<UserId, Problem>;
+/// Knows who may read private rooms.
+pub trait Readers: fmt::Debug + Send + Sync + 'static {
+    /// Whether whoever has this token may read the history of a private room. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// The answer for the client: the token does not count, there is no such room, or its person is not in it.
+    fn admit<'a>(&'a self, token: &'a str, room: &'a RoomId) -> BoxFuture<'a, Result<(), Problem>>;
 }
 
-/// Every request may read every public room. Publishing needs the API key. `None`: publishing is disabled.
+/// Checks the permissions of requests. Their headers carry the credentials.
 #[derive(Debug)]
-pub(crate) struct ApiKey(pub(crate) Option<RotatingSecret>);
+pub(crate) struct Access {
+    /// What a back end publishes with. None: publishing is disabled.
+    pub(crate) api_key: Option<RotatingSecret>,
+    /// None: there are no accounts, so nobody is in a private room.
+    pub(crate) readers: Option<Arc<dyn Readers>>,
+}
 
-impl Access for ApiKey {
-    fn reader(&self, _: &HeaderMap, room: &RoomId) -> Result<(), Problem> {
-        if room.kind() == RoomKind::Public { Ok(()) } else { Err(no_such_room().into()) }
+impl Access {
+    /// Ok if the request may read the history of this room; else the problem to answer with. Everybody may read public
+    /// rooms.
+    pub(crate) async fn reader(&self, headers: &HeaderMap, room: &RoomId) -> Result<(), Problem> {
+        if room.kind() == RoomKind::Public {
+            return Ok(());
+        }
+        let credentials = headers.get(header::AUTHORIZATION).and_then(|value| bearer_token(value.as_bytes()));
+        let token = credentials.and_then(|token| str::from_utf8(token).ok());
+        match (&self.readers, token) {
+            (Some(readers), Some(token)) => readers.admit(token, room).await,
+            _ => Err(no_such_room().into()),
+        }
     }
 
-    fn publisher(&self, headers: &HeaderMap) -> Result<UserId, Problem> {
-        let Self(Some(key)) = self else {
+    /// The user as whom the request may publish; or the problem to answer with.
+    pub(crate) fn publisher(&self, headers: &HeaderMap) -> Result<UserId, Problem> {
+        let Some(key) = &self.api_key else {
             let detail = "HTTP publish is disabled: see --api-key";
             return Err(Problem::new(StatusCode::NOT_FOUND, detail));
         };

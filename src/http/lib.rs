@@ -1,6 +1,6 @@
 //! The HTTP server of an instance: listener, routes, WebSocket upgrade, limits, health, and the embedded app.
 
-mod access;
+pub mod access;
 mod address;
 mod assets;
 mod forwarded;
@@ -47,7 +47,7 @@ use tower_http::{
 use tracing::{Level, debug_span};
 
 use self::{
-    access::{Access, ApiKey},
+    access::{Access, Readers},
     address::{client_address, quota_key},
     history::Past,
     host::{HostPattern, PublicHosts},
@@ -91,6 +91,8 @@ pub struct Options {
     pub limits: Limits,
     /// Where the history of rooms is read.
     pub past: Arc<dyn Past>,
+    /// Knows who may read private rooms. None without a database.
+    pub readers: Option<Arc<dyn Readers>>,
     /// The routes of the messenger. None without a database.
     pub api: Option<Routes>,
 }
@@ -102,7 +104,7 @@ pub type Routes = Router;
 #[derive(Clone, Debug)]
 struct App {
     node: Node,
-    access: Arc<dyn Access>,
+    access: Arc<Access>,
     origins: AllowedOrigins,
     trusted_proxies: Arc<[IpNet]>,
     websockets: Arc<Semaphore>,
@@ -116,7 +118,7 @@ struct App {
 pub fn router(node: &Node, options: &Options, shutdown: &Shutdown) -> Router {
     let app = App {
         node: node.clone(),
-        access: Arc::new(ApiKey(options.api_key.clone())),
+        access: Arc::new(Access { api_key: options.api_key.clone(), readers: options.readers.clone() }),
         origins: AllowedOrigins::new(&options.allowed_origins),
         trusted_proxies: options.trusted_proxies.clone().into(),
         websockets: Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS))),

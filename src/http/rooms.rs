@@ -44,7 +44,7 @@ pub(super) async fn history(
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let room: RoomId = room.parse()?;
-    app.access.reader(&headers, &room)?;
+    app.access.reader(&headers, &room).await?;
     let Query(page) = page.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let limit = page.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
     let permit = app.desk.take(client_address(peer.ip(), &headers, &app.trusted_proxies), cutter).await?;

@@ -17,7 +17,8 @@ use hubbub_log::{
     ring::{Retention, Rights, Ring},
 };
 use hubbub_protocol::{
-    CloseReason, ErrorCode, MAX_FRAME_BYTES, Refusal, RelayState, RoomId, ServerFrame, User, UserId,
+    AccessToken, CloseReason, ErrorCode, MAX_FRAME_BYTES, Refusal, RelayState, RoomId, ServerFrame, SessionId, User,
+    UserId,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ use tokio_tungstenite::{
 use super::*;
 use crate::{
     door::Limits,
-    ports::{Directory, Gate, Ports, Seats, Sitter, Unavailable},
+    ports::{Denial, Directory, Gate, Identity, Ports, Seats, Sitter, Unavailable},
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -83,7 +84,7 @@ impl Instance {
     }
 
     async fn with(directory: Arc<dyn Directory>) -> Self {
-        Self::with_ports(Ports { directory, ..Ports::default() }).await
+        Self::with_ports(Ports { directory, identity: Arc::new(Numbered), ..Ports::default() }).await
     }
 
     async fn with_ports(ports: Ports) -> Self {
@@ -201,31 +202,27 @@ fn seats(may_post: bool) -> Seats {
     Seats { rev: 5, rooms: vec![(private(), Rights { may_post, leads: false })] }
 }
 
-fn account(number: u128) -> Person {
-    let user = User { id: UserId::of(number), name: "Ann".parse().unwrap() };
-    Person::account(user, "s1".parse().unwrap())
+/// Knows whoever sends a number as token.
+#[derive(Debug)]
+struct Numbered;
+
+impl Identity for Numbered {
+    fn authenticate<'a>(&'a self, token: &'a AccessToken) -> BoxFuture<'a, Result<Person, Denial>> {
+        let user = User { id: UserId::of(token.reveal().parse().unwrap()), name: "Ann".parse().unwrap() };
+        async { Ok(Person::account(user, "s1".parse().unwrap())) }.boxed()
+    }
+
+    fn has_ended(&self, _: &SessionId) -> bool {
+        false
+    }
 }
 
 impl Instance {
-    /// A client with an account. The conversation begins behind its hello.
-    async fn sign_in(&self, person: Person, rooms: &[&str]) -> Client {
-        let address = self.listener.local_addr().unwrap();
-        let (client, server) = tokio::join!(TcpStream::connect(address), self.listener.accept());
-        let mut socket = Socket::new(server.unwrap().0, &Bytes::new(), MAX_FRAME_BYTES);
-        let (node, door) = (self.node.clone(), self.door.clone());
-        let hello = json!({"type": "hello", "name": "Ann", "rooms": rooms}).to_string();
-        self.shutdown.spawn(async move {
-            let Ok(ClientFrame::Hello(hello)) = ClientFrame::decode(&hello) else { panic!("{hello}") };
-            let place = door.admit(door.enter(LOCALHOST).unwrap(), LOCALHOST, &person.user.id).await.unwrap();
-            {
-                let entered = Conversation::enter(&mut socket, &node, &door, LOCALHOST, place, person, hello).await;
-                if let Ok(mut conversation) = entered {
-                    conversation.run().await;
-                }
-            }
-            socket.finish().await;
-        });
-        Client(WebSocketStream::from_raw_socket(client.unwrap(), Role::Client, None).await)
+    /// A client with an account that has sent its hello.
+    async fn sign_in(&self, number: u128, rooms: &[&str]) -> Client {
+        let mut client = self.connect().await;
+        client.send(json!({"type": "hello", "token": number.to_string(), "rooms": rooms})).await;
+        client
     }
 }
 
@@ -234,11 +231,11 @@ async fn an_account_is_in_its_private_rooms_without_a_join_and_may_do_there_what
     let directory = Listed::away();
     *directory.answer.lock() = Ok(Some(seats(true)));
     let instance = Instance::with(directory.clone()).await;
-    let mut ann = instance.sign_in(account(1), &["fine"]).await;
+    let mut ann = instance.sign_in(1, &["fine"]).await;
     let kind = |frame: ServerFrame| serde_json::to_value(frame).unwrap()["type"].as_str().map(str::to_owned);
     assert_eq!((ann.find(kind).await, ann.find(kind).await), ("welcome".to_owned(), "live".to_owned()));
     *directory.answer.lock() = Ok(Some(seats(false)));
-    let mut bob = instance.sign_in(account(2), &["fine"]).await;
+    let mut bob = instance.sign_in(2, &["fine"]).await;
     bob.find(|frame| matches!(frame, ServerFrame::Live { .. }).then_some(())).await;
 
     let publish = |room: &RoomId| json!({"type": "publish", "id": "1", "room": room, "body": "to members"});
@@ -270,9 +267,9 @@ async fn an_account_is_in_its_private_rooms_without_a_join_and_may_do_there_what
 async fn an_account_is_closed_with_1013_while_its_rooms_cannot_be_read_and_with_4503_when_its_session_has_ended() {
     let directory = Listed::away();
     let instance = Instance::with(directory.clone()).await;
-    assert_eq!(instance.sign_in(account(1), &[]).await.close_code().await, CloseReason::TryAgainLater.code());
+    assert_eq!(instance.sign_in(1, &[]).await.close_code().await, CloseReason::TryAgainLater.code());
     *directory.answer.lock() = Ok(None);
-    assert_eq!(instance.sign_in(account(1), &[]).await.close_code().await, CloseReason::SessionEnded.code());
+    assert_eq!(instance.sign_in(1, &[]).await.close_code().await, CloseReason::SessionEnded.code());
     instance.connections(0).await;
 }
 
@@ -283,7 +280,7 @@ async fn a_storm_of_hellos_asks_for_the_rooms_of_many_at_a_time() {
     let instance = Instance::with(directory.clone()).await;
     let mut clients = Vec::new();
     for number in 0..200 {
-        clients.push(instance.sign_in(account(number), &[]).await);
+        clients.push(instance.sign_in(number, &[]).await);
     }
     for client in &mut clients {
         client.find(|frame| matches!(frame, ServerFrame::Live { .. }).then_some(())).await;
