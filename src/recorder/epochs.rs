@@ -4,29 +4,24 @@ use hubbub_log::{LogEntry, Marker, Snapshot};
 use hubbub_messenger::journal::Cursor;
 use hubbub_protocol::Seq;
 
-/// The log has entries at or below the cursor that were not walked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// They begin after here. An older claim may still tell the log that it is recorded up to here, but not further, so the
-    /// database never seems to have gone back.
-    To(Cursor),
-    /// The log does not know the epoch of the cursor. Everything that it still has is walked again: the database knows what
-    /// it has.
-    Beginning,
-}
-
-/// Whether the recorder has to go back: the log lost its tail, and an instance whose clock went back opened an epoch below
-/// what the database has. Such an epoch need not be the open one: an instance that knows the cursor may have opened another
-/// one above it.
-pub(crate) fn turning_point(cursor: &Cursor, markers: &[Marker]) -> Option<Turn> {
+/// Where the recorder has to go on instead, if the log has entries at or below the cursor that were not walked: it lost
+/// its tail, and an instance whose clock went back opened an epoch below what the database has. `recorded` is what the log
+/// knows to be in this database.
+///
+/// Such an epoch need not be the open one: an instance that knows the cursor may have opened another one above it. If the
+/// log does not know the epoch of the cursor, everything above `recorded` is walked again: the database knows what it has.
+/// The answer is never below `recorded`: else the database would seem to have gone back, also if the log falls back to an
+/// earlier state later. Three faults at once are not told apart: the log lost the epoch, a clock went back so that the
+/// next one opened lower, and a database was restored that knows the lost epoch and not the next.
+pub(crate) fn turning_point(cursor: &Cursor, recorded: Seq, markers: &[Marker]) -> Option<Cursor> {
     let first = markers.first()?.base;
     // older epochs than those of the oldest marker kept are not named
     let is_known = first > cursor.base || markers.iter().any(|marker| marker.base == cursor.base);
     if !is_known {
-        return Some(Turn::Beginning);
+        return Some(cursor_at(recorded, markers));
     }
     let unwalked = markers.iter().find(|marker| marker.base > cursor.base && marker.base <= cursor.seq);
-    unwalked.map(|marker| Turn::To(cursor_at(marker.base.saturating_sub(1), markers)))
+    unwalked.map(|marker| cursor_at(marker.base.saturating_sub(1), markers))
 }
 
 /// The cursor of a reader that stands at this `seq`.
@@ -51,11 +46,6 @@ pub(crate) fn pending(Snapshot { seq, markers, entries, .. }: &Snapshot) -> u64 
 /// Where the log begins: the base of its first epoch, or 0 if that is not named any more.
 pub(crate) fn beginning(markers: &[Marker]) -> Seq {
     markers.first().filter(|marker| marker.cut == 0).map_or(0, |marker| marker.base)
-}
-
-/// Up to where the log has nothing, as a snapshot from its beginning says.
-pub(crate) fn trimmed_up_to(Snapshot { seq, entries, .. }: &Snapshot) -> Seq {
-    entries.first().map_or(*seq, |first| first.seq().saturating_sub(1))
 }
 
 /// The entries, first to last `seq`, that the log has lost between an entry that was walked and this one. A reader
@@ -89,37 +79,39 @@ mod tests {
     fn a_reader_follows_an_epoch_above_it_also_when_it_knows_more_of_the_lost_tail() {
         let markers = [marker(100, 0), marker(200, 150)];
         for (seq, base) in [(0, 0), (120, 100), (150, 100), (180, 100), (200, 200), (230, 200)] {
-            assert_eq!(turning_point(&cursor(seq, base), &markers), None, "{seq}");
+            assert_eq!(turning_point(&cursor(seq, base), 0, &markers), None, "{seq}");
         }
-        assert_eq!(turning_point(&cursor(7, 0), &[]), None);
+        assert_eq!(turning_point(&cursor(7, 0), 0, &[]), None);
     }
 
     #[test]
     fn an_epoch_below_the_cursor_was_not_walked() {
-        let turned = Some(Turn::To(cursor(949, 900)));
-        assert_eq!(turning_point(&cursor(1000, 900), &[marker(900, 0), marker(950, 940)]), turned);
+        let turned = Some(cursor(949, 900));
+        assert_eq!(turning_point(&cursor(1000, 900), 930, &[marker(900, 0), marker(950, 940)]), turned);
         let reopened = [marker(900, 0), marker(950, 940), marker(2000, 960)];
-        assert_eq!(turning_point(&cursor(1000, 900), &reopened), turned);
+        assert_eq!(turning_point(&cursor(1000, 900), 930, &reopened), turned);
     }
 
     #[test]
-    fn a_log_that_does_not_know_the_epoch_is_walked_again_from_its_beginning() {
+    fn a_log_that_does_not_know_the_epoch_is_walked_again_from_what_it_knows_to_be_recorded() {
         for markers in [[marker(500, 0), marker(700, 600)], [marker(500, 0), marker(2000, 600)]] {
-            assert_eq!(turning_point(&cursor(1000, 900), &markers), Some(Turn::Beginning));
+            for recorded in [cursor(0, 0), cursor(550, 500)] {
+                assert_eq!(turning_point(&cursor(1000, 900), recorded.seq, &markers), Some(recorded));
+            }
         }
     }
 
     #[test]
     fn an_epoch_that_is_older_than_every_marker_kept_is_known() {
-        assert_eq!(turning_point(&cursor(80, 50), &[marker(100, 80), marker(200, 150)]), None);
-        assert_eq!(turning_point(&cursor(80, 0), &[marker(100, 80)]), None);
+        assert_eq!(turning_point(&cursor(80, 50), 0, &[marker(100, 80), marker(200, 150)]), None);
+        assert_eq!(turning_point(&cursor(80, 0), 0, &[marker(100, 80)]), None);
     }
 
     #[test]
     fn who_has_turned_back_need_not_turn_again() {
         let markers = [marker(500, 0), marker(700, 600), marker(2000, 750)];
         for seq in [0, 510, 600, 699, 740, 1999, 2000] {
-            assert_eq!(turning_point(&cursor_at(seq, &markers), &markers), None, "{seq}");
+            assert_eq!(turning_point(&cursor_at(seq, &markers), 0, &markers), None, "{seq}");
         }
     }
 

@@ -9,7 +9,7 @@ use hubbub_protocol::Seq;
 
 use crate::{
     Source,
-    epochs::{Turn, beginning, lost_between, turning_point},
+    epochs::{beginning, lost_between, turning_point},
     standing::lags,
 };
 
@@ -62,14 +62,11 @@ pub async fn restored(journal: &dyn Journal, source: &dyn Source) -> Result<Rest
     };
     let mut snapshot = source.read(cursor.seq, 1).await?;
     // the recorder will turn back to here, if the log has taken another way than the backup
-    let recorded = match turning_point(&cursor, &snapshot.markers) {
-        None => cursor.seq,
-        Some(Turn::To(to)) => to.seq,
-        Some(Turn::Beginning) => 0,
-    };
-    if recorded < cursor.seq {
-        snapshot = source.read(recorded, 1).await?;
+    let turned = turning_point(&cursor, 0, &snapshot.markers);
+    if let Some(turned) = &turned {
+        snapshot = source.read(turned.seq, 1).await?;
     }
+    let recorded = turned.map_or(cursor.seq, |turned| turned.seq);
     let gaps = gaps(recorded, &snapshot);
     journal.restored(&gaps).await?;
     if lags(&cursor, &lease) {

@@ -14,7 +14,6 @@ use hubbub_messenger::{
     StoreError,
     journal::{Batch, Cursor, Journal, Recorded, Recording},
 };
-use hubbub_protocol::Seq;
 use metrics::{counter, histogram};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
@@ -28,7 +27,7 @@ use crate::{
     Outlet, RecorderOptions, RecordingState, Source,
     answer::within,
     attempts::Attempts,
-    epochs::{Turn, cursor_at, pending, trimmed_up_to, turning_point},
+    epochs::{pending, turning_point},
     outbox::Outbox,
     outcome::{Next, Trouble},
     pruner::Pruner,
@@ -249,8 +248,8 @@ impl Task {
         if !is_in_step || !self.is_alive(&lease, cursor).await? {
             return Ok(self.lose_place());
         }
-        if let Some(turn) = turning_point(cursor, &snapshot.markers) {
-            return self.turn_back(position, turn, lease.recorded).await;
+        if let Some(to) = turning_point(cursor, lease.recorded, &snapshot.markers) {
+            return self.turn_back(position, &to).await;
         }
         let walk = walk(cursor, &snapshot, self.attempts.refused());
         let pending = pending(&snapshot);
@@ -283,12 +282,11 @@ impl Task {
 
     /// The log has entries below the cursor that were not recorded: a clock went back. Reading above the cursor has opened
     /// an epoch above both, unless the log was there already. So it is enough to go back to where the ways part.
-    async fn turn_back(&mut self, position: &Position, turn: Turn, recorded: Seq) -> Result<Next, Trouble> {
-        let Position { log_id, cursor: from, .. } = position;
-        let to = &match turn {
-            Turn::To(to) => to,
-            Turn::Beginning => self.go_to_beginning(recorded).await?,
-        };
+    async fn turn_back(
+        &mut self,
+        Position { log_id, cursor: from, .. }: &Position,
+        to: &Cursor,
+    ) -> Result<Next, Trouble> {
         let has_turned = within(self.journal.skip(log_id, from, to)).await?;
         counter!(RECORDER_TURNED_BACK).increment(1);
         warn!(
@@ -298,17 +296,6 @@ impl Task {
             "a clock went back: the log has another way below what the database has, which is recorded now"
         );
         Ok(self.lose_place())
-    }
-
-    /// Sets the log back to where it begins now, before the row moves: else the database would seem to have gone back. What
-    /// it counts as recorded and has trimmed is in the database, also what it trims before it is set back.
-    async fn go_to_beginning(&self, recorded: Seq) -> Result<Cursor, Trouble> {
-        let now = trimmed_up_to(&self.source.read(0, 1).await?).min(recorded);
-        if now < recorded {
-            self.source.rewind(now).await?;
-        }
-        let snapshot = self.source.read(0, 1).await?;
-        Ok(cursor_at(trimmed_up_to(&snapshot).min(recorded), &snapshot.markers))
     }
 
     async fn record(&mut self, log_id: &str, walk: Walk, pending: u64) -> Result<Next, Trouble> {
