@@ -7,7 +7,6 @@ use hubbub_messenger::{
     rank::Role,
     room::{Posting, Visibility},
 };
-use hubbub_protocol::RoomId;
 
 use super::{people::*, plans::plan, *};
 use crate::{
@@ -176,6 +175,6 @@ on_both_engines! {
             assert_eq!(event.fields["rev"], 9_000_000_000_000_001_u64);
         }
         assert_eq!(world.seats(1).await.rev, 9_000_000_000_000_001);
-        assert_eq!(world.rooms(2).await, [room] as [RoomId; 1]);
+        assert_eq!(world.rooms(2).await, vec![room]);
     }
 }

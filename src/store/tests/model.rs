@@ -45,7 +45,7 @@ impl Step {
     }
 
     fn visibility(self) -> Visibility {
-        if self.variant % 2 == 0 { Visibility::Open } else { Visibility::Private }
+        if self.variant.is_multiple_of(2) { Visibility::Open } else { Visibility::Private }
     }
 
     fn posting(self) -> Posting {
@@ -101,6 +101,7 @@ impl Run {
     }
 
     /// The outcome of the services, and that of the model.
+    #[expect(clippy::too_many_lines, reason = "it has an arm for each action")]
     async fn take(&mut self, step: Step) -> (Outcome, Outcome) {
         let Step { action, actor, group, channel, target, variant } = step;
         let (me, them, services) = (user(actor), user(target), &self.world);

@@ -78,7 +78,8 @@ impl World {
     /// Another instance at the same database.
     pub(super) async fn at(home: &Home) -> Self {
         let (database, told) = (home.open().await, Arc::new(Told::default()));
-        let registry = Registry::new(Arc::new(database.clone()), Arc::clone(&told) as Arc<dyn Teller>);
+        let teller: Arc<dyn Teller> = Arc::<Told>::clone(&told);
+        let registry = Registry::new(Arc::new(database.clone()), teller);
         Self {
             database,
             told,

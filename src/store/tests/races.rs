@@ -97,8 +97,9 @@ on_both_engines! {
         let everyone: Vec<_> = (1..=8).map(user).collect();
         let adding = (1..=8).zip(&groups).map(|(owner, group)| {
             let world = if owner % 2 == 0 { &here } else { &there };
-            let (owner, mut people) = (user(owner), everyone.clone());
-            people.rotate_left(usize::try_from(owner.as_str().len()).unwrap() % 8);
+            let mut people = everyone.clone();
+            people.rotate_left(usize::try_from(owner % 8).unwrap());
+            let owner = user(owner);
             async move { world.groups.add(&owner, group, people).await }
         });
         for outcome in futures_util::future::join_all(adding).await {

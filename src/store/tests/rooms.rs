@@ -38,14 +38,14 @@ on_both_engines! {
         let (group, general) = group(&world, Visibility::Open, [2]).await;
         world.groups.join(&user(3), &group).await.unwrap();
         for number in 1..=3 {
-            assert_eq!(world.rooms(number).await, [general.clone()]);
+            assert_eq!(world.rooms(number).await, std::slice::from_ref(&general));
         }
         let side = world.channels.make(&user(3), &group, channel("side")).await.unwrap();
         world.channels.join(&user(2), &side).await.unwrap();
         assert_eq!(conflict(world.channels.leave(&user(2), &general).await), "default_channel");
         let _told = world.told.take();
         world.groups.leave(&user(2), &group).await.unwrap();
-        assert_eq!(world.rooms(2).await, [] as [RoomId; 0]);
+        assert!(world.rooms(2).await.is_empty());
         let mut out = world.told.memberships();
         out.sort_by(|one, other| one.2.cmp(&other.2));
         let mut both = [side, general].map(|room| (user(2), "out".to_owned(), room, false));
@@ -317,8 +317,8 @@ on_both_engines! {
         };
         assert_eq!(find(1, "USER1", Reach::Everyone).await, ["user10", "user11", "user12"], "without oneself");
         assert_eq!(find(1, "person 2", Reach::Everyone).await, ["user2"]);
-        assert_eq!(find(1, "ser", Reach::Everyone).await, [] as [&str; 0]);
-        assert_eq!(find(1, "user1", Reach::Groups).await, [] as [&str; 0]);
+        assert!(find(1, "ser", Reach::Everyone).await.is_empty());
+        assert!(find(1, "user1", Reach::Groups).await.is_empty());
         assert_eq!(find(1, "user11", Reach::Groups).await, ["user11"], "exactly");
         let _crew = group(&world, Visibility::Private, [12]).await;
         assert_eq!(find(1, "user1", Reach::Groups).await, ["user12"]);

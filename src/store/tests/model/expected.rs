@@ -465,9 +465,10 @@ impl Group {
 impl Channel {
     /// Somebody comes in who was not there.
     fn seat(&mut self, person: u128, role: Role) {
-        if !self.seats.contains_key(&person) {
-            let _new = self.seats.insert(person, role);
-            let _new = self.added.insert(person);
+        let is_new = !self.seats.contains_key(&person);
+        if is_new {
+            self.seats.extend([(person, role)]);
+            self.added.extend([person]);
         }
     }
 }

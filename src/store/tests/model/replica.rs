@@ -85,23 +85,20 @@ impl Replica {
     pub(super) fn hear(&mut self, event: &Event) {
         self.heard += 1;
         self.seat(event);
-        let fields = &event.fields;
-        match event.kind {
-            EventKind::Members => {
-                let named = |value: &Value| {
-                    let people = value.as_array().unwrap().iter();
-                    people.map(|user| UserId::stored(user["id"].as_str().unwrap()).unwrap()).collect::<Vec<_>>()
-                };
-                let members = self.members.entry(event.room.clone()).or_default();
-                for user in named(&fields["added"]) {
-                    assert!(members.insert(user), "nobody is added twice");
-                }
-                for user in named(&fields["removed"]) {
-                    // who has made a room is in it without having been added
-                    let _was_there = members.remove(&user);
-                }
-            }
-            _ => {}
+        if event.kind != EventKind::Members {
+            return;
+        }
+        let named = |value: &Value| {
+            let people = value.as_array().unwrap().iter();
+            people.map(|user| UserId::stored(user["id"].as_str().unwrap()).unwrap()).collect::<Vec<_>>()
+        };
+        let members = self.members.entry(event.room.clone()).or_default();
+        for user in named(&event.fields["added"]) {
+            assert!(members.insert(user), "nobody is added twice");
+        }
+        for user in named(&event.fields["removed"]) {
+            // who has made a room is in it without having been added
+            let _was_there = members.remove(&user);
         }
     }
 
