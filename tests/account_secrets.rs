@@ -119,25 +119,18 @@ async fn a_program_has_a_token_of_its_own_which_can_be_taken_back() {
 
 #[tokio::test]
 async fn a_flood_of_sign_ins_locks_nobody_out() {
-    let (_folder, server) = alone(&["--sign-in-rate-address", "1"]).await;
+    let (_folder, server) = alone(&["--sign-in-rate-address", "0.1"]).await;
     let at = server.address();
     let body = json!({"username": "ann", "name": "Ann", "password": password("ann")});
     let jar = cookies(&browse(&server, "/v1/auth/register", &[], &body).await);
-    // of one account
-    let wrong = async |username: &str| sign_in(at, username, "wrong password").await.status;
     let mut statuses = Vec::new();
-    for _ in 0..11 {
-        statuses.push(wrong("ann").await);
+    for name in 0..8 {
+        statuses.push(sign_in(at, &format!("name-{name}"), "wrong password").await.status);
     }
-    assert_eq!((statuses.pop(), statuses.iter().all(|status| *status == 401)), (Some(429), true));
+    assert!(statuses.starts_with(&[401; 6]) && statuses.contains(&429), "{statuses:?}");
     let refused = sign_in(at, "ann", &password("ann")).await;
     refused.assert_problem(429, "rate_limited");
     assert_ne!(refused.header("retry-after"), "");
-    // of many names
-    for name in 0..60 {
-        let _refused = wrong(&format!("name-{name}")).await;
-    }
-    assert_eq!(wrong("another").await, 429);
     // the same person, from a browser that it has used before
     let own = browse(&server, "/v1/auth/login", &[("cookie", &jar)], &body).await;
     assert_eq!(own.status, 200, "{own:?}");
