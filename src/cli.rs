@@ -63,7 +63,7 @@ enum Command {
     Restored(Box<DatabaseCommand>),
     /// Make, list and close accounts. The instances may run.
     #[command(subcommand)]
-    User(UserCommand),
+    User(Box<UserCommand>),
     /// Make an invitation to the server, for --registration invite.
     Invite(Box<InviteCommand>),
     /// Make another key that signs access tokens. The instances may run.

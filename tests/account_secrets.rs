@@ -1,5 +1,5 @@
 //! Cookies, personal access tokens and limits; and that no secret is logged, or kept in clear.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails should fail the test")]
+#![expect(clippy::unwrap_used, reason = "a step that fails should fail the test")]
 
 use hubbub_protocol::RoomId;
 use hubbub_testbed::{

@@ -1,5 +1,5 @@
 //! Accounts: made, signed in, refreshed and signed out, over HTTP and at the `hello` of a WebSocket.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a step that fails should fail the test")]
+#![expect(clippy::unwrap_used, reason = "a step that fails should fail the test")]
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 mod administration;
 mod answer;
 mod auth;
+mod caller;
 mod identity;
 mod me;
 mod personal_tokens;
@@ -10,16 +11,15 @@ mod recovery;
 
 use axum::{
     Router,
-    extract::{FromRef, FromRequestParts},
-    http::request::Parts,
     routing::{delete, get, patch, post, put},
 };
-use hubbub_http::{problem::Problem, visitor::Visitor};
-use hubbub_messenger::accounts::{AccountError, Accounts, Caller, CallerKind, Client};
+use hubbub_messenger::accounts::Accounts;
 
-pub(crate) use self::answer::problem;
-use self::auth::MARK_COOKIE;
-pub use self::identity::{AccountIdentity, NodeSockets};
+pub(crate) use self::{answer::problem, caller::InSession};
+pub use self::{
+    caller::SignedIn,
+    identity::{AccountIdentity, NodeSockets},
+};
 
 /// What the calls of accounts need.
 #[derive(Clone, Debug)]
@@ -56,55 +56,4 @@ pub fn routes(api: AccountApi) -> Router {
         .route("/v1/me/sessions", get(me::sessions))
         .route("/v1/me/sessions/{id}", delete(me::end_session))
         .with_state(api)
-}
-
-/// Whose call it is. 401 without a token that counts.
-#[derive(Clone, Debug)]
-pub struct SignedIn(pub Caller);
-
-impl<S: Send + Sync> FromRequestParts<S> for SignedIn
-where
-    AccountApi: FromRef<S>,
-{
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let visitor = Visitor::from_request_parts(parts, state).await?;
-        let caller = caller(&AccountApi::from_ref(state), &visitor).await?;
-        let reads = parts.method.is_safe();
-        match caller.by {
-            CallerKind::PersonalToken { may_write: false } if !reads => Err(problem(AccountError::NotAllowed)),
-            _ => Ok(Self(caller)),
-        }
-    }
-}
-
-/// Whose call it is, if it is one of a session. Personal access tokens may not touch the account itself.
-#[derive(Clone, Debug)]
-pub(crate) struct InSession(pub(crate) Caller);
-
-impl<S: Send + Sync> FromRequestParts<S> for InSession
-where
-    AccountApi: FromRef<S>,
-{
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let SignedIn(caller) = SignedIn::from_request_parts(parts, state).await?;
-        if caller.by == CallerKind::Session { Ok(Self(caller)) } else { Err(problem(AccountError::NotAllowed)) }
-    }
-}
-
-async fn caller(api: &AccountApi, visitor: &Visitor) -> Result<Caller, Problem> {
-    let Some(token) = visitor.bearer() else { return Err(answer::no_token()) };
-    api.accounts.authorize(token).await.map_err(problem)
-}
-
-fn client(visitor: &Visitor) -> Client {
-    Client {
-        address: visitor.address,
-        is_local: visitor.is_local,
-        user_agent: visitor.user_agent().to_owned(),
-        mark: visitor.cookie_of_any_origin(MARK_COOKIE),
-    }
 }

@@ -23,7 +23,7 @@ use hubbub_http::{host::HostPattern, listener::Bounds, origin::OriginPattern};
 use hubbub_lifecycle::{Secret, SecretSource};
 use ipnet::IpNet;
 
-use self::value::{positive, source};
+use self::value::{positive, rate, source};
 pub(crate) use self::{
     accounts::{AccountArgs, PublicUrl},
     redis::RedisArgs,
@@ -255,11 +255,6 @@ fn header_bytes(text: &str) -> Result<ByteSize, String> {
     } else {
         Err("expected 4KiB to 1MiB".to_owned())
     }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
-    number.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -213,9 +213,9 @@ impl InviteCommand {
 async fn list(accounts: &Accounts) -> anyhow::Result<String> {
     let (mut lines, mut after) = (Vec::new(), String::new());
     loop {
-        let page = accounts.list(after, PAGE).await.map_err(said)?;
+        let page = accounts.list(after.clone(), PAGE).await.map_err(said)?;
         let Some(last) = page.last() else { break };
-        after = last.username.clone();
+        last.username.clone_into(&mut after);
         lines.extend(page.iter().map(|account| {
             let role = if account.administrator { "administrator" } else { "" };
             format!("{}\t{}\t{}\t{role}", account.username, account.name, account.state.name()).trim_end().to_owned()

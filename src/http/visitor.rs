@@ -56,7 +56,7 @@ impl Visitor {
     /// 403: the cookie is there, and the origin is missing or another one.
     pub fn cookie(&self, name: &str) -> Result<Option<String>, Problem> {
         let Some(value) = self.cookie_of_any_origin(name) else { return Ok(None) };
-        if self.headers.get(header::ORIGIN).is_none_or(|origin| origin.is_empty()) {
+        if self.headers.get(header::ORIGIN).is_none_or(axum::http::HeaderValue::is_empty) {
             let detail = "a cookie counts only in a request that names its Origin";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }

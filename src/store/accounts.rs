@@ -235,7 +235,7 @@ impl AccountStore for Database {
         let engine = Arc::clone(&self.engine);
         self.run(async move {
             for statement in SWEEP {
-                let _swept = writing!(&*engine, connection => {
+                writing!(&*engine, connection => {
                     sqlx::query(statement).bind(millis(ENDED_KEPT)).execute(connection).await.map(drop).map_err(Fault::from)
                 })?;
             }

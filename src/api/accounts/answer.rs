@@ -48,7 +48,7 @@ pub(crate) fn problem(error: AccountError) -> Problem {
     let detail = error.to_string();
     let coded = |status, code| Problem::new(status, detail.clone()).with_code(code);
     match error {
-        AccountError::Invalid(errors) => Problem::invalid(errors.into_iter().map(field).collect()),
+        AccountError::Invalid(errors) => Problem::invalid(errors.iter().map(field).collect()),
         AccountError::UsernameTaken => coded(StatusCode::CONFLICT, "username_taken"),
         AccountError::RegistrationClosed => coded(StatusCode::FORBIDDEN, "registration_closed"),
         AccountError::NotInvited => coded(StatusCode::FORBIDDEN, "invitation_required"),
@@ -69,7 +69,7 @@ pub(crate) fn problem(error: AccountError) -> Problem {
     }
 }
 
-fn field(invalid: InvalidField) -> FieldProblem {
+fn field(invalid: &InvalidField) -> FieldProblem {
     let InvalidField { field, code, detail } = invalid;
     FieldProblem { field, code, detail }
 }

@@ -18,15 +18,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    AccountApi, InSession,
+    AccountApi,
     answer::{OwnAccount, problem},
-    caller, client,
+    caller::{InSession, MARK_COOKIE, caller, client},
 };
 
 /// Has the refresh token of a browser.
 const REFRESH_COOKIE: &str = "hubbub_refresh";
-/// Tells a browser from which somebody has signed in before.
-pub(super) const MARK_COOKIE: &str = "hubbub_browser";
 /// How long a browser keeps its mark, in seconds.
 const MARK_LIFE: u64 = 365 * 24 * 60 * 60;
 

@@ -8,7 +8,12 @@ use axum::{
 use hubbub_http::{json::JsonBody, problem::Problem, visitor::Visitor};
 use serde::Deserialize;
 
-use super::{AccountApi, InSession, answer::problem, auth::gone, client};
+use super::{
+    AccountApi,
+    answer::problem,
+    auth::gone,
+    caller::{InSession, client},
+};
 
 #[derive(Deserialize)]
 pub(super) struct ForgotBody {

@@ -12,7 +12,7 @@ use hubbub_messenger::{
 };
 use url::Url;
 
-use super::{rate, value::source};
+use super::value::{rate, source};
 
 /// Who has an account, and how. Accounts need a database.
 #[derive(Clone, Debug, Args)]
@@ -32,8 +32,8 @@ pub(crate) struct AccountArgs {
     #[arg(long, env = "HUBBUB_TOKEN_KEY", help_heading = "Accounts", value_name = "FILE")]
     token_key: Option<PathBuf>,
 
-    /// Mail server for links by which people set another password: smtp://HOST:25, smtp://USER:PASSWORD@HOST:587?tls=required
-    /// or smtps://USER:PASSWORD@HOST. Needs --public-url [default: no mails].
+    /// Mail server for links by which people set another password: <smtp://HOST:25>, <smtp://USER:PASSWORD@HOST:587?tls=required>
+    /// or <smtps://USER:PASSWORD@HOST>. Needs --public-url [default: no mails].
     #[arg(long, env = "HUBBUB_SMTP_URL", help_heading = "Accounts", hide_env_values = true, value_name = "URL")]
     smtp_url: Option<Secret>,
 

@@ -14,3 +14,9 @@ pub(super) fn source(value: Option<&Secret>, file: Option<&PathBuf>) -> Option<S
 pub(super) fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
 }
+
+/// Events per second.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "expected a number above 0".to_owned())
+}

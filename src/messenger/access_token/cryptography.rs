@@ -23,6 +23,7 @@ pub(crate) fn install() {
     let _set_already = PROVIDER.install_default();
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the library calls it so")]
 fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     match (algorithm, key.family()) {
         (Algorithm::EdDSA, AlgorithmFamily::Ed) => {
@@ -48,6 +49,7 @@ impl JwtSigner for Ed25519 {
 }
 
 /// The key has to be of the family of the algorithm: a public key never counts as a shared secret.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the library calls it so")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     let family = match algorithm {
         Algorithm::HS256 => AlgorithmFamily::Hmac,

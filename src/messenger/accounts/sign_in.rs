@@ -115,8 +115,9 @@ impl Accounts {
         match (self.inner.options.registration, invited) {
             (RegistrationMode::Open, _) => Ok(Admission::Open),
             (RegistrationMode::Invite, Some(invited)) => Ok(Admission::Invited(invited.hash())),
-            (RegistrationMode::Invite, None) if is_first().await? => Ok(Admission::Closed),
-            (RegistrationMode::Closed, _) if is_first().await? => Ok(Admission::Closed),
+            (RegistrationMode::Invite, None) | (RegistrationMode::Closed, _) if is_first().await? => {
+                Ok(Admission::Closed)
+            }
             (RegistrationMode::Invite, None) => Err(AccountError::NotInvited),
             (RegistrationMode::Closed, _) => Err(AccountError::RegistrationClosed),
         }
