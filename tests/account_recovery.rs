@@ -1,5 +1,5 @@
 //! Passwords and mail addresses: changed, reset and verified, with a real mail server; the end of an account.
-#![expect(clippy::indexing_slicing, reason = "a step that fails should fail the test")]
+#![expect(clippy::unwrap_used, reason = "a step that fails should fail the test")]
 
 use hubbub_testbed::{
     MailServer, PATIENCE, Server,

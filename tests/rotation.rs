@@ -207,5 +207,6 @@ async fn a_closed_terminal_stops_it_in_order() {
     logged("relay.live").await;
     terminal.kill().await.unwrap();
     logged("SIGHUP").await;
-    logged(r#""message":"stopped""#).await;
+    // or while a part of it still starts: "stopped before the start was complete"
+    logged(r#""message":"stopped"#).await;
 }

@@ -70,7 +70,14 @@ impl World {
             let messages = (1..=size).map(|n| message(self.cursor.seq + n)).collect();
             let from = self.cursor.clone();
             self.cursor.seq += size;
-            Batch { from, to: self.cursor.clone(), messages, dead_letters: Vec::new(), gaps: Vec::new() }
+            Batch {
+                from,
+                to: self.cursor.clone(),
+                messages,
+                dead_letters: Vec::new(),
+                gaps: Vec::new(),
+                met: Vec::new(),
+            }
         };
         (0..ROUND).map(batch).collect()
     }

@@ -10,6 +10,7 @@ use std::{
 
 use futures_util::{Sink, SinkExt, Stream};
 use hubbub_protocol::{ClientFrame, SUBPROTOCOL, ServerFrame};
+use serde_json::Value;
 use tokio::{
     net::{TcpSocket, TcpStream, lookup_host},
     time::timeout,
@@ -30,6 +31,23 @@ use tokio_tungstenite::{
 pub(crate) const NO_CLOSE_FRAME: u16 = 1006;
 /// The code of a close frame without a code.
 const NO_STATUS: u16 = 1005;
+/// The types of the frames that this client knows.
+const KNOWN: [&str; 14] = [
+    "welcome",
+    "live",
+    "message",
+    "ack",
+    "heartbeat",
+    "count",
+    "typing",
+    "joined",
+    "left",
+    "status",
+    "reset",
+    "drain",
+    "error",
+    "pong",
+];
 /// Small, because thousands of clients share one process.
 const READ_BUFFER_BYTES: usize = 4096;
 
@@ -155,7 +173,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The connection has ended. A frame that is not one of this protocol counts as its end, with code 1002.
+    /// The connection has ended. A frame that is not one of this protocol counts as its end, with code 1002. One of a type
+    /// that this client does not know is skipped.
     pub async fn next(&mut self) -> Result<ServerFrame, Closed> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
@@ -200,7 +219,12 @@ impl Connection {
 
     /// As [`next`](Self::next).
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<ServerFrame, Closed>> {
-        self.poll_text(cx).map(|text| decode(&text?))
+        loop {
+            let Poll::Ready(text) = self.poll_text(cx) else { return Poll::Pending };
+            if let Some(frame) = decode(&text?).transpose() {
+                return Poll::Ready(frame);
+            }
+        }
     }
 
     /// As [`next_text`](Self::next_text).
@@ -271,10 +295,30 @@ fn encode(frame: &ClientFrame) -> String {
     serde_json::to_string(frame).unwrap_or_default()
 }
 
-fn decode(text: &str) -> Result<ServerFrame, Closed> {
-    serde_json::from_str(text).map_err(|error| violation(&format!("a frame that is not one of this protocol: {error}")))
+/// A frame. None: its type is one that this client does not know, and skips.
+fn decode(text: &str) -> Result<Option<ServerFrame>, Closed> {
+    serde_json::from_str(text).map(Some).or_else(|error| {
+        let frame: Value = serde_json::from_str(text).unwrap_or_default();
+        let is_unknown = frame.get("type").and_then(Value::as_str).is_some_and(|kind| !KNOWN.contains(&kind));
+        let broken = || violation(&format!("a frame that is not one of this protocol: {error}"));
+        if is_unknown { Ok(None) } else { Err(broken()) }
+    })
 }
 
 fn violation(what: &str) -> Closed {
     Closed { code: 1002, reason: format!("the server sent {what}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_of_an_unknown_type_is_skipped_and_a_broken_one_is_not() {
+        assert!(matches!(decode(r#"{"type":"pong","n":7}"#), Ok(Some(ServerFrame::Pong { n: Some(7) }))));
+        assert!(matches!(decode(r#"{"type":"membership","seq":9,"room":"~x"}"#), Ok(None)));
+        for broken in ["", "{}", "[]", r#"{"type":7}"#, r#"{"type":"live"}"#] {
+            assert_eq!(decode(broken).unwrap_err().code, 1002, "{broken}");
+        }
+    }
 }

@@ -4,20 +4,24 @@ mod administration;
 mod answer;
 mod auth;
 mod caller;
+mod ended;
 mod identity;
 mod me;
 mod personal_tokens;
 mod recovery;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     routing::{delete, get, patch, post, put},
 };
-use hubbub_messenger::accounts::Accounts;
+use hubbub_messenger::{accounts::Accounts, groups::Groups, sight::Sight};
 
 pub(crate) use self::{answer::problem, caller::InSession};
 pub use self::{
     caller::SignedIn,
+    ended::note_ends,
     identity::{AccountIdentity, NodeSockets},
 };
 
@@ -26,6 +30,10 @@ pub use self::{
 pub struct AccountApi {
     /// The service.
     pub accounts: Accounts,
+    /// The groups that a person leaves with its account.
+    pub groups: Groups,
+    /// In which groups a person is.
+    pub sight: Arc<dyn Sight>,
     /// Whether guests may come in, for the page.
     pub guests: bool,
     /// The path under which the server is reached, without a `/` at its end. Cookies are for it only.

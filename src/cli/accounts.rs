@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hubbub_api::{
-    accounts::{AccountApi, AccountIdentity, NodeSockets, routes},
+    accounts::{AccountApi, AccountIdentity, NodeSockets, note_ends, routes},
     mail::MailServer,
     readers::MemberReaders,
     rooms::{RoomOptions, Rooms},
@@ -13,8 +13,10 @@ use hubbub_api::{
 use hubbub_edge::{node::Node, ports::Ports};
 use hubbub_http::{Routes, access::Readers};
 use hubbub_lifecycle::{Shutdown, Throttle};
+use hubbub_log::ring::Ring;
 use hubbub_messenger::{
     accounts::{AccountOptions, Accounts},
+    groups::Groups,
     mail::MailOptions,
     registry::Registry,
 };
@@ -109,7 +111,8 @@ impl OpenAccounts {
     }
 
     /// Closes the sockets of sessions that end, as long as the instance runs.
-    pub(crate) fn follow(&self, node: &Node, shutdown: &Shutdown) {
+    pub(crate) fn follow(&self, ring: Arc<Ring>, node: &Node, shutdown: &Shutdown) {
+        shutdown.spawn_until_shutdown(note_ends(ring, self.accounts.clone()));
         let sockets = Arc::new(NodeSockets(node.clone()));
         shutdown.spawn_until_shutdown(self.accounts.clone().follow(sockets));
     }
@@ -124,6 +127,8 @@ impl OpenAccounts {
         let url = self.public_url.as_ref();
         let accounts = AccountApi {
             accounts: self.accounts.clone(),
+            groups: Groups::new(self.registry.clone()),
+            sight: Arc::new(self.database.clone()),
             guests: true,
             base_path: url.map_or_else(String::new, |url| url.path().to_owned()),
             is_secure: url.is_some_and(PublicUrl::is_secure),

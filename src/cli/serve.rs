@@ -168,9 +168,9 @@ impl Instance {
             None => None,
         };
         let ports = accounts.as_ref().map(OpenAccounts::ports).unwrap_or_default();
-        let node = hubbub_edge::start(&instance, ring, relay, ports, shutdown);
+        let node = hubbub_edge::start(&instance, Arc::clone(&ring), relay, ports, shutdown);
         if let Some(accounts) = &accounts {
-            accounts.follow(&node, shutdown);
+            accounts.follow(ring, &node, shutdown);
         }
         let secrets = Secrets { api_key: api_key.clone().filter(RotatingSecret::is_file), redis: renewer };
         shutdown.spawn_until_shutdown(secrets.follow(hangups));

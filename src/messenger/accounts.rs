@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hubbub_protocol::{SessionId, User, UserId, UserName};
+use hubbub_protocol::{SessionId, UnixMillis, User, UserId, UserName};
 use parking_lot::{Mutex, RwLock};
 use tokio_util::task::TaskTracker;
 
@@ -341,6 +341,11 @@ impl Accounts {
 
     fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.inner.keys.read())
+    }
+
+    /// Notes that a session has ended: another instance has told of it. Its tokens are refused from now on.
+    pub fn note_end(&self, session: SessionId, at: UnixMillis) {
+        let _news = self.inner.ended.add(session, at);
     }
 
     /// Tells of a change that is committed.

@@ -72,7 +72,7 @@ mod tests {
         let ended = EndedSessions::default();
         let one: SessionId = "one".parse().unwrap();
         assert_eq!(ended.has(&one), None);
-        assert_eq!(ended.take(read(2_000_000, &[("one", 2_000_000)])), [one.clone()]);
+        assert_eq!(ended.take(read(2_000_000, &[("one", 2_000_000)])), std::slice::from_ref(&one));
         assert_eq!(ended.has(&one), Some(true));
         assert!(ended.take(read(2_000_500, &[("one", 2_000_000)])).is_empty());
         let late = 2_000_000 + millis(KEPT);

@@ -29,7 +29,7 @@ use source::Source;
 /// A crate, its folder, and the crates of this repository that it may import.
 const CRATES: &[(&str, &str, &[&str])] = &[
     ("hubbub", ".", &["api", "edge", "http", "lifecycle", "log", "messenger", "protocol", "recorder", "store"]),
-    ("api", "src/api", &["edge", "http", "lifecycle", "log", "messenger", "protocol"]),
+    ("api", "src/api", &["edge", "http", "lifecycle", "log", "messenger", "protocol", "recorder"]),
     ("http", "src/http", &["edge", "lifecycle", "protocol", "web"]),
     ("edge", "src/edge", &["lifecycle", "log", "protocol"]),
     ("log", "src/log", &["lifecycle", "protocol"]),

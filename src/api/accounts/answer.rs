@@ -13,7 +13,7 @@ use hubbub_protocol::UserId;
 use serde::Serialize;
 
 /// The pause before a client should ask again while the database is away, in milliseconds.
-const AWAY_MS: u64 = 2000;
+pub(super) const AWAY_MS: u64 = 2000;
 /// The same while too many passwords wait.
 const BUSY_MS: u64 = 1000;
 

@@ -5,12 +5,12 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use hubbub_http::{json::JsonBody, problem::Problem, visitor::Visitor};
+use hubbub_http::{history::unavailable, json::JsonBody, problem::Problem, visitor::Visitor};
 use serde::Deserialize;
 
 use super::{
     AccountApi,
-    answer::problem,
+    answer::{AWAY_MS, problem},
     auth::gone,
     caller::{InSession, client},
 };
@@ -120,6 +120,11 @@ pub(super) async fn delete(
     InSession(caller): InSession,
     JsonBody(body): JsonBody<DeleteBody>,
 ) -> Result<Response, Problem> {
-    api.accounts.delete(&caller, &body.password, &client(&visitor)).await.map_err(problem)?;
+    let client = client(&visitor);
+    let _account = api.accounts.confirm(&caller.account, &body.password, &client).await.map_err(problem)?;
+    // before the account goes: whoever is interrupted here can ask again
+    let left = api.groups.settle(&*api.sight, &caller.account).await;
+    left.map_err(|error| unavailable(error.to_string(), AWAY_MS))?;
+    api.accounts.delete(&caller, &body.password, &client).await.map_err(problem)?;
     Ok(gone(&api, &visitor))
 }
