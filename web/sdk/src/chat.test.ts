@@ -21,7 +21,7 @@ describe('the session', () => {
       const { network } = enterLobby({ storage })
       network.socket.open()
       const [hello] = network.socket.sent
-      return hello?.type === 'hello' ? hello.session : undefined
+      return hello && 'session' in hello ? hello.session : undefined
     })
     expect(sessions[0]).toMatch(/^[A-Za-z0-9_-]{22}$/)
     expect(sessions[1]).toBe(sessions[0])
