@@ -97,6 +97,7 @@ async fn writing_into_sqlite_scans_nothing() {
 async fn opening_a_file_reads_no_message() {
     let home = Home::sqlite();
     let database = home.open().await;
+    let schema = database.number("PRAGMA page_count").await;
     fill(&database).await;
     database.run_sql("PRAGMA wal_checkpoint(TRUNCATE)").await;
     let (pages, size) = (database.number("PRAGMA page_count").await, database.number("PRAGMA page_size").await);
@@ -105,7 +106,7 @@ async fn opening_a_file_reads_no_message() {
     let path = home.url.path().unwrap();
     let mut bytes = fs::read(path).unwrap();
     assert_eq!(i64::try_from(bytes.len()).unwrap(), pages * size);
-    let behind = usize::try_from(40 * size).unwrap();
+    let behind = usize::try_from(schema * size).unwrap();
     bytes[behind..].fill(0xee);
     fs::write(path, bytes).unwrap();
 
