@@ -16,7 +16,9 @@ use axum::{
     Router,
     routing::{delete, get, patch, post, put},
 };
+use hubbub_lifecycle::{Buckets, Rate};
 use hubbub_messenger::{accounts::Accounts, groups::Groups, sight::Sight};
+use hubbub_protocol::UserId;
 
 pub(crate) use self::{answer::problem, caller::InSession};
 pub use self::{
@@ -32,6 +34,8 @@ pub struct AccountApi {
     pub accounts: Accounts,
     /// The groups that a person leaves with its account.
     pub groups: Groups,
+    /// How many changes of rooms, groups and contacts a person may make.
+    pub changes: Arc<Buckets<UserId>>,
     /// In which groups a person is.
     pub sight: Arc<dyn Sight>,
     /// Whether guests may come in, for the page.
@@ -41,6 +45,9 @@ pub struct AccountApi {
     /// Whether the server is reached over TLS only.
     pub is_secure: bool,
 }
+
+/// How many changes one person may make: as many as a quick person with a page, and no more than others bear.
+pub const CHANGES: Rate = Rate { per_second: 5.0, burst: 100.0 };
 
 /// The calls.
 pub fn routes(api: AccountApi) -> Router {

@@ -1,8 +1,10 @@
 //! Who calls.
 
+use std::time::{Duration, Instant};
+
 use axum::{
     extract::{FromRequestParts, Request, State},
-    http::request::Parts,
+    http::{StatusCode, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -39,7 +41,17 @@ pub(crate) async fn admit(State(api): State<AccountApi>, request: Request, next:
     let (mut parts, body) = request.into_parts();
     if Visitor::from_request_parts(&mut parts, &api).await?.bearer().is_some() {
         let SignedIn(caller) = SignedIn::from_request_parts(&mut parts, &api).await?;
+        if !parts.method.is_safe() {
+            api.changes.take(&caller.account, Instant::now()).map_err(too_fast)?;
+        }
         let _none_before = parts.extensions.insert(Caller { user: caller.account });
     }
     Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+fn too_fast(wait: Duration) -> Problem {
+    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many changes: each one tells others of it")
+        .with_code("rate_limited")
+        .retry_after_ms(wait)
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hubbub_api::{
-    accounts::{AccountApi, AccountIdentity, NodeSockets, note_ends, routes},
+    accounts::{AccountApi, AccountIdentity, CHANGES, NodeSockets, note_ends, routes},
     mail::MailServer,
     readers::MemberReaders,
     rooms::{RoomOptions, Rooms},
@@ -12,7 +12,7 @@ use hubbub_api::{
 };
 use hubbub_edge::{node::Node, ports::Ports};
 use hubbub_http::{Routes, access::Readers};
-use hubbub_lifecycle::{Shutdown, Throttle};
+use hubbub_lifecycle::{Buckets, Shutdown, Throttle};
 use hubbub_log::ring::Ring;
 use hubbub_messenger::{
     accounts::{AccountOptions, Accounts},
@@ -44,8 +44,8 @@ impl AccountPlan {
     ///
     /// A setting is wrong.
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
-        let is_local = config.listen.ip().is_loopback() && config.trusted_proxies().is_empty();
         let public_url = config.accounts.public_url().cloned();
+        let is_local = config.listen.ip().is_loopback() && config.trusted_proxies().is_empty() && public_url.is_none();
         let own = format!("http://{}", config.listen).parse().map_err(anyhow::Error::msg);
         let page = public_url.clone().map_or(own, Ok)?;
         let mail_server = config.accounts.mail_server()?;
@@ -127,6 +127,7 @@ impl OpenAccounts {
         let url = self.public_url.as_ref();
         let accounts = AccountApi {
             accounts: self.accounts.clone(),
+            changes: Arc::new(Buckets::new(CHANGES)),
             groups: Groups::new(self.registry.clone()),
             sight: Arc::new(self.database.clone()),
             guests: true,

@@ -260,7 +260,9 @@ impl<'a> Conversation<'a> {
                 self.serve_until(async move { node.fanout().leave(&connection, room).await }.boxed()).await;
             }
             ClientFrame::Typing { room } => {
-                self.require_seat(&room)?;
+                if !self.require_seat(&room)?.may_post {
+                    return Err(Refusal::new(ErrorCode::NotAllowed, "you may not type in this room"));
+                }
                 self.node.ports().gate.may_type(&self.person, &room)?;
                 self.node.type_in(room, self.person.user.clone());
             }

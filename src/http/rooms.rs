@@ -8,7 +8,7 @@ use axum::{
         ConnectInfo, FromRequest, Path, Query, Request, State,
         rejection::{JsonRejection, QueryRejection},
     },
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode, header::CACHE_CONTROL},
     response::{IntoResponse, Response},
 };
 use hubbub_edge::node::{Phase, Sender};
@@ -44,12 +44,17 @@ pub(super) async fn history(
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let room: RoomId = room.parse()?;
-    app.access.reader(&headers, &room).await?;
     let Query(page) = page.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let limit = page.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
     let permit = app.desk.take(client_address(peer.ip(), &headers, &app.trusted_proxies), cutter).await?;
+    // behind the wait for a place: who was removed meanwhile reads nothing
+    app.access.reader(&headers, &room).await?;
     let range = Range { before: page.before, after: page.after, limit };
-    Ok(page::respond(app.past.page(&room, range).await?, permit))
+    let mut response = page::respond(app.past.page(&room, range).await?, permit);
+    if room.kind() != RoomKind::Public {
+        let _none_before = response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    Ok(response)
 }
 
 #[derive(Debug, Serialize)]

@@ -271,8 +271,15 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// Keeps an invitation to the server.
     fn add_invitation(&self, token: TokenHash, uses: u32, life_ms: u64) -> Stored<'_, ()>;
 
-    /// Keeps a personal access token. False: the account has too many.
-    fn add_personal_token(&self, account: UserId, token: PersonalTokenView, hash: TokenHash) -> Stored<'_, bool>;
+    /// Keeps a personal access token that somebody in this session asked for. False: the account has too many, or the
+    /// session has ended meanwhile.
+    fn add_personal_token(
+        &self,
+        account: UserId,
+        session: SessionId,
+        token: PersonalTokenView,
+        hash: TokenHash,
+    ) -> Stored<'_, bool>;
 
     /// Those of an account.
     fn personal_tokens(&self, account: UserId) -> Stored<'_, Vec<PersonalTokenView>>;

@@ -18,9 +18,9 @@ use hubbub_messenger::{
 use hubbub_protocol::{SessionId, UnixMillis, UserId};
 
 use self::statements::{
-    BY_EMAIL, BY_ID, BY_USERNAME, COUNT, DELETE, ENDED, HOLD, LIST, LOCK, MAKE, OPEN, PROVE, REFRESHABLE, REVOKE_ALL,
-    ROTATE, SESSIONS, SET_ADMINISTRATOR, SET_PASSWORD, SET_PROFILE, SET_STATE, SPEND, STANDING, SWEEP, TOUCH,
-    USE_INVITE,
+    BY_EMAIL, BY_ID, BY_USERNAME, COUNT, DELETE, END_SURPLUS, ENDED, HOLD, LIST, LOCK, MAKE, OPEN, PROVE, REFRESHABLE,
+    REVOKE_ALL, ROTATE, SESSIONS, SET_ADMINISTRATOR, SET_PASSWORD, SET_PROFILE, SET_STATE, SPEND, STANDING, SWEEP,
+    TOUCH, USE_INVITE,
 };
 use crate::{
     account_rows::{AccountRow, END_ONE, END_OTHERS, account, end_sessions, session, transaction},
@@ -29,6 +29,8 @@ use crate::{
     fault::Fault,
 };
 
+/// Sessions of one account.
+const MAX_SESSIONS: i64 = 100;
 /// A use of a session is noted when the last noted one is older than this.
 const NOTED: Duration = Duration::from_hours(1);
 /// Longer than an access token lives.
@@ -117,6 +119,8 @@ impl AccountStore for Database {
                 let is_proven = query.execute(&mut *transaction).await?.rows_affected() == 1;
                 if is_proven {
                     open!(transaction, account.as_str(), &session);
+                    let surplus = sqlx::query(END_SURPLUS).bind(account.as_str()).bind(MAX_SESSIONS);
+                    let _ended = surplus.execute(&mut *transaction).await?;
                 }
                 (is_proven, is_proven)
             })

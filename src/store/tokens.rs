@@ -45,14 +45,16 @@ const USE_MAIL_TOKEN: &str = "UPDATE mail_tokens SET used_at = (SELECT millis FR
 const SET_PASSWORD: &str = "UPDATE accounts SET password = $2 WHERE id = $1";
 /// Tokens that were mailed before the password changed count no more.
 const SPEND_OTHERS: &str = "UPDATE mail_tokens SET used_at = (SELECT millis FROM clock) \
-     WHERE account_id = $1 AND purpose = 'reset' AND used_at IS NULL";
+     WHERE account_id = $1 AND used_at IS NULL";
 const SET_EMAIL: &str = "UPDATE accounts SET email = $2 WHERE id = $1 AND state = 'active' \
      AND NOT EXISTS (SELECT 1 FROM accounts AS other WHERE other.email = $2 AND other.id <> $1)";
 const ADD_INVITE: &str = "INSERT INTO server_invites (token, uses_left, created_at, expires_at) \
      SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT), millis, millis + CAST($3 AS BIGINT) FROM clock";
 const ADD_TOKEN: &str = "INSERT INTO personal_tokens (id, account_id, name, may_write, token, created_at) \
      SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS BIGINT), CAST($5 AS TEXT), millis FROM clock \
-     WHERE (SELECT count(*) FROM personal_tokens WHERE account_id = $2 AND revoked_at IS NULL) < $6";
+     WHERE (SELECT count(*) FROM personal_tokens WHERE account_id = $2 AND revoked_at IS NULL) < $6 \
+       AND EXISTS (SELECT 1 FROM sessions AS s JOIN accounts AS a ON a.id = s.account_id \
+         WHERE s.id = $7 AND s.account_id = $2 AND s.ended_at IS NULL AND a.state = 'active')";
 const ACCOUNT: &str = select_account!("", "accounts AS a WHERE a.id = $1");
 const TOKENS: &str = "SELECT id, name, may_write, created_at, used_at FROM personal_tokens \
      WHERE account_id = $1 AND revoked_at IS NULL ORDER BY created_at, id";
@@ -184,7 +186,13 @@ impl TokenStore for Database {
         .boxed()
     }
 
-    fn add_personal_token(&self, account: UserId, token: PersonalTokenView, hash: TokenHash) -> Stored<'_, bool> {
+    fn add_personal_token(
+        &self,
+        account: UserId,
+        session: SessionId,
+        token: PersonalTokenView,
+        hash: TokenHash,
+    ) -> Stored<'_, bool> {
         changes!(
             self,
             ADD_TOKEN,
@@ -193,7 +201,8 @@ impl TokenStore for Database {
             token.name.clone(),
             i64::from(token.may_write),
             hash.as_str().to_owned(),
-            MAX_TOKENS
+            MAX_TOKENS,
+            session.as_str().to_owned()
         )
     }
 

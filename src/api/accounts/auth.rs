@@ -182,7 +182,9 @@ pub(super) fn granted(
     let mut response = private(status, &body);
     if !in_body {
         set_cookie(api, visitor, &mut response, REFRESH_COOKIE, &refresh.reveal(), SESSION_LIFE.as_secs());
-        set_cookie(api, visitor, &mut response, MARK_COOKIE, &mark, MARK_LIFE);
+        if let Some(mark) = mark {
+            set_cookie(api, visitor, &mut response, MARK_COOKIE, &mark, MARK_LIFE);
+        }
     }
     response
 }

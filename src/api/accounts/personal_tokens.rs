@@ -62,7 +62,7 @@ pub(super) async fn add(
         return Err(Problem::invalid(vec![FieldProblem { field: "scopes", code: "invalid_scopes", detail }]));
     }
     let may_write = body.scopes.contains(&Scope::Write);
-    let added = api.accounts.add_personal_token(&caller.account, &body.name, may_write).await.map_err(problem)?;
+    let added = api.accounts.add_personal_token(&caller, &body.name, may_write).await.map_err(problem)?;
     let (view, token) = added;
     Ok(private(StatusCode::CREATED, &Listed { token: Some(token), ..view.into() }))
 }

@@ -126,5 +126,9 @@ pub(super) async fn delete(
     let left = api.groups.settle(&*api.sight, &caller.account).await;
     left.map_err(|error| unavailable(error.to_string(), AWAY_MS))?;
     api.accounts.delete(&caller, &body.password, &client).await.map_err(problem)?;
+    // what it came into meanwhile; nobody can ask again
+    if let Err(error) = api.groups.settle(&*api.sight, &caller.account).await {
+        tracing::warn!(%error, "a deleted account may still be in a group that it came into at its end");
+    }
     Ok(gone(&api, &visitor))
 }

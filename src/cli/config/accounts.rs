@@ -47,7 +47,7 @@ pub(crate) struct AccountArgs {
     )]
     smtp_url_file: Option<PathBuf>,
 
-    /// Sender of the mails [default: hubbub@ and the host of --public-url].
+    /// Sender of the mails [default: `hubbub` at the host of --public-url].
     #[arg(long, env = "HUBBUB_MAIL_FROM", help_heading = "Accounts", value_name = "ADDR")]
     mail_from: Option<String>,
 

@@ -20,10 +20,10 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// The name breaks a rule, or the account has too many tokens.
+    /// The name breaks a rule, the account has too many tokens, or the session has ended meanwhile.
     pub async fn add_personal_token(
         &self,
-        account: &UserId,
+        caller: &Caller,
         name: &str,
         may_write: bool,
     ) -> Result<(PersonalTokenView, String), AccountError> {
@@ -40,7 +40,8 @@ impl Accounts {
             created_at: hubbub_lifecycle::clock::unix_millis(),
             used_at: None,
         };
-        let is_added = self.inner.store.add_personal_token(account.clone(), view.clone(), secret.hash()).await?;
+        let (account, session) = (caller.account.clone(), caller.session.clone());
+        let is_added = self.inner.store.add_personal_token(account, session, view.clone(), secret.hash()).await?;
         if is_added { Ok((view, format!("{PREFIX}{}", secret.reveal()))) } else { Err(AccountError::TooMany) }
     }
 

@@ -49,8 +49,8 @@ pub struct SignedIn {
     pub access_token: AccessToken,
     /// Its refresh token.
     pub refresh: RefreshToken,
-    /// What the browser keeps, to have limits of its own at the next sign-in.
-    pub mark: String,
+    /// What the browser keeps, to have limits of its own at the next sign-in. None: it keeps what it has.
+    pub mark: Option<String>,
 }
 
 /// An access token. `Debug` does not show it.
@@ -105,7 +105,7 @@ impl Accounts {
             Made::SetupNeeded => return Err(AccountError::SetupNeeded),
         };
         tracing::debug!(user.id = account.id.as_str(), "an account was made");
-        signed_in(&keys, account, session.id, session.refresh, rand::random())
+        signed_in(&keys, account, session.id, session.refresh, Some(rand::random()))
     }
 
     /// By which right an account is made. Asked before the password is hashed: who may not has no work done.
@@ -166,7 +166,7 @@ impl Accounts {
         if !inner.store.open_session(found.account.id.clone(), session.clone(), proof).await? {
             return Err(AccountError::WrongCredentials);
         }
-        signed_in(&keys, found.account, session.id, session.refresh, browser.unwrap_or_else(rand::random))
+        signed_in(&keys, found.account, session.id, session.refresh, Some(browser.unwrap_or_else(rand::random)))
     }
 
     /// Another access token for a refresh token, and the refresh token that counts from now on.
@@ -196,7 +196,7 @@ impl Accounts {
                 }
             };
             let mark = client.mark.as_deref().and_then(|mark| read_mark(&keys, mark, &found.account.id));
-            return signed_in(&keys, found.account, found.session, refresh, mark.unwrap_or_else(rand::random));
+            return signed_in(&keys, found.account, found.session, refresh, mark);
         }
         Err(AccountError::Unavailable)
     }
@@ -264,12 +264,12 @@ fn signed_in(
     account: Account,
     session: SessionId,
     refresh: RefreshToken,
-    browser: Browser,
+    browser: Option<Browser>,
 ) -> Result<SignedIn, AccountError> {
     let claims = AccessClaims { account: account.id.clone(), session: session.clone(), name: account.name.clone() };
     let (token, expires) = keys.issue(&claims)?;
     let access_token = AccessToken { token, expires_at: expires * 1000 };
-    let mark = write_mark(keys, browser, &account.id);
+    let mark = browser.map(|browser| write_mark(keys, browser, &account.id));
     Ok(SignedIn { account, session, access_token, refresh, mark })
 }
 

@@ -17,6 +17,10 @@ pub(super) const LIST: &str = select_account!("", "accounts AS a WHERE a.usernam
 pub(super) const PROVE: &str = "UPDATE accounts SET password = $3 WHERE id = $1 AND state = 'active' AND password = $2";
 pub(super) const OPEN: &str = "INSERT INTO sessions (id, account_id, handle, token, rotated_at, user_agent, address, created_at, used_at) \
      VALUES ($1, $2, $3, $4, (SELECT millis FROM clock), $5, $6, (SELECT millis FROM clock), (SELECT millis FROM clock))";
+/// The sessions of an account beyond so many end, those that were not used for longest first.
+pub(super) const END_SURPLUS: &str = "UPDATE sessions SET ended_at = (SELECT millis FROM clock) \
+     WHERE account_id = $1 AND ended_at IS NULL AND id IN (SELECT id FROM sessions \
+       WHERE account_id = $1 AND ended_at IS NULL ORDER BY used_at DESC, id LIMIT 1000 OFFSET $2)";
 pub(super) const REFRESHABLE: &str = select_account!(
     ", s.id, s.token, s.former_token, clock.millis - s.rotated_at, \
      CAST(CASE WHEN s.ended_at IS NULL AND s.used_at > clock.millis - $2 THEN 0 ELSE 1 END AS BIGINT)",
@@ -42,7 +46,7 @@ pub(super) const REVOKE_ALL: &str = "UPDATE personal_tokens SET revoked_at = (SE
      WHERE account_id = $1 AND revoked_at IS NULL";
 /// Links that were mailed before the password changed count no more.
 pub(super) const SPEND: &str = "UPDATE mail_tokens SET used_at = (SELECT millis FROM clock) \
-     WHERE account_id = $1 AND purpose = 'reset' AND used_at IS NULL";
+     WHERE account_id = $1 AND used_at IS NULL";
 pub(super) const SET_STATE: &str = "UPDATE accounts SET state = $2 WHERE id = $1 AND state <> 'deleted'";
 pub(super) const DELETE: [&str; 5] = [
     "UPDATE accounts SET state = 'deleted', name = 'Deleted account', about = '', email = NULL, password = NULL, \
