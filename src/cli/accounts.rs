@@ -45,7 +45,7 @@ impl AccountPlan {
     /// A setting is wrong.
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
         let public_url = config.accounts.public_url().cloned();
-        let is_local = config.listen.ip().is_loopback() && config.trusted_proxies().is_empty() && public_url.is_none();
+        let is_local = config.listen.ip().is_loopback() && config.trusted_proxies().is_empty();
         let own = format!("http://{}", config.listen).parse().map_err(anyhow::Error::msg);
         let page = public_url.clone().map_or(own, Ok)?;
         let mail_server = config.accounts.mail_server()?;
