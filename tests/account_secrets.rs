@@ -183,6 +183,10 @@ async fn no_secret_is_logged_or_kept_in_clear() {
     let _wrong = sign_in(at, "ann", "wrong-sesame").await;
     let made = ann.call(at, "POST", "/v1/me/tokens", &json!({"name": "bot", "scopes": ["read", "write"]})).await.json();
     let program = made["token"].as_str().unwrap().to_owned();
+    let group = ann.call(at, "POST", "/v1/groups", &json!({"name": "Climbers"})).await.json();
+    let invites = format!("/v1/groups/{}/invites", group["id"].as_str().unwrap());
+    let invite = ann.call(at, "POST", &invites, &json!({})).await.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(http::get(at, &format!("/v1/invites/{invite}")).await.status, 200);
     let _bad = call(at, "POST", "/v1/auth/register", None, &json!({"password": 7, "username": "bad-sesame"})).await;
     let (_connection, _) = enter_with(at, &ann.hello()).await;
     let (_program, _) = enter_with(at, &json!({"type": "hello", "token": program})).await;
@@ -199,7 +203,7 @@ async fn no_secret_is_logged_or_kept_in_clear() {
     }
     assert!(dump.contains("ann"), "the dump has the account");
     let log = server.log().join("\n");
-    let secrets = [&ann.token, &again.token, &ann.refresh, &again.refresh, &program, &password("ann"), &guest];
+    let secrets = [&ann.token, &again.token, &ann.refresh, &again.refresh, &program, &invite, &password("ann"), &guest];
     for secret in secrets.into_iter().chain([&"wrong-sesame".to_owned(), &"bad-sesame".to_owned()]) {
         // also a part of it: a token has parts
         for part in secret.split('.').filter(|part| part.len() > 8) {

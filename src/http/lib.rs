@@ -21,7 +21,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    extract::{ConnectInfo, DefaultBodyLimit, State},
+    extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, State},
     http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header},
     middleware::from_fn_with_state,
     response::Response,
@@ -228,5 +228,7 @@ fn default_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLay
 
 fn request_span<B>(request: &Request<B>) -> tracing::Span {
     let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-    debug_span!("request", http.method = %request.method(), http.path = request.uri().path(), request.id = id)
+    // a path can have a secret in it, such as the token of an invitation
+    let path = request.extensions().get::<MatchedPath>().map_or_else(|| request.uri().path(), MatchedPath::as_str);
+    debug_span!("request", http.method = %request.method(), http.path = path, request.id = id)
 }
